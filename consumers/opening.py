@@ -1,0 +1,94 @@
+"""Opening stores: the one place that knows the clock and turns a name into a store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from ledger.application import LedgerApplication, memory_name, open_file
+from ledger.errors import LedgerError, NotALedger, PackError
+from ledger.keys import FileKeys, KeyFileError, MemoryKeys
+from ledger.pack import Pack, load_pack
+from projections.ledger import Ledger
+
+STORE_VARIABLE: Final = "CONSENT_LEDGER_STORE"
+KEYS_VARIABLE: Final = "CONSENT_LEDGER_KEYS"
+DEFAULT_STORE: Final = "sqlite:///consent-ledger.db"
+
+
+def clock() -> int:
+    """Now, in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def store_path(store: str | None) -> Path:
+    """The file of `sqlite:///PATH`. Raises NotALedger for anything else."""
+    name = store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+    if name.startswith("sqlite:///"):
+        return Path(name.removeprefix("sqlite:///"))
+    if "://" in name:
+        raise NotALedger(f"{name.split('://')[0]}://: this version opens sqlite:///PATH only")
+    return Path(name)
+
+
+def keys_folder(path: Path, keys: str | None) -> Path:
+    """The folder of the keys: as given, from the environment, or beside the store."""
+    return Path(keys or os.environ.get(KEYS_VARIABLE) or f"{path}.keys")
+
+
+def create_ledger(store: str | None = None, keys: str | None = None, *, origin: str | None = None) -> Ledger:
+    """Make a new store with new keys. Raises NotALedger where there is something already."""
+    path = store_path(store)
+    if path.exists():
+        raise NotALedger(f"{path}: there is a file already (name a new path)")
+    if not path.parent.is_dir():
+        raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
+    provider = FileKeys(keys_folder(path, keys), create=True)
+    app = open_file(path, provider, create=True)
+    app.initialise(origin or f"consent-ledger.local/{path.stem}")
+    return Ledger(app, clock)
+
+
+def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
+    """Open a store that is there. Raises NotALedger, NewerStore, KeyFileError."""
+    path = store_path(store)
+    if not path.exists():
+        raise NotALedger(f"{path}: there is no such store (make one with: consent-ledger init)")
+    folder = keys_folder(path, keys)
+    if not folder.is_dir():
+        raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
+    app = open_file(path, FileKeys(folder))
+    app.load()
+    return Ledger(app, clock)
+
+
+def memory_ledger(pack: Pack | None = None, at: Callable[[], int] = clock) -> Ledger:
+    """A ledger that lives as long as the process. `pack`: serves every version, as scenarios want it."""
+    app = LedgerApplication(memory_name(), MemoryKeys(), where="memory")
+    app.initialise("consent-ledger.local/memory")
+    app.any_pack = pack
+    return Ledger(app, at)
+
+
+def shipped_packs() -> dict[str, bytes]:
+    """The packs that come with the program, by controller."""
+    folder = resources.files("ledger.packs")
+    bodies = [file.read_bytes() for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {load_pack(body).controller: body for body in bodies}
+
+
+def read_pack(file: Path) -> bytes:
+    """A pack file's bytes; a bare name of a shipped pack will do."""
+    if file.exists():
+        return file.read_bytes()
+    shipped = shipped_packs().get(str(file))
+    if shipped is None:
+        raise PackError(f"{file}: there is no such file")
+    return shipped
+
+
+__all__ = ["LedgerError", "clock", "create_ledger", "memory_ledger", "open_ledger", "read_pack", "shipped_packs"]

@@ -1,0 +1,179 @@
+"""Scenarios: a pack's own tests. Source: contract, section 3.
+
+Each scenario runs in a fresh ledger in memory. `expect` matches as a subset, lists as subsets; `[]` means none, and
+`{exactly: [...]}` all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from consumers.opening import memory_ledger
+from ledger.application import Outcome
+from ledger.errors import InvalidQuestion, LedgerError
+from ledger.pack import Pack
+from ledger.times import format_time, from_datetime, parse_time
+from projections.ledger import Ledger
+
+LONG_BEFORE: Final = "2000-01-01T00:00:00Z"
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_READ_MODELS: Final = ("obligations", "findings", "recipients", "refusals")
+_KEYS: Final = {"id", "title", "controller", "given", "then"}
+
+
+class ScenarioFileError(LedgerError):
+    """A file that is no scenario file."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one scenario."""
+
+    id: str
+    controller: str
+    problems: list[str] = field(default_factory=list)
+
+
+def load_scenarios(path: Path) -> list[dict[str, Any]]:
+    """The scenarios of a file. Raises ScenarioFileError."""
+    try:
+        document = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506  a safe loader, in C where there is one
+    except OSError as error:
+        raise ScenarioFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ScenarioFileError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
+    scenarios = document.get("scenarios") if isinstance(document, dict) else None
+    if not isinstance(scenarios, list) or not all(isinstance(one, dict) for one in scenarios):
+        raise ScenarioFileError(f"{path}: not a scenario file: it wants a list named scenarios")
+    for scenario in scenarios:
+        wrong = set(scenario) - _KEYS or {"id", "controller", "then"} - set(scenario)
+        if wrong:
+            raise ScenarioFileError(f"{path}: {scenario.get('id')}: unknown or missing key {sorted(wrong)[0]!r}")
+    return [_plain(scenario) for scenario in scenarios]
+
+
+def _plain(value: Any) -> Any:
+    """YAML's values as JSON's: times as RFC 3339 texts."""
+    if isinstance(value, datetime):
+        return format_time(from_datetime(value)) if value.tzinfo else value.isoformat()
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value
+
+
+def run_scenario(scenario: dict[str, Any], pack: Pack) -> Result:
+    """Run one scenario with the pack under test."""
+    result = Result(str(scenario["id"]), str(scenario["controller"]))
+    runner = _Runner(scenario, pack)
+    try:
+        for problem in runner.run():
+            result.problems.append(problem)
+    except LedgerError as error:
+        result.problems.append(f"{type(error).__name__}: {error}")
+    finally:
+        runner.ledger.app.close()
+    return result
+
+
+class _Runner:
+    def __init__(self, scenario: dict[str, Any], pack: Pack) -> None:
+        self.scenario = scenario
+        self.controller = scenario["controller"]
+        self.now = parse_time(LONG_BEFORE)
+        self.ledger: Ledger = memory_ledger(pack, lambda: self.now)
+        self.number = 0
+
+    def run(self) -> Iterator[str]:
+        given = self.scenario.get("given") or []
+        first = {"type": "policy.published", "time": LONG_BEFORE}
+        first["data"] = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}  # type: ignore[assignment]
+        if not any(e.get("type") == "policy.published" and e["data"].get("version") == "1" for e in given):
+            given = [first, *given]
+        for event in given:
+            outcome = self._publish(event)
+            if outcome.kind != "accepted":
+                yield f"given {event.get('type')} was not accepted: {_came(outcome)}"
+        for number, step in enumerate(self.scenario["then"], 1):
+            yield from (f"step {number}: {problem}" for problem in self._step(step))
+
+    def _publish(self, event: dict[str, Any]) -> Outcome:
+        self.number += 1
+        body = {"specversion": "1.0", "source": "urn:scenario", "id": f"{self.number:04d}", "controller": self.controller}
+        body |= event
+        recorded = body.pop("recorded_at", body.get("time"))
+        try:
+            recorded_at = parse_time(recorded)
+        except (TypeError, ValueError):
+            recorded_at = self.now  # the event's own time is refused by its name
+        self.now = max(self.now, recorded_at)
+        return self.ledger.record([body], scenario=[recorded_at])[0]
+
+    def _step(self, step: dict[str, Any]) -> Iterator[str]:
+        form = next((name for name in ("ask", "publish", *_READ_MODELS) if name in step), None)
+        if form is None or set(step) != {form, "expect"}:
+            yield f"a step is one of ask, publish, {', '.join(_READ_MODELS)}, and expect; found {sorted(step)}"
+            return
+        expect = step["expect"]
+        came: Any
+        if form == "publish":
+            outcome = self._publish(step["publish"])
+            came = _published(outcome)
+        else:
+            body = {"controller": self.controller, **step[form]}
+            try:
+                came = self.ledger.decide(body).to_dict() if form == "ask" else getattr(self.ledger, form)(body)
+            except InvalidQuestion as error:
+                came = {"invalid": error.field}
+        if not matches(expect, came):
+            yield f"{form} {step[form]}\n    expected {expect}\n    came     {_short(came)}"
+
+
+def _published(outcome: Outcome) -> dict[str, Any]:
+    match outcome.kind:
+        case "accepted":
+            return {"accepted": True}
+        case "refused":
+            return {"refused": outcome.clause}
+        case "conflict":
+            return {"conflict": True}
+        case _:
+            return {"invalid": outcome.field}
+
+
+def _came(outcome: Outcome) -> str:
+    return f"{_published(outcome)} ({outcome.reason})"
+
+
+def _short(came: Any) -> Any:
+    if isinstance(came, dict):
+        return {key: value for key, value in came.items() if key not in ("at", "known_at", "position", "obligations")}
+    return came
+
+
+def matches(expect: Any, came: Any) -> bool:
+    """Whether what came holds what was expected."""
+    if isinstance(expect, dict):
+        if expect.keys() == {"exactly"}:
+            return isinstance(came, list) and len(came) == len(expect["exactly"]) and matches(expect["exactly"], came)
+        return isinstance(came, dict) and all(key in came and matches(want, came[key]) for key, want in expect.items())
+    if isinstance(expect, list):
+        if not isinstance(came, list):
+            return False
+        if not expect:
+            return not came
+        left = list(came)
+        for want in expect:
+            found = next((number for number, one in enumerate(left) if matches(want, one)), None)
+            if found is None:
+                return False
+            del left[found]
+        return True
+    return type(expect) is type(came) and bool(expect == came)

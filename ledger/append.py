@@ -1,0 +1,390 @@
+"""One batch inside one transaction: deduplicate, refuse, seal, append, sign. The linear heart of intake.
+
+What is true if the process dies: before the commit nothing of the batch happened, after it all of it did. Vault rows
+are written before the entries they belong to, the checkpoint last.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from eventsourcing.sqlite import SQLiteCursor
+
+from ledger import events as ev
+from ledger import points
+from ledger.door import Refusal, refuse
+from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
+from ledger.erasure import after_deletion, is_minor
+from ledger.errors import HeadMoved, InvalidEvent, PackError
+from ledger.events import SCHEMA_VERSION
+from ledger.incoming import Prepared
+from ledger.mapper import Draft
+from ledger.notes import format_checkpoint
+from ledger.pack import Minor, Pack
+from ledger.times import format_time
+from ledger.vault import VaultWrites
+from ledger.verifier import encode_base64
+
+if TYPE_CHECKING:
+    from ledger.application import LedgerApplication, Outcome
+
+CACHED: Final = 200_000
+CONFLICT: Final = "conflict"
+_VOCABULARY: Final = ("purpose", "service", "class", "categories", "new_uses")
+
+
+class Batch:
+    """Everything one transaction gathers before it writes."""
+
+    def __init__(self, app: LedgerApplication, c: SQLiteCursor) -> None:
+        self.app = app
+        self.c = c
+        self.before = app.refresh(c)
+        self.next = self.before.size
+        self.recorded_at = self.before.recorded_at
+        self.recorded_text = format_time(self.recorded_at) if self.next else ""
+        self.first = self.next  # position of the first pending draft
+        self.drafts: list[Draft] = []
+        self.leaves: list[bytes] = []
+        self.keys: list[tuple[bytes, int, bytes]] = []
+        self.known: dict[bytes, tuple[int, bytes | None]] = {}
+        self.refused: dict[bytes, dict[bytes, int]] = {}
+        self.writes = VaultWrites()
+        self.aged: set[str] = set()
+        self.subtrees: list[tuple[int, int, bytes]] = []
+        self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def add(self, prepared: list[Prepared | InvalidEvent], now: int) -> list[Outcome]:
+        """One outcome for each event."""
+        self._look_up(prepared)
+        outcomes = []
+        for event in prepared:
+            if isinstance(event, InvalidEvent):
+                outcomes.append(self._invalid(event))
+                continue
+            self._clock(event.recorded_at if event.recorded_at is not None else now)
+            try:
+                outcomes.append(self._one(event))
+            except InvalidEvent as error:
+                outcomes.append(self._invalid(error))
+        return outcomes
+
+    def _invalid(self, error: InvalidEvent) -> Outcome:
+        from ledger.application import Outcome
+
+        return Outcome("invalid", field=error.field, reason=error.message)
+
+    def _clock(self, now: int) -> None:
+        if now > self.recorded_at or not self.recorded_text:
+            self.recorded_at = max(now, self.recorded_at)
+            self.recorded_text = format_time(self.recorded_at)
+
+    def _look_up(self, prepared: list[Prepared | InvalidEvent]) -> None:
+        """What the store knows of the keys and names of these events, in few queries."""
+        vault = self.app.vault
+        good = [event for event in prepared if isinstance(event, Prepared)]
+        keys = [vault.digest(event.key()) for event in good]
+        for start in range(0, len(keys), 500):
+            some = keys[start : start + 500]
+            marks = ",".join("?" * len(some))
+            self.c.execute(f"SELECT key, position, digest FROM keys WHERE key IN ({marks})", some)
+            for key, position, digest in self.c.fetchall():
+                self.known.setdefault(key, (position, digest))
+            self.c.execute(f"SELECT key, digest, position FROM refused WHERE key IN ({marks})", some)
+            for key, digest, position in self.c.fetchall():
+                self.refused.setdefault(key, {}).setdefault(digest, position)
+        if len(self.app.persons) > CACHED:
+            self.app.persons.clear()
+        aliases = {vault.alias(event.controller, event.subject) for event in good if event.subject is not None}
+        missing = [alias for alias in aliases if alias not in self.app.persons]
+        self.app.persons.update(vault.find(self.c, missing))
+        touched = [self.app.persons[alias] for alias in aliases if alias in self.app.persons]
+        for start in range(0, len(touched), 500):
+            some_people = touched[start : start + 500]
+            marks = ",".join("?" * len(some_people))
+            self.c.execute(f"SELECT person FROM aged WHERE person IN ({marks})", some_people)
+            self.aged |= {row[0] for row in self.c.fetchall()}
+
+    def _one(self, event: Prepared) -> Outcome:
+        from ledger.application import Outcome
+
+        vault = self.app.vault
+        key, digest = vault.digest(event.key()), vault.digest(event.content())
+        known = self.known.get(key)
+        if known is not None:
+            if known[1] is None or known[1] == digest:
+                return Outcome("accepted", known[0], duplicate=True)
+            return self._refuse(event, key, digest, Refusal(CONFLICT, "the same source and id came with other content"))
+        earlier = self.refused.get(key)
+        if earlier is not None:
+            reason = Refusal(CONFLICT, "the same source and id was refused with other content")
+            return self._refuse(event, key, digest, reason)
+        pack = self._pack(event)
+        self._words(event, pack)
+        if event.role == "controller":
+            refusal = refuse(event, pack, lambda need: self._is_minor(event, need))
+            if refusal is not None:
+                return self._refuse(event, key, digest, refusal)
+        position = self._append_event(event, pack)
+        self.keys.append((key, position, digest))
+        self.known[key] = (position, digest)
+        return Outcome("accepted", position)
+
+    def _refuse(self, event: Prepared, key: bytes, digest: bytes, refusal: Refusal) -> Outcome:
+        """Refuse, visibly; the same refusal again adds nothing."""
+        from ledger.application import Outcome
+
+        kind = "conflict" if refusal.clause == CONFLICT else "refused"
+        said_before = self.refused.get(key, {})
+        position = said_before.get(digest, said_before.get(b""))  # b"": the digest was erased with its person
+        if position is not None:
+            self.flush()
+            self.c.execute("SELECT state FROM entries WHERE position=?", [position])
+            said = decode(position, self.c.fetchone()[0]).data
+            assert isinstance(said, ev.IntakeRefused)
+            kind = "conflict" if said.clause == CONFLICT else "refused"
+            clause = said.clause if kind == "refused" else None
+            return Outcome(kind, position, duplicate=True, clause=clause, reason=said.reason)
+        data = {
+            "source": event.source,
+            "event_id": event.id,
+            "event_type": event.type,
+            "clause": refusal.clause,
+            "reason": refusal.reason,
+        }
+        time = event.time if event.recorded_at is not None else self.recorded_at
+        fields = {"source": "urn:consent-ledger", "id": f"refusal-{self.next}", "time": format_time(time)}
+        position = self._append(controller_stream(event.controller), event.controller, "intake.refused", fields, data)
+        self.refused.setdefault(key, {})[digest] = position
+        person_key = self.app.vault.alias(event.controller, event.subject) if event.subject else None
+        self.c.execute("INSERT INTO refused VALUES (?,?,?,?)", [key, digest, person_key, position])
+        clause = refusal.clause if kind == "refused" else None
+        return Outcome(kind, position, clause=clause, reason=refusal.reason)
+
+    def _pack(self, event: Prepared) -> Pack:
+        if self.app.any_pack is not None and self.app.any_pack.controller == event.controller:
+            return self.app.any_pack
+        assert self.app.controllers is not None
+        pack = self.app.controllers.get(event.controller)
+        if pack is None:
+            raise InvalidEvent("controller", f"{event.controller!r} is not registered: add its pack with pack add FILE")
+        return pack
+
+    def _words(self, event: Prepared, pack: Pack) -> None:
+        """Words that the pack must know, and recipients that must be registered."""
+        data = event.data
+        purpose = data.get("purpose")
+        if purpose is not None and purpose not in pack.known_purposes:
+            raise InvalidEvent("purpose", f"{purpose!r} is no purpose of this pack")
+        for category in data.get("categories") or ():
+            if category not in pack.known_categories:
+                raise InvalidEvent("categories", f"{category!r} is no category of this pack")
+        recipient = data.get("recipient")
+        model = event.model
+        if isinstance(model, ev.RecipientRegistered):
+            if model.class_ not in pack.known_classes:
+                raise InvalidEvent("class", f"{model.class_!r} is no recipient class of this pack")
+            if model.service is not None and model.service not in pack.known_purposes:
+                raise InvalidEvent("service", f"{model.service!r} is no purpose of this pack")
+        elif recipient is not None and (event.controller, recipient) not in self.app.recipients:
+            raise InvalidEvent("recipient", f"{recipient!r} is not registered: publish recipient.registered first")
+        if isinstance(model, ev.PolicyPublished):
+            self._published(event, model, pack)
+
+    def _published(self, event: Prepared, model: ev.PolicyPublished, pack: Pack) -> None:
+        for use in model.change.new_uses if model.change else ():
+            if use not in pack.known_purposes:
+                raise InvalidEvent("new_uses", f"{use!r} is no purpose of this pack")
+        if self.app.any_pack is None:
+            try:
+                published = self.app.pack(model.pack_sha256, self.c)
+            except PackError as error:
+                raise InvalidEvent("pack_sha256", str(error)) from None
+            if published.controller != event.controller:
+                raise InvalidEvent("pack_sha256", f"is the pack of {published.controller!r}")
+
+    # -- entries -------------------------------------------------------------------------------------------------------
+
+    def _append_event(self, event: Prepared, pack: Pack) -> int:
+        """Append an accepted event. Returns its position."""
+        fields: dict[str, Any] = {"source": event.source, "id": event.id, "time": format_time(event.time)}
+        for name in ("actor", "role", "of"):
+            value = getattr(event, name)
+            if value is not None and value != "controller":
+                fields[name] = value
+        if event.subject is None:
+            stream = controller_stream(event.controller)
+            position = self._append(stream, event.controller, event.type, fields, event.data)
+            if isinstance(event.model, ev.RecipientRegistered):
+                self._know_recipient(event.controller, event.model.recipient)
+            return position
+        person = self._person(event.controller, event.subject)
+        data = event.data
+        if data.get("of") is not None and event.role == "controller":
+            data = {**data, "of": self._person(event.controller, data["of"])}
+        if event.type in ("subject.linked", "subject.unlinked"):
+            data = {"other": self._person(event.controller, event.personal["other"])}
+        version = self._tip(person)[0] + 1
+        personal = None
+        if event.personal:
+            personal = self.app.vault.seal(
+                self.c, self.writes, person, version, self.next, event.personal, pack.dropped_fields
+            )
+        position = self._append(person, event.controller, event.type, fields, data, personal)
+        self._consequences(event, person, data)
+        return position
+
+    def _consequences(self, event: Prepared, person: str, data: dict[str, Any]) -> None:
+        """What an event makes the ledger itself do, in the same transaction."""
+        if event.type == "subject.age.learned" or (event.type == "subject.registered" and event.data.get("age")):
+            if person not in self.aged:
+                self.c.execute("INSERT OR IGNORE INTO aged VALUES (?)", [person])
+                self.aged.add(person)
+        elif event.type == "subject.linked":
+            pairs = [(person, data["other"]), (data["other"], person)]
+            self.c.executemany("INSERT OR IGNORE INTO links VALUES (?,?)", pairs)
+        elif event.type in ("deletion.completed", "hold.released") and event.role == "controller":
+            self.flush()
+            self.destroyed += after_deletion(self.app, self.c, person)
+
+    def _append(
+        self,
+        stream: str,
+        controller: str,
+        type_name: str,
+        fields: dict[str, Any],
+        data: dict[str, Any],
+        personal: dict[str, str] | None = None,
+    ) -> int:
+        version, leaf = self._tip(stream)
+        entry: dict[str, Any] = {"v": FORMAT, "type": type_name, "dataschema": SCHEMA_VERSION, "controller": controller}
+        entry["stream" if stream.startswith("controller:") else "person"] = stream
+        entry["version"] = version + 1
+        if version:
+            entry["prev"] = encode_base64(leaf)
+        entry["source"], entry["id"], entry["time"] = fields["source"], fields["id"], fields["time"]
+        entry["recorded_at"] = self.recorded_text
+        for name in ("actor", "role", "of"):
+            if name in fields:
+                entry[name] = fields[name]
+        entry["data"] = data
+        if personal:
+            entry["personal"] = personal
+        raw = encode(entry)
+        if len(raw) > LIMIT_BYTES:
+            if personal and self.writes.secrets and self.writes.secrets[-1][0] == self.next:
+                self.writes.secrets.pop()
+            raise InvalidEvent("data", f"the entry would have {len(raw)} bytes, the limit is {LIMIT_BYTES}: split it")
+        leaf = sha256(b"\0" + raw).digest()
+        self.app.tips[stream] = (version + 1, leaf)
+        self.drafts.append(Draft(stream, version + 1, type_name, raw))
+        self.leaves.append(leaf)
+        self.next += 1
+        return self.next - 1
+
+    def _tip(self, stream: str) -> tuple[int, bytes]:
+        tip = self.app.tips.get(stream)
+        if tip is None:
+            self.c.execute(
+                "SELECT version, leaf FROM entries WHERE stream=? ORDER BY version DESC LIMIT 1", [stream]
+            )
+            tip = self.c.fetchone() or (0, b"")
+            if len(self.app.tips) > CACHED:
+                self.flush()
+                self.app.tips.clear()
+            self.app.tips[stream] = tip
+        return tip
+
+    def _person(self, controller: str, name: str) -> str:
+        alias = self.app.vault.alias(controller, name)
+        person = self.app.persons.get(alias)
+        if person is None:
+            person = self.app.vault.find(self.c, [alias]).get(alias)
+        if person is None:
+            person = self.app.vault.new_person(self.recorded_at)
+            self.app.vault.add_name(self.c, self.writes, alias, name, person)
+            self.app.tips[person] = (0, b"")
+        self.app.persons[alias] = person
+        return person
+
+    def _know_recipient(self, controller: str, recipient: str) -> None:
+        if (controller, recipient) not in self.app.recipients:
+            self.app.recipients.add((controller, recipient))
+            self.c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])
+
+    def _is_minor(self, event: Prepared, need: Minor) -> bool:
+        assert event.subject is not None
+        alias = self.app.vault.alias(event.controller, event.subject)
+        person = self.app.persons.get(alias)
+        if person is None:
+            return False
+        if person not in self.aged:
+            self.c.execute("SELECT 1 FROM links WHERE one=? LIMIT 1", [person])
+            if self.c.fetchone() is None:
+                return False
+        self.flush()
+        return is_minor(self.c, person, need, event.time)
+
+    def append_erased(self, person: str, method: str) -> int:
+        """The ledger's own record of an erasure. Returns its position."""
+        version = self._tip(person)[0]
+        self.c.execute("SELECT state FROM entries WHERE stream=? AND version=1", [person])
+        row = self.c.fetchone()
+        if row is None:  # a name that was only ever mentioned
+            return -1
+        controller = decode(0, row[0]).controller
+        fields = {"source": "urn:consent-ledger", "id": f"erasure-{self.next}", "time": self.recorded_text}
+        data = {"method": method, "entries": version}
+        return self._append(person, controller, "subject.erased", fields, data)
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what is pending, vault first."""
+        self.writes.flush(self.c)
+        if self.keys:
+            self.c.executemany("INSERT INTO keys VALUES (?,?,?)", self.keys)
+            self.keys = []
+        if not self.drafts:
+            return
+        points.reached("vault written")
+        stored = [self.app.mapper.to_stored_event(draft) for draft in self.drafts]  # type: ignore[arg-type]
+        self.app.store._insert_events(self.c, stored, first=self.first, leaves=self.leaves)  # noqa: SLF001  the library's own hook
+        self.subtrees += self.app.frontier.extend(self.leaves)
+        self.first = self.next
+        self.drafts, self.leaves = [], []
+        points.reached("entries written")
+
+    def finish(self) -> None:
+        """Write the rest, and sign the new head if there is one."""
+        self.flush()
+        if self.next == self.before.size:
+            return
+        if self.subtrees:
+            self.c.executemany("INSERT INTO subtrees VALUES (?,?,?)", self.subtrees)
+        frontier = self.app.frontier
+        root, edge = frontier.root(), b"".join(frontier.nodes())
+        assert frontier.size == self.next
+        # Compare and swap before a signature exists: two writers can't fork the log.
+        self.c.execute(
+            "UPDATE head SET size=?, root=?, recorded_at=?, edge=? WHERE size=? AND root=? RETURNING size",
+            [self.next, root, self.recorded_at, edge, self.before.size, self.before.root],
+        )
+        if self.c.fetchone() is None:
+            raise HeadMoved(f"{self.app.where}: the head moved from {self.before.size} (retry)")
+        checkpoint = self.app.signer.sign(format_checkpoint(self.app.origin, self.next, root))
+        self.c.execute("UPDATE head SET checkpoint=?", [checkpoint])
+        points.reached("checkpoint written")
+        self.head = type(self.before)(self.next, root, self.recorded_at, checkpoint, edge)
+
+    def committed(self) -> None:
+        """Remember the new head. Requires that the transaction was committed."""
+        if self.next > self.before.size:
+            self.app.head = self.head
+        if self.destroyed:
+            from ledger.erasure import scrub
+
+            scrub(self.app, self.destroyed)

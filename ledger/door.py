@@ -1,0 +1,68 @@
+"""The door rules: what a pack refuses before it is appended. Pure.
+
+Source: contract, section 2: they apply to information.collected, to consent.granted for a known minor, to an event
+without a field that its clause needs, and to forbidden personal fields. What else happened is appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ledger import cleartext
+from ledger.incoming import Prepared
+from ledger.pack import Minor, Pack
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The clause that refuses, and why, without repeating the value."""
+
+    clause: str
+    reason: str
+
+
+IsMinor = Callable[[Minor], bool]
+
+
+def refuse(event: Prepared, pack: Pack, is_minor: IsMinor) -> Refusal | None:
+    """The refusal, or None. Requires role controller."""
+    for clause, door in pack.doors.get(event.type, ()):
+        if event.data.get(door.needs) is None and all(event.data.get(k) == v for k, v in door.where.items()):
+            return Refusal(clause, f"{door.needs} is needed here")
+    if event.type == "information.collected":
+        found = _forbidden(pack, event.data["categories"])
+        if found is not None:
+            return found
+    if event.personal:
+        found = _forbidden_fields(event, pack)
+        if found is not None:
+            return found
+    if event.type in ("information.collected", "consent.granted"):
+        for clause, needs in pack.minors:
+            if all(is_minor(need) for need in needs):
+                return Refusal(clause, "the person is known to be a minor")
+    return None
+
+
+def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
+    for category in categories:
+        clause = pack.refused_categories.get(category)
+        if clause is not None:
+            return Refusal(clause, f"{category} is not wanted")
+    return None
+
+
+def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
+    """A personal field whose name, or whose value as a valid number, is of a forbidden category."""
+    for name, value in event.personal.items():
+        declared = pack.personal_fields.get(name)
+        category = declared.category if declared else None
+        kinds = [category or name.replace("_", "-")]
+        hit = cleartext.forbidden_number(value)
+        if hit is not None and (detected := pack.detected.get(hit.kind.value)):  # type: ignore[call-overload]
+            kinds.append(detected)
+        found = _forbidden(pack, kinds)
+        if found is not None:
+            return Refusal(found.clause, f"personal field {name}: {found.reason}")
+    return None

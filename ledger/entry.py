@@ -1,0 +1,123 @@
+r"""The entry: what the log keeps of an event, for ever, as exact bytes.
+
+Format 1, one JSON object without white space, fields in this order, absent ones left out:
+
+    {"v":1,"type":"consent.granted","dataschema":1,"controller":"parature",
+     "person":"01a2…32 hex","version":3,"prev":"<base64 leaf hash of the person's previous entry>",
+     "source":"urn:app:signup","id":"9f1c","time":"2026-01-02T03:04:05Z","recorded_at":"2026-01-02T03:04:06Z",
+     "actor":"subject","role":"processor","of":"acme",
+     "data":{"purpose":"newsletter","list":"product-news","basis":"express"},
+     "personal":{"email":"<base64 commitment>"}}
+
+An entry about a controller has `"stream":"controller:parature"` in place of `person`. No byte of it can identify
+anybody: `person` is random, personal fields are salted commitments. Positions are not in it: the Merkle tree says them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from ledger.errors import CorruptEntry, InvalidEvent
+from ledger.events import SCHEMA_VERSION, Data, validate
+from ledger.times import parse_time
+
+FORMAT: Final = 1
+LIMIT_BYTES: Final = 65_535  # an entry bundle gives each entry a length of two bytes (C2SP tlog-tiles)
+CONTROLLER_PREFIX: Final = "controller:"
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+# (type, version) -> the data of the next version. Stored entries are never rewritten: they are read through these.
+UPCASTS: Final[dict[tuple[str, int], Upcast]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry as it is read: `time` and `recorded_at` in microseconds, `data` a validated model."""
+
+    position: int
+    stream: str  # the person's identifier, or controller:NAME
+    version: int
+    type: str
+    controller: str
+    source: str
+    id: str
+    time: int
+    recorded_at: int
+    data: Data
+    personal: dict[str, str]  # field name -> base64 commitment
+    role: str = "controller"
+    of: str | None = None
+    actor: str | None = None
+    prev: str | None = None
+
+    # eventsourcing's names (DomainEventProtocol)
+    @property
+    def originator_id(self) -> str:
+        return self.stream
+
+    @property
+    def originator_version(self) -> int:
+        return self.version
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """In force at its time; equal times in order of position."""
+        return self.time, self.position
+
+
+def upcast(type_name: str, version: int, data: dict[str, Any]) -> dict[str, Any]:
+    """Raise `data` of an older dataschema to the newest. Raises InvalidEvent for one that nobody knows."""
+    newest = SCHEMA_VERSION
+    if not 1 <= version <= newest:
+        raise InvalidEvent("dataschema", f"version {version} of {type_name} is unknown: this program knows 1 to {newest}")
+    while version < newest:
+        step = UPCASTS.get((type_name, version))
+        data = step(data) if step else data
+        version += 1
+    return data
+
+
+def controller_stream(controller: str) -> str:
+    """The stream of the entries about a controller."""
+    return CONTROLLER_PREFIX + controller
+
+
+def encode(fields: dict[str, Any]) -> bytes:
+    """The exact bytes of an entry; `fields` in the documented order."""
+    return orjson.dumps(fields)
+
+
+def decode(position: int, raw: bytes) -> Entry:
+    """An entry from its stored bytes. Raises CorruptEntry naming the position."""
+    try:
+        fields = orjson.loads(raw)
+        if fields["v"] != FORMAT:
+            raise ValueError(f"format {fields['v']!r} is unknown, this program knows {FORMAT}")
+        type_name, schema, data = fields["type"], fields["dataschema"], fields["data"]
+        if schema != SCHEMA_VERSION:
+            data = upcast(type_name, schema, data)
+        person = fields.get("person")
+        return Entry(
+            position,
+            person if person is not None else fields["stream"],
+            fields["version"],
+            type_name,
+            fields["controller"],
+            fields["source"],
+            fields["id"],
+            parse_time(fields["time"]),
+            parse_time(fields["recorded_at"]),
+            validate(type_name, data),
+            fields.get("personal") or {},
+            fields.get("role", "controller"),
+            fields.get("of"),
+            fields.get("actor"),
+            fields.get("prev"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidEvent) as error:
+        what = f"{type(error).__name__} {error}"
+        raise CorruptEntry(f"entry {position} does not decode ({what}): restore the store from a backup") from None

@@ -1,0 +1,224 @@
+"""What comes in: a CloudEvent in JSON, checked as far as it can be without the store.
+
+Everything here is pure. An event that passes is a `Prepared`; anything else is an InvalidEvent naming the field.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from ledger import cleartext
+from ledger.entry import upcast
+from ledger.errors import InvalidEvent
+from ledger.events import OWN_TYPES, SCHEMA_VERSION, TYPES, Data, Fact, validate
+from ledger.times import SECOND, parse_time
+
+SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
+LINE_LIMIT_BYTES: Final = 1_048_576
+ENVELOPE: Final = frozenset(
+    ("specversion", "id", "source", "type", "subject", "time", "controller", "data", "datacontenttype", "dataschema",
+     "actor", "role", "of")
+)  # fmt: skip
+ACTORS: Final = frozenset(("subject", "guardian", "operator", "system"))
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_FIELD_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# words of the pack, checked there; hashes and times: the rest of what stays is looked at
+_NOT_TEXT: Final = frozenset(
+    ("purpose", "categories", "class", "new_uses", "text_sha256", "pack_sha256", "expires_at", "effective_at",
+     "secret_until", "archive_until", "until")
+)  # fmt: skip
+_look: Final = lru_cache(maxsize=65_536)(cleartext.find)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """An event that is one. Times in microseconds; `data` as it came, without `personal`."""
+
+    type: str
+    model: Data
+    data: dict[str, Any]
+    personal: dict[str, str]
+    controller: str
+    subject: str | None
+    source: str
+    id: str
+    time: int
+    role: str
+    of: str | None
+    actor: str | None
+    recorded_at: int | None = None  # only in a scenario
+
+    def content(self) -> bytes:
+        """What two events with the same key must share to be the same."""
+        whole = [
+            self.type, self.controller, self.subject, self.time, self.role, self.of, self.actor, self.data, self.personal
+        ]  # fmt: skip
+        return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
+
+    def key(self) -> bytes:
+        """The idempotency key."""
+        return f"{self.source}\0{self.id}".encode()
+
+
+def parse_line(line: bytes) -> Any:
+    """JSON of one line. Raises InvalidEvent."""
+    if len(line) > LINE_LIMIT_BYTES:
+        raise InvalidEvent("event", f"{len(line)} bytes, the limit is {LINE_LIMIT_BYTES}: send it in smaller events")
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InvalidEvent("event", f"not JSON ({error}): send one JSON object a line") from None
+
+
+def prepare(body: Any, now: int | None) -> Prepared:
+    """Check one event. `now`: the moment of recording, None in a scenario, where any time goes."""
+    if not isinstance(body, dict):
+        raise InvalidEvent("event", "wants a JSON object")
+    for name in body:
+        if name not in ENVELOPE:
+            raise InvalidEvent(_shown(name), "unknown field: an event has " + ", ".join(sorted(ENVELOPE)))
+    if body.get("specversion") != "1.0":
+        raise InvalidEvent("specversion", 'wants "1.0" (CloudEvents 1.0)')
+    source, event_id = _text(body, "source"), _text(body, "id")
+    type_name, controller = _text(body, "type"), _text(body, "controller")
+    model_type = TYPES.get(type_name)
+    if model_type is None or type_name in OWN_TYPES:
+        why = "is written by the ledger itself" if model_type else "unknown event type"
+        raise InvalidEvent("type", f"{why}: {_shown(type_name)!r} cannot be published")
+    time = _time(body, now)
+    role, of, actor = _role(body)
+    subject = _subject(body, model_type)
+    data, personal = _data(body, model_type)
+    schema = body.get("dataschema", SCHEMA_VERSION)
+    if schema != SCHEMA_VERSION:
+        number = int(schema) if isinstance(schema, str) and schema.isdecimal() and len(schema) < 4 else schema  # noqa: PLR2004
+        if not isinstance(number, int):
+            raise InvalidEvent("dataschema", "wants the number of a version")
+        data = upcast(type_name, number, data)
+    model = validate(type_name, data)
+    if type_name in ("subject.linked", "subject.unlinked"):
+        if data.get("other") is not None:
+            raise InvalidEvent("other", "who somebody is goes under data.personal")
+        if not personal.get("other") or personal["other"] == subject:
+            raise InvalidEvent("other", "wants another name of the same person, under data.personal")
+    _look_at(source, event_id, data, role, of)
+    return Prepared(type_name, model, data, personal, controller, subject, source, event_id, time, role, of, actor)
+
+
+def _shown(name: Any) -> str:
+    """A name as far as it may be repeated."""
+    text = str(name)[:64]
+    return "?" if _CONTROL.search(text) or cleartext.find(text) else text
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if value is None:
+        raise InvalidEvent(name, "is missing")
+    if not isinstance(value, str) or not value:
+        raise InvalidEvent(name, "wants text")
+    if len(value) > 200 or _CONTROL.search(value):
+        raise InvalidEvent(name, "wants at most 200 printable characters")
+    return value
+
+
+def _time(body: dict[str, Any], now: int | None) -> int:
+    text = body.get("time")
+    if text is None:
+        raise InvalidEvent("time", "is missing: say when it happened, such as 2026-01-02T03:04:05Z")
+    if not isinstance(text, str):
+        raise InvalidEvent("time", "wants an RFC 3339 time with an offset")
+    try:
+        time = parse_time(text)
+    except ValueError as error:
+        raise InvalidEvent("time", str(error)) from None
+    if now is not None and time > now + SKEW:
+        raise InvalidEvent("time", "is more than five minutes ahead of this clock: mend the clock that wrote it")
+    return time
+
+
+def _role(body: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    role = body.get("role", "controller")
+    if role not in ("controller", "processor"):
+        raise InvalidEvent("role", "wants controller or processor")
+    of = None
+    if "of" in body:
+        if role != "processor":
+            raise InvalidEvent("of", "names the controller beside role processor only; a customer goes into data.of")
+        of = _text(body, "of")
+    actor = body.get("actor")
+    if actor is not None and actor not in ACTORS:
+        raise InvalidEvent("actor", "wants subject, guardian, operator or system")
+    if body.get("datacontenttype", "application/json") != "application/json":
+        raise InvalidEvent("datacontenttype", "wants application/json")
+    return role, of, actor
+
+
+def _subject(body: dict[str, Any], model: type[Fact]) -> str | None:
+    if model.about_controller:
+        if body.get("subject") is not None:
+            raise InvalidEvent("subject", f"{model.type} is about the controller and has no subject")
+        return None
+    return _text(body, "subject")
+
+
+def _data(body: dict[str, Any], model: type[Fact]) -> tuple[dict[str, Any], dict[str, str]]:
+    data = body.get("data", {})
+    if not isinstance(data, dict):
+        raise InvalidEvent("data", "wants a JSON object")
+    if "personal" not in data:
+        return data, {}
+    personal = data["personal"]
+    data = {name: value for name, value in data.items() if name != "personal"}
+    if not isinstance(personal, dict):
+        raise InvalidEvent("personal", "wants a JSON object of names and texts")
+    if model.about_controller and personal:
+        raise InvalidEvent("personal", f"{model.type} is about the controller and has no personal fields")
+    for name, value in personal.items():
+        if not _FIELD_NAME.fullmatch(name):
+            raise InvalidEvent("personal", "names of personal fields are lower case words with underscores")
+        if model.personal_names is not None and name not in model.personal_names:
+            raise InvalidEvent(name, f"{model.type} has no such personal field: {', '.join(model.personal_names)}")
+        if not isinstance(value, str):
+            raise InvalidEvent(name, "wants text")
+        if "\0" in value:
+            raise InvalidEvent(name, "holds a NUL character: remove it")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidEvent(name, "is not well-formed Unicode") from None
+    return data, personal
+
+
+def _look_at(source: str, event_id: str, data: dict[str, Any], role: str, of: str | None) -> None:
+    """Refuse clear text that looks like it says who somebody is: it would stay for ever."""
+    _look_at_one("source", source)
+    hit = cleartext.find(event_id)
+    if hit is not None:
+        raise _too_clear("id", hit)
+    if of is not None:
+        _look_at_one("of", of)
+    for name, value in data.items():
+        if name in _NOT_TEXT or (name == "of" and role != "processor"):
+            continue
+        if isinstance(value, str):
+            _look_at_one(name, value)
+        elif isinstance(value, list):
+            for one in value:
+                if isinstance(one, str):
+                    _look_at_one(name, one)
+
+
+def _look_at_one(name: str, value: str) -> None:
+    hit = _look(value)
+    if hit is not None:
+        raise _too_clear(name, hit)
+
+
+def _too_clear(name: str, hit: cleartext.Hit) -> InvalidEvent:
+    return InvalidEvent(name, f"looks like a {hit.what}: what says who somebody is goes under data.personal")

@@ -1,0 +1,128 @@
+"""The key-encryption key and the log's signing key: what is kept apart from the data.
+
+`KeyProvider` is the interface that a key management service can stand behind. `FileKeys`, the embedded default, is a
+folder with two small files, readable by their owner only, and the journal of erasures that a restored backup replays.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.errors import KeyFileError
+
+NONCE_BYTES: Final = 12
+KEY_BYTES: Final = 32
+
+
+class KeyProvider(Protocol):
+    """Wraps data keys, and holds the seed of the log's signing key."""
+
+    def wrap(self, key: bytes, context: bytes) -> bytes: ...
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """The key. Raises KeyFileError where this key-encryption key is not the one that wrapped it."""
+        ...
+
+    def signing_seed(self) -> bytes: ...
+
+    def note_erasure(self, persons: list[str], kind: str) -> None: ...
+
+    def erasures(self) -> list[dict[str, object]]: ...
+
+
+class MemoryKeys:
+    """Keys that live as long as the process: for scenarios and tests."""
+
+    def __init__(self, randomness: Callable[[int], bytes] = os.urandom) -> None:
+        self._random = randomness
+        self._kek = AESGCM(randomness(KEY_BYTES))
+        self._seed = randomness(KEY_BYTES)
+        self._erasures: list[dict[str, object]] = []
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        nonce = self._random(NONCE_BYTES)
+        return nonce + self._kek.encrypt(nonce, key, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        try:
+            return self._kek.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
+        except InvalidTag:
+            raise KeyFileError(
+                "the key-encryption key does not open this store: give the keys folder that was made with it (--keys)"
+            ) from None
+
+    def signing_seed(self) -> bytes:
+        return self._seed
+
+    def note_erasure(self, persons: list[str], kind: str) -> None:
+        self._erasures.append({"persons": persons, "kind": kind})
+
+    def erasures(self) -> list[dict[str, object]]:
+        return self._erasures
+
+
+class FileKeys(MemoryKeys):
+    """A folder with `kek`, `signing` (32 bytes each, base64) and `erasures.ndjson`."""
+
+    def __init__(self, folder: Path, *, create: bool = False, randomness: Callable[[int], bytes] = os.urandom) -> None:
+        super().__init__(randomness)
+        self.folder = folder
+        if create:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in ("kek", "signing"):
+                _write_new(folder / name, base64.b64encode(randomness(KEY_BYTES)) + b"\n")
+        self._kek = AESGCM(_read_key(folder / "kek"))
+        self._seed = _read_key(folder / "signing")
+
+    def note_erasure(self, persons: list[str], kind: str) -> None:
+        """Append to the journal and force it to disk: a backup restored later must not bring anybody back."""
+        line = orjson.dumps({"persons": persons, "kind": kind}) + b"\n"
+        handle = os.open(self.folder / "erasures.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def erasures(self) -> list[dict[str, object]]:
+        path = self.folder / "erasures.ndjson"
+        if not path.exists():
+            return []
+        lines = path.read_bytes().split(b"\n")
+        return [orjson.loads(line) for line in lines if line.endswith(b"}")]  # a torn last line was never acted upon
+
+
+def _write_new(path: Path, body: bytes) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists already: it may be another store's key (name another folder)") from None
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        os.write(handle, body)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except FileNotFoundError:
+        raise KeyFileError(
+            f"{path} is missing: without it nothing sealed can be read (give the right folder with --keys)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{path} cannot be read as a key: {error}") from None
+    if len(key) != KEY_BYTES:
+        raise KeyFileError(f"{path} holds {len(key)} bytes, a key has {KEY_BYTES}")
+    return key

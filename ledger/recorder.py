@@ -1,0 +1,278 @@
+"""The embedded store: eventsourcing's recorder on SQLite, with one sequence without gaps that nobody can rewrite.
+
+What the stock recorder lacks and this one has: an explicit integer primary key as position (an implicit rowid can be
+reused), `BEGIN IMMEDIATE` (a writer that read first must not be overtaken), `synchronous=FULL`, `secure_delete`,
+triggers that forbid UPDATE and DELETE, and one transaction for entries, vault, idempotency keys and checkpoint.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eventsourcing.persistence import Notification, StoredEvent, Subscription
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+    SQLiteFactory,
+)
+
+from ledger.errors import NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
+
+APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
+STORE_FORMAT: Final = 1  # the file's user_version
+
+SCHEMA: Final = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    # The log. `leaf` is the RFC 6962 leaf hash of `state`, kept so that a flipped byte can be named.
+    """CREATE TABLE entries (
+        position INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL,
+        type TEXT NOT NULL, leaf BLOB NOT NULL, state BLOB NOT NULL)""",
+    "CREATE UNIQUE INDEX entries_by_stream ON entries (stream, version)",
+    "CREATE TABLE subtrees (level INTEGER, number INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, number)) WITHOUT ROWID",
+    """CREATE TABLE head (
+        one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL,
+        recorded_at INTEGER NOT NULL, checkpoint TEXT NOT NULL, edge BLOB NOT NULL)""",
+    # Idempotency: the key outlives erasure, the content digest does not.
+    "CREATE TABLE keys (key BLOB PRIMARY KEY, position INTEGER NOT NULL, digest BLOB) WITHOUT ROWID",
+    """CREATE TABLE refused (
+        key BLOB, digest BLOB, person_key BLOB, position INTEGER NOT NULL, PRIMARY KEY (key, digest)) WITHOUT ROWID""",
+    "CREATE INDEX refused_by_person ON refused (person_key) WHERE person_key IS NOT NULL",
+    # The vault.
+    "CREATE TABLE people (person TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE aliases (alias BLOB PRIMARY KEY, person TEXT NOT NULL, sealed BLOB) WITHOUT ROWID",
+    "CREATE INDEX aliases_by_person ON aliases (person)",
+    "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
+    # What the door looks at.
+    "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE recipients (controller TEXT, recipient TEXT, PRIMARY KEY (controller, recipient)) WITHOUT ROWID",
+    "CREATE TABLE aged (person TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE links (one TEXT, other TEXT, PRIMARY KEY (one, other)) WITHOUT ROWID",
+    """CREATE TABLE dead_letters (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, received_at INTEGER NOT NULL,
+        origin TEXT NOT NULL, line INTEGER, field TEXT NOT NULL, reason TEXT NOT NULL, bytes INTEGER NOT NULL,
+        person_key BLOB, sealed BLOB NOT NULL)""",
+    *(
+        f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} are never changed'); END"
+        for table in ("entries", "subtrees")
+        for verb in ("UPDATE", "DELETE")
+    ),
+)
+
+
+@contextmanager
+def readable_errors(where: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error, where) from error
+    except Exception as error:
+        cause = error.__cause__
+        if isinstance(cause, sqlite3.Error):
+            raise translate(cause, where) from error
+        raise
+
+
+def translate(error: sqlite3.Error, where: str) -> StoreError:
+    """The store error that a SQLite error means."""
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"{where}: another process is writing (retry when it is done)")
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{where}: no space left on the disk; nothing of this batch was kept (free some and run again)")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StoreReadOnly(f"{where}: cannot be opened for writing (check the path, its folder and their permissions)")
+    if code == sqlite3.SQLITE_NOTADB:
+        return NotALedger(f"{where}: not a consent-ledger store (name another file, or run init on a new path)")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreFull(f"{where}: the disk failed or is full; nothing of this batch was kept ({error})")
+    return StoreError(f"{where}: {error}")
+
+
+class LedgerConnection(SQLiteConnection):
+    """A connection whose writing transactions take the write lock before they read."""
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        cursor = self.cursor()
+        cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
+        try:
+            with cursor:
+                yield cursor
+        except BaseException:
+            self.rollback()
+            raise
+        if commit:
+            self.commit()
+        else:
+            self.rollback()
+
+
+class LedgerPool(SQLiteConnectionPool):
+    """Connections with the pragmas that durability and erasure need."""
+
+    def _create_connection(self) -> SQLiteConnection:
+        connection = super()._create_connection()
+        raw: sqlite3.Connection = connection._sqlite_conn  # noqa: SLF001  the library offers no other way to set pragmas
+        raw.row_factory = None
+        for pragma in ("synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF", "cache_size=-65536"):
+            raw.execute(f"PRAGMA {pragma}")
+        return LedgerConnection(raw, max_age=self.max_age)
+
+
+class LedgerDatastore(SQLiteDatastore):
+    """The library's datastore over our pool."""
+
+    def __init__(self, db_name: str, *, lock_timeout: int | None = None) -> None:
+        super().__init__(db_name, lock_timeout=lock_timeout, originator_id_type="text")
+        self.pool.close()
+        self.pool = LedgerPool(db_name=db_name, lock_timeout=lock_timeout)
+
+
+class LedgerFactory(SQLiteFactory):
+    """Makes our datastore and recorder out of the library's environment."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.datastore.close()
+        timeout = self.env.get(self.SQLITE_LOCK_TIMEOUT)
+        name = self.env.get(self.SQLITE_DBNAME)
+        assert name
+        self.datastore = LedgerDatastore(name, lock_timeout=int(timeout) if timeout else None)
+
+    def application_recorder(self) -> LedgerRecorder:
+        assert isinstance(self.datastore, LedgerDatastore)
+        return LedgerRecorder(self.datastore)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The log's newest signed state."""
+
+    size: int
+    root: bytes
+    recorded_at: int  # of the last entry, microseconds; never decreases
+    checkpoint: str
+    edge: bytes  # hashes of the frontier, largest subtree first
+
+
+Row = tuple[int, bytes]  # position, state
+
+
+class LedgerRecorder(SQLiteApplicationRecorder):
+    """Entries in one gapless sequence. Notification ids, which the library counts from 1, are position + 1."""
+
+    def __init__(self, datastore: LedgerDatastore) -> None:
+        super().__init__(datastore, events_table_name="entries")
+
+    def construct_create_table_statements(self) -> list[str]:
+        return list(SCHEMA)
+
+    def create_table(self) -> None:
+        """Nothing: `create` makes the tables, `check` looks whether they are there."""
+
+    def create(self) -> None:
+        """Make an empty store. Requires that there is none."""
+        with self.datastore.transaction(commit=True) as c:
+            for statement in SCHEMA:
+                c.execute(statement)
+            c.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            c.execute(f"PRAGMA user_version={STORE_FORMAT}")
+
+    def check(self, where: str) -> None:
+        """Raise NotALedger or NewerStore unless this is a store this program can use."""
+        with self.datastore.transaction(commit=False) as c:
+            c.execute("PRAGMA application_id")
+            if c.fetchone()[0] != APPLICATION_ID:
+                raise NotALedger(f"{where}: not a consent-ledger store (name another file, or run init on a new path)")
+            c.execute("PRAGMA user_version")
+            found = c.fetchone()[0]
+            if found > STORE_FORMAT:
+                raise NewerStore(
+                    f"{where}: store format {found}, this program knows {STORE_FORMAT} (install a newer consent-ledger)"
+                )
+
+    # -- the library's interface ---------------------------------------------------------------------------------------
+
+    def _insert_events(self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
+        """Append at the head. `leaves`: their leaf hashes; `first`: the position of the first."""
+        first: int = kwargs["first"]
+        leaves: Sequence[bytes] = kwargs["leaves"]
+        c.executemany(
+            "INSERT INTO entries VALUES (?,?,?,?,?,?)",
+            [
+                (first + n, stored.originator_id, stored.originator_version, stored.topic, leaves[n], stored.state)
+                for n, stored in enumerate(stored_events)
+            ],
+        )
+        return range(first + 1, first + 1 + len(stored_events))
+
+    def select_events(
+        self,
+        originator_id: Any,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[Notification]:
+        """A stream's entries as notifications, which carry the position."""
+        statement = "SELECT position, stream, version, type, state FROM entries WHERE stream=? AND version>?"
+        params: list[Any] = [str(originator_id), gt or 0]
+        if lte is not None:
+            statement += " AND version<=?"
+            params.append(lte)
+        statement += f" ORDER BY version {'DESC' if desc else 'ASC'} LIMIT ?"
+        params.append(-1 if limit is None else limit)
+        return self._notifications(statement, params)
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        statement = "SELECT position, stream, version, type, state FROM entries WHERE position>=?"
+        params: list[Any] = [0 if start is None else start - 1 + (not inclusive_of_start)]
+        if stop is not None:
+            statement += " AND position<=?"
+            params.append(stop - 1)
+        if topics:
+            statement += f" AND type IN ({','.join('?' * len(topics))})"
+            params += topics
+        return self._notifications(statement + " ORDER BY position LIMIT ?", [*params, limit])
+
+    def _notifications(self, statement: str, params: Sequence[Any]) -> Sequence[Notification]:
+        with self.datastore.transaction(commit=False) as c:
+            c.execute(statement, params)
+            return [
+                Notification(
+                    id=position + 1, originator_id=stream, originator_version=version, topic=type_name, state=state
+                )
+                for position, stream, version, type_name, state in c.fetchall()
+            ]
+
+    def max_notification_id(self) -> int:
+        with self.datastore.transaction(commit=False) as c:
+            return read_head(c).size
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:  # noqa: ARG002
+        raise NotImplementedError("SQLite has no notification: read pages from a cursor instead")
+
+
+def read_head(c: SQLiteCursor) -> Head:
+    """The head row."""
+    c.execute("SELECT size, root, recorded_at, checkpoint, edge FROM head")
+    return Head(*c.fetchone())

@@ -1,0 +1,49 @@
+"""Times: RFC 3339 with an offset outside, integer microseconds since 1970-01-01T00:00:00Z inside."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SECOND: Final = 1_000_000  # microseconds
+DAY: Final = 86_400 * SECOND
+FOREVER: Final = 2**62  # later than any time that can be written
+
+_ONE: Final = timedelta(microseconds=1)
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def parse_time(text: str) -> int:
+    """Microseconds of an RFC 3339 time; digits beyond the microsecond are cut.
+
+    Raises ValueError for anything else, a time without an offset included.
+    """
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("wants an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z")
+    try:
+        return (datetime.fromisoformat(text) - EPOCH) // _ONE
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"no such time: {error}") from None
+
+
+def from_datetime(moment: datetime) -> int:
+    """Microseconds of an aware datetime."""
+    if moment.tzinfo is None:
+        raise ValueError("wants a time with an offset")
+    return (moment - EPOCH) // _ONE
+
+
+def format_time(micros: int) -> str:
+    """RFC 3339 in UTC, as short as it can be: `2026-01-02T03:04:05Z`, `2026-01-02T03:04:05.25Z`."""
+    seconds, fraction = divmod(micros, SECOND)
+    text = (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    if text[4] != "-":  # strftime does not pad years before 1000
+        text = text.rjust(19, "0")
+    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
+
+
+def format_optional(micros: int | None) -> str | None:
+    """`format_time`, and None for None."""
+    return None if micros is None else format_time(micros)

@@ -1,0 +1,213 @@
+"""The vault: personal fields under a data key per person, names as an erasable alias table. Outside the log.
+
+Per event one sealed record: AES-GCM under the person's data key of the event's 32 random bytes followed by the personal
+fields as JSON, with person and version as associated data. The salt of each field's commitment is drawn from those
+random bytes by HMAC, so that one field can be shown without the others. Data keys are wrapped by the key-encryption key.
+Names are looked up by a keyed hash and kept readable only under the data key. A person is a random time-ordered
+identifier: no key leads from a name to it once the alias row is gone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from eventsourcing.sqlite import SQLiteCursor
+
+from ledger.errors import CorruptEntry
+from ledger.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
+from ledger.verifier import commitment
+
+SECRET_BYTES: Final = 32
+ALIAS_BYTES: Final = 16
+DIGEST_BYTES: Final = 16
+CACHED_KEYS: Final = 100_000
+
+
+@dataclass(slots=True)
+class VaultWrites:
+    """Rows to insert, gathered over a batch."""
+
+    people: list[tuple[str, bytes]] = field(default_factory=list)
+    aliases: list[tuple[bytes, str, bytes]] = field(default_factory=list)
+    secrets: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def flush(self, c: SQLiteCursor) -> None:
+        """Insert what was gathered and forget it."""
+        if self.people:
+            c.executemany("INSERT INTO people VALUES (?,?)", self.people)
+        if self.aliases:
+            c.executemany("INSERT INTO aliases VALUES (?,?,?)", self.aliases)
+        if self.secrets:
+            c.executemany("INSERT INTO secrets VALUES (?,?)", self.secrets)
+        self.people, self.aliases, self.secrets = [], [], []
+
+
+class Vault:
+    """Seals, opens and destroys. Holds the store's own keys, unwrapped, and a bounded cache of data keys."""
+
+    def __init__(
+        self, keys: KeyProvider, index_key: bytes, digest_key: bytes, randomness: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self.keys = keys
+        self._index_key = index_key
+        self._digest_key = digest_key
+        self._random = randomness
+        self._data_keys: dict[str, AESGCM] = {}
+
+    # -- names ---------------------------------------------------------------------------------------------------------
+
+    def alias(self, controller: str, name: str) -> bytes:
+        """The keyed hash under which a name is found."""
+        return blake2b(f"{controller}\0{name}".encode(), key=self._index_key, digest_size=ALIAS_BYTES).digest()
+
+    def digest(self, content: bytes) -> bytes:
+        """The keyed digest by which the content of two events is compared."""
+        return blake2b(content, key=self._digest_key, digest_size=DIGEST_BYTES).digest()
+
+    def new_person(self, now: int) -> str:
+        """A random identifier that sorts by time of creation (UUID version 7, 32 hex digits)."""
+        millis = max(now // 1000, 0) & ((1 << 48) - 1)
+        noise = int.from_bytes(self._random(10), "big")
+        value = (millis << 80) | (0x7 << 76) | ((noise >> 62 & 0xFFF) << 64) | (0b10 << 62) | (noise & ((1 << 62) - 1))
+        return f"{value:032x}"
+
+    def find(self, c: SQLiteCursor, aliases: Iterable[bytes]) -> dict[bytes, str]:
+        """The persons of those aliases that are known."""
+        found: dict[bytes, str] = {}
+        wanted = list(aliases)
+        for start in range(0, len(wanted), 500):
+            some = wanted[start : start + 500]
+            c.execute(f"SELECT alias, person FROM aliases WHERE alias IN ({','.join('?' * len(some))})", some)
+            found.update(c.fetchall())
+        return found
+
+    def add_name(self, c: SQLiteCursor, writes: VaultWrites, alias: bytes, name: str, person: str) -> None:
+        """A new name of a person."""
+        sealed = self._seal(self._data_key(c, writes, person), name.encode(), f"{person}:name".encode())
+        writes.aliases.append((alias, person, sealed))
+
+    def names(self, c: SQLiteCursor, person: str) -> list[str]:
+        """The names of a person that can still be read."""
+        c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
+        rows = c.fetchall()
+        key = self._existing_key(c, person)
+        if key is None:
+            return []
+        return sorted(self._open(key, row[0], f"{person}:name".encode(), "a name").decode() for row in rows)
+
+    # -- personal fields -----------------------------------------------------------------------------------------------
+
+    def seal(  # noqa: PLR0913  one event is all of these
+        self,
+        c: SQLiteCursor,
+        writes: VaultWrites,
+        person: str,
+        version: int,
+        position: int,
+        fields: dict[str, str],
+        dropped: frozenset[str],
+    ) -> dict[str, str]:
+        """Seal the fields of one event; returns its commitments. `dropped` ones are committed and not kept."""
+        secret = self._random(SECRET_BYTES)
+        commitments = {}
+        for name, value in fields.items():
+            salt = self._random(SECRET_BYTES) if name in dropped else field_salt(secret, name)
+            commitments[name] = base64.b64encode(commitment(salt, name, value)).decode()
+        kept = {name: value for name, value in fields.items() if name not in dropped}
+        if kept:
+            body = secret + orjson.dumps(kept)
+            sealed = self._seal(self._data_key(c, writes, person), body, f"{person}:{version}".encode())
+            writes.secrets.append((position, sealed))
+        return commitments
+
+    def open_fields(
+        self, c: SQLiteCursor, person: str, version: int, position: int
+    ) -> tuple[bytes, dict[str, str]] | None:
+        """(the event's random bytes, its fields), or None where they are gone."""
+        c.execute("SELECT sealed FROM secrets WHERE position=?", [position])
+        row = c.fetchone()
+        key = self._existing_key(c, person)
+        if row is None or key is None:
+            return None
+        body = self._open(key, row[0], f"{person}:{version}".encode(), f"entry {position}")
+        return body[:SECRET_BYTES], orjson.loads(body[SECRET_BYTES:])
+
+    def destroy(self, c: SQLiteCursor, person: str, positions: list[int], *, whole: bool) -> None:
+        """Destroy the sealed records of those entries; `whole`: the data key and readable names with them."""
+        c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in positions])
+        if whole:
+            c.execute("DELETE FROM people WHERE person=?", [person])
+            c.execute("UPDATE aliases SET sealed=NULL WHERE person=?", [person])
+            self._data_keys.pop(person, None)
+
+    def forget_names(self, c: SQLiteCursor, person: str) -> None:
+        """Destroy all names of a person."""
+        c.execute("DELETE FROM aliases WHERE person=?", [person])
+
+    def forget_cache(self) -> None:
+        """Drop unwrapped data keys: after a rollback, or when another process wrote."""
+        self._data_keys.clear()
+
+    # -- letters without a person --------------------------------------------------------------------------------------
+
+    def seal_letter(self, body: bytes) -> bytes:
+        """Seal what was no event, under a key of its own."""
+        key = self._random(KEY_BYTES)
+        wrapped = self.keys.wrap(key, b"dead letter")
+        return len(wrapped).to_bytes(2, "big") + wrapped + self._seal(AESGCM(key), body, b"dead letter")
+
+    def open_letter(self, sealed: bytes) -> bytes:
+        """What a dead letter said."""
+        size = int.from_bytes(sealed[:2], "big")
+        key = AESGCM(self.keys.unwrap(sealed[2 : 2 + size], b"dead letter"))
+        return self._open(key, sealed[2 + size :], b"dead letter", "a dead letter")
+
+    # -- keys ----------------------------------------------------------------------------------------------------------
+
+    def _data_key(self, c: SQLiteCursor, writes: VaultWrites, person: str) -> AESGCM:
+        key = self._existing_key(c, person)
+        if key is None:
+            raw = self._random(KEY_BYTES)
+            writes.people.append((person, self.keys.wrap(raw, person.encode())))
+            key = self._remember(person, AESGCM(raw))
+        return key
+
+    def _existing_key(self, c: SQLiteCursor, person: str) -> AESGCM | None:
+        key = self._data_keys.get(person)
+        if key is None:
+            c.execute("SELECT wrapped FROM people WHERE person=?", [person])
+            row = c.fetchone()
+            if row is None:
+                return None
+            key = self._remember(person, AESGCM(self.keys.unwrap(row[0], person.encode())))
+        return key
+
+    def _remember(self, person: str, key: AESGCM) -> AESGCM:
+        if len(self._data_keys) >= CACHED_KEYS:
+            self._data_keys.clear()
+        self._data_keys[person] = key
+        return key
+
+    def _seal(self, key: AESGCM, body: bytes, context: bytes) -> bytes:
+        nonce = self._random(NONCE_BYTES)
+        return nonce + key.encrypt(nonce, body, context)
+
+    def _open(self, key: AESGCM, sealed: bytes, context: bytes, what: str) -> bytes:
+        try:
+            return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
+        except InvalidTag:
+            raise CorruptEntry(f"the sealed record of {what} was altered: restore the store from a backup") from None
+
+
+def field_salt(secret: bytes, name: str) -> bytes:
+    """The salt of one field, drawn from the random bytes of its event."""
+    return hmac.digest(secret, name.encode(), "sha256")

@@ -1,0 +1,1 @@
+"""What follows from what happened: state, decisions, obligations, findings. Can be deleted and rebuilt from the log."""

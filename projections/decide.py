@@ -1,0 +1,385 @@
+"""The pure decision: pack, case and question in, verdict out.
+
+Order of composition (contract, section 2): what the law requires is permitted; then a prohibition denies; then the
+narrower row decides; between equally narrow ones denial wins; what nothing permits is denied. How narrow a row is, is
+the sum of what it names: a ground or the record 8, a recipient 4, a class, the public, a border, a transfer or a notice
+2, purposes, categories, channels and origins 1 each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from ledger import pack as pk
+from projections.choices import PLAIN, No, expiries, word
+from projections.needs import Case, Finding, check, day
+from projections.question import Question, Ref, Verdict
+from projections.versions import new_use
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One compiled row."""
+
+    clause: str
+    number: int
+    row: pk.Match
+    purposes: frozenset[str] | None
+    categories: frozenset[str] | None
+    narrow: int
+
+
+@dataclass(slots=True)
+class Rules:
+    """A pack's rows by mechanism, those of one action."""
+
+    law: list[Rule] = field(default_factory=list)
+    forbid: list[Rule] = field(default_factory=list)
+    gate: list[Rule] = field(default_factory=list)
+    permit: list[Rule] = field(default_factory=list)
+
+
+@lru_cache(maxsize=64)
+def _compiled(sha256: str, action: str, holder: _Holder) -> Rules:  # noqa: ARG001  the digest is the key
+    rules = Rules()
+    for number, clause in enumerate(holder.pack.clause):
+        for row in (*clause.forbid, *clause.gate, *clause.permit):
+            if action not in row.action:
+                continue
+            rule = Rule(
+                clause.id,
+                number,
+                row,
+                frozenset(row.purpose) if row.purpose is not None else None,
+                frozenset(row.categories) if row.categories is not None else None,
+                _narrowness(row),
+            )
+            if isinstance(row, pk.Forbid):
+                rules.forbid.append(rule)
+            elif isinstance(row, pk.Gate):
+                rules.gate.append(rule)
+            else:
+                (rules.law if row.law else rules.permit).append(rule)  # type: ignore[attr-defined]
+    rules.permit.sort(key=lambda rule: -rule.narrow)
+    return rules
+
+
+class _Holder:
+    """A pack that is hashed by its digest."""
+
+    __slots__ = ("pack",)
+
+    def __init__(self, pack: pk.Pack) -> None:
+        self.pack = pack
+
+    def __hash__(self) -> int:
+        return hash(self.pack.sha256)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Holder) and self.pack is other.pack
+
+
+def _narrowness(row: pk.Match) -> int:
+    score = 8 * (row.ground is not None) + 8 * (row.on_record_from is not None) + 4 * (row.recipient is not None)
+    twos = (row.recipient_class, row.public, row.country, row.transfer, row.announces)
+    ones = (row.purpose, row.not_purpose, row.categories, row.any_category, row.channel, row.origin)
+    return score + sum(2 for one in twos if one is not None) + sum(1 for one in ones if one is not None)
+
+
+def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
+    """The verdict at `now` on what the case holds. Requires words checked against the pack."""
+    rules = _compiled(pack.sha256, question.action, _Holder(pack))
+    return (
+        _law(rules, pack, case, question, now)
+        or _forbidden(rules, pack, case, question, now)
+        or _allowed(rules, pack, case, question, now)
+    )
+
+
+def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict: Verdict) -> int | None:
+    """The next moment at which the outcome changes by time alone."""
+    for moment in expiries(case.state, now):
+        if decide(pack, case, question, moment).outcome != verdict.outcome:
+            return moment
+    return None
+
+
+# -- matching ----------------------------------------------------------------------------------------------------------
+
+
+def _about(rule: Rule, question: Question, case: Case) -> bool:
+    """Whether a row is about the question in everything but purpose and categories."""
+    row = rule.row
+    if row.information == "personal":
+        if question.anonymous:
+            return False
+    elif row.information == "anonymous" and not question.anonymous:
+        return False
+    if row.recipient_class is not None and question.recipient_class not in row.recipient_class:
+        return False
+    if row.recipient is not None and question.recipient not in row.recipient:
+        return False
+    if row.public is not None and row.public is not (question.recipient is None):
+        return False
+    if row.ground is not None and question.ground not in row.ground:
+        return False
+    if row.channel is not None and question.channel not in row.channel:
+        return False
+    if row.origin is not None and question.origin not in row.origin:
+        return False
+    if row.country is not None and row.country is not (question.country is not None):
+        return False
+    if row.transfer is not None and row.transfer is not (question.transfer is not None):
+        return False
+    if row.announces is not None and not _announces(row.announces, question, case):
+        return False
+    return row.on_record_from is None or _from_others(question, case)
+
+
+def _announces(kind: str, question: Question, case: Case) -> bool:
+    version = case.world.version(question.item or "")
+    if version is None or version.supersedes is None:
+        return False
+    return version.stored if kind == "stored" else version.material and not version.stored
+
+
+def _from_others(question: Question, case: Case) -> bool:
+    record = case.state.collected
+    return bool(question.personal) and all(
+        category in record and record[category].from_others_only for category in question.personal
+    )
+
+
+def _purpose_fits(rule: Rule, question: Question) -> bool:
+    if rule.purposes is not None and question.purpose not in rule.purposes:
+        return False
+    return rule.row.not_purpose is None or question.purpose not in rule.row.not_purpose
+
+
+def _categories_fit(rule: Rule, question: Question) -> bool:
+    if rule.categories is not None:
+        asked = question.categories if rule.row.information == "anonymous" else question.personal
+        if not asked <= rule.categories:
+            return False
+    return rule.row.any_category is None or not question.categories.isdisjoint(rule.row.any_category)
+
+
+def _fits(rule: Rule, question: Question, case: Case) -> bool:
+    return _purpose_fits(rule, question) and _categories_fit(rule, question) and _about(rule, question, case)
+
+
+# -- the tiers ---------------------------------------------------------------------------------------------------------
+
+
+def _law(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict | None:
+    for rule in rules.law:
+        if not _fits(rule, question, case):
+            continue
+        row = rule.row
+        assert isinstance(row, pk.Permit)
+        found = [check(need, case, question, now, pack) for need in row.needs]
+        if all(one.holds for one in found):
+            return _permitted([rule.clause], found, "the law requires it")
+        if not row.falls_through:
+            failed = [one for one in found if not one.holds]
+            return _denied([rule.clause], failed, "what the law requires must be limited to what is needed")
+    return None
+
+
+def _forbidden(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict | None:
+    clauses: list[str] = []
+    found: list[Finding] = []
+    for rule in rules.forbid:
+        if not _fits(rule, question, case) or rule.clause in clauses:
+            continue
+        row = rule.row
+        assert isinstance(row, pk.Forbid)
+        when = [check(need, case, question, now, pack) for need in row.when]
+        if not all(one.holds for one in when):
+            continue
+        if row.unless and all(check(need, case, question, now, pack).holds for need in row.unless):
+            continue
+        clauses.append(rule.clause)
+        found += when
+    return _denied(clauses, found, "forbidden whatever was consented") if clauses else None
+
+
+def _allowed(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
+    if question.action == "collect" and len(question.categories) > 1:
+        return _each(rules, pack, case, question, now)
+    fitting = [rule for rule in rules.permit if _fits(rule, question, case)]
+    top = [rule for rule in fitting if rule.narrow == fitting[0].narrow]
+    free = any(isinstance(rule.row, pk.Permit) and rule.row.unrestricted for rule in top)
+    gates = [] if free else [rule for rule in rules.gate if _fits(rule, question, case)]
+    gated: list[Finding] = []
+    for rule in gates:
+        assert isinstance(rule.row, pk.Gate)
+        found = [check(need, case, question, now, pack) for need in rule.row.needs]
+        if not all(one.holds for one in found):
+            return _denied([rule.clause], [one for one in found if not one.holds], "")
+        gated += found
+    fresh = None
+    if not free and not question.anonymous and question.action in ("use", "contact", "disclose"):
+        if question.purpose in case.world.new_uses:
+            fresh = new_use(case.state, case.world, case.packs, question, now, case.versions)
+    if fresh is not None and not fresh.open:
+        return Verdict("deny", fresh.clauses, fresh.because, [fresh.says])
+    if top:
+        verdict = _weigh(top, pack, case, question, now)
+    elif fresh is not None and question.action != "disclose":
+        verdict = _objected(pack, case, question, now, fresh.clauses) or Verdict(
+            "permit", list(fresh.clauses), list(fresh.because), [fresh.says]
+        )
+        return _with_gates(verdict, gates, gated)
+    else:
+        return _nothing_permits(rules, pack, case, question, now)
+    if fresh is not None and verdict.outcome == "permit":
+        verdict.clauses += [clause for clause in fresh.clauses if clause not in verdict.clauses]
+        verdict.because += fresh.because
+    return _with_gates(verdict, gates, gated)
+
+
+def _with_gates(verdict: Verdict, gates: list[Rule], found: list[Finding]) -> Verdict:
+    if verdict.outcome == "permit":
+        verdict.clauses += [rule.clause for rule in gates if rule.clause not in verdict.clauses]
+        for one in found:
+            verdict.because += [ref for ref in one.because if ref not in verdict.because]
+    return verdict
+
+
+def _each(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
+    """A collection is permitted if each of its categories is."""
+    clauses: list[str] = []
+    because: list[Ref] = []
+    phrases: list[str] = []
+    for category in sorted(question.categories):
+        verdict = _allowed(rules, pack, case, question.narrowed(category, pack), now)
+        if verdict.outcome != "permit":
+            verdict.phrases.insert(0, category)
+            return verdict
+        clauses += [clause for clause in verdict.clauses if clause not in clauses]
+        because += [ref for ref in verdict.because if ref not in because]
+        phrases += [phrase for phrase in verdict.phrases if phrase not in phrases]
+    order = {clause: number for number, clause in enumerate(pack.ids)}
+    return Verdict("permit", sorted(clauses, key=order.__getitem__), because, phrases)
+
+
+def _weigh(top: list[Rule], pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
+    """The equally narrow rows that fit best: each must permit."""
+    passed: list[Finding] = []
+    clauses: list[str] = []
+    denials: list[Verdict] = []
+    for rule in top:
+        row = rule.row
+        assert isinstance(row, pk.Permit)
+        if not row.despite_no:
+            objected = _objected(pack, case, question, now, [rule.clause], row)
+            if objected is not None:
+                denials.append(objected)
+                continue
+        found = [check(need, case, question, now, pack) for need in row.needs]
+        failed = [one for one in found if not one.holds]
+        if failed:
+            denials.append(_refused(rule, row, failed))
+            continue
+        passed += found
+        clauses += [rule.clause] if rule.clause not in clauses else []
+    if not denials:
+        return _permitted(clauses, passed, "")
+    merged = denials[0]
+    for other in denials[1:]:
+        merged.clauses += [clause for clause in other.clauses if clause not in merged.clauses]
+        merged.because += [ref for ref in other.because if ref not in merged.because]
+    return merged
+
+
+def _refused(rule: Rule, row: pk.Permit, failed: list[Finding]) -> Verdict:
+    objection = next((one.objection for one in failed if one.objection), None)
+    clause = objection.clause if objection and objection.clause else rule.clause
+    verdict = _denied([clause], failed, "")
+    if objection is not None and row.consequence:
+        verdict.consequences = [(rule.clause, row.consequence)]
+    return verdict
+
+
+def _objected(
+    pack: pk.Pack, case: Case, question: Question, now: int, clauses: list[str], row: pk.Permit | None = None
+) -> Verdict | None:
+    """The denial by the person's no, if one stands."""
+    needs = row.needs if row is not None else []
+    if any(isinstance(need, pk.OptIn) for need in needs):
+        return None  # the need itself looks at the person's word, on its own terms
+    said = word(case.state, question, now, pack, PLAIN)
+    if not isinstance(said, No):
+        return None
+    own = any(isinstance(need, pk.AnyOptIn) for need in needs)  # the clause itself says who may get it
+    carried = [said.clause] if said.clause and not own else list(clauses)
+    verdict = Verdict("deny", carried, [said.ref], [_no_in_words(said)])
+    if row is not None and row.consequence:
+        verdict.consequences = [(clauses[0], row.consequence)]
+    return verdict
+
+
+def _nothing_permits(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
+    """Denied, with the rows that could have permitted."""
+    if question.action == "contact" and (objected := _objected(pack, case, question, now, [])) and objected.clauses:
+        return objected
+    near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _purpose_fits(rule, question)]
+    if not near:
+        near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _aimed(rule)]
+    best = max((rule.narrow for rule in near), default=0)
+    clauses: list[str] = []
+    for rule in near:
+        if rule.narrow == best and rule.clause not in clauses:
+            clauses.append(rule.clause)
+    return Verdict("deny", clauses, [], ["nothing permits it"])
+
+
+def _nearly(rule: Rule, question: Question) -> bool:
+    """Whether a row would be about the question if purpose, categories or ground were others."""
+    row = rule.row
+    if row.information != "any" and (row.information == "anonymous") is not question.anonymous:
+        return False
+    if row.recipient_class is not None and question.recipient_class not in row.recipient_class:
+        return False
+    if row.recipient is not None and question.recipient not in row.recipient:
+        return False
+    if row.public is not None and row.public is not (question.recipient is None):
+        return False
+    if row.transfer is not None and row.transfer is not (question.transfer is not None):
+        return False
+    if row.ground is not None and question.ground is None and question.recipient_class is None:
+        return False
+    return row.announces is None and row.on_record_from is None and row.origin is None
+
+
+def _aimed(rule: Rule) -> bool:
+    return rule.row.recipient_class is not None or rule.row.recipient is not None or rule.row.ground is not None
+
+
+def _no_in_words(no: No) -> str:
+    if no.scope is None:
+        return f"{'refused' if no.ref.type == 'consent.refused' else 'took the consent back'} on {day(no.ref)}"
+    what = f" ({no.name})" if no.name else ""
+    return f"opted out of {no.scope}{what} on {day(no.ref)}"
+
+
+def _permitted(clauses: list[str], found: list[Finding], says: str) -> Verdict:
+    verdict = Verdict("permit", list(clauses), [], [says] if says else [])
+    for one in found:
+        verdict.clauses += [clause for clause in one.clauses if clause not in verdict.clauses]
+        verdict.because += [ref for ref in one.because if ref not in verdict.because]
+        verdict.phrases += [one.says] if one.says else []
+    return verdict
+
+
+def _denied(clauses: list[str], found: list[Finding], says: str) -> Verdict:
+    verdict = Verdict("deny", list(clauses), [], [])
+    for one in found:
+        verdict.because += [ref for ref in one.because if ref not in verdict.because]
+        text = _no_in_words(one.objection) if one.objection else one.says
+        verdict.phrases += [text] if text else []
+    if says and not verdict.phrases:
+        verdict.phrases = [says]
+    return verdict

@@ -1,0 +1,245 @@
+"""Looking back: what the record shows was done against the policy, and who holds what.
+
+One pass over a person's entries in the order in which they were in force; each act is judged by the state just before
+it, with all that is known at `known_at`. `known_then` says whether it could be known at the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger import events as ev
+from ledger import pack as pk
+from ledger.entry import Entry
+from ledger.times import DAY, format_time
+from projections.decide import decide
+from projections.needs import Case
+from projections.obligations import hold_clause
+from projections.question import Question, Verdict, check_words
+from projections.state import State, evolve, new_state
+from projections.world import World
+
+Row = dict[str, Any]
+WorldAt = Callable[[Entry], World]
+MakeCase = Callable[[State, World, Entry], Case]
+
+
+@dataclass(slots=True)
+class Record:
+    """A person's entries that are known, and how to see the rest of the world beside each of them."""
+
+    names: tuple[str, ...]
+    entries: list[Entry]  # in the order in which they are in force
+    world_at: WorldAt  # the controller as it was just before an entry
+    case_of: MakeCase
+    pack_of: Callable[[Case], pk.Pack]
+
+
+@dataclass(slots=True)
+class Judged:
+    """What one pass found."""
+
+    state: State
+    findings: list[Row] = field(default_factory=list)
+    permitted_by: dict[int, str | None] = field(default_factory=dict)  # position of a disclosure -> clause
+
+
+def judge(record: Record, *, then: Callable[[Entry], Record] | None = None) -> Judged:
+    """Judge every act of the record. `then` gives the record as it was known at an entry's time."""
+    state = new_state(record.names)
+    judged = Judged(state)
+    for entry in record.entries:
+        questions = [] if entry.role == "processor" else list(_act(entry, record, state))
+        for question in questions:
+            verdict = _verdict(record, state, entry, question)
+            if isinstance(entry.data, ev.DisclosureMade | ev.DisclosureCompelled):
+                permitted = verdict.outcome == "permit" and bool(verdict.clauses)
+                judged.permitted_by[entry.position] = verdict.clauses[0] if permitted else None
+            if verdict.outcome == "deny":
+                known = then is None or _known_then(entry, then)
+                for clause in verdict.clauses or [None]:
+                    judged.findings.append(_finding(entry, clause, known, "; ".join(verdict.phrases)))
+        if entry.role != "processor" and not isinstance(entry.data, ev.ControllerFact):
+            world = record.world_at(entry)
+            pack = record.pack_of(record.case_of(state, world, entry))
+            judged.findings += _shortcomings(entry, pack, state, world)
+        evolve(state, entry)
+    return judged
+
+
+def _verdict(record: Record, state: State, entry: Entry, question: Question) -> Verdict:
+    world = record.world_at(entry)
+    case = record.case_of(state, world, entry)
+    pack = record.pack_of(case)
+    check_words(question, pack)
+    recipient = world.recipients.get(question.recipient or "")
+    question.recipient_class = recipient.recipient_class if recipient else None
+    return decide(pack, case, question, entry.time)
+
+
+def _known_then(entry: Entry, then: Callable[[Entry], Record]) -> bool:
+    """Whether the denial stood on what was recorded by the time of the act."""
+    record = then(entry)
+    state = new_state(record.names)
+    for earlier in record.entries:
+        if earlier.order >= entry.order:
+            break
+        evolve(state, earlier)
+    return any(
+        _verdict(record, state, entry, question).outcome == "deny" for question in _act(entry, record, state)
+    )
+
+
+def _finding(entry: Entry, clause: str | None, known_then: bool, reason: str) -> Row:
+    return {
+        "clause": clause,
+        "event": entry.type,
+        "position": entry.position,
+        "source": entry.source,
+        "id": entry.id,
+        "time": format_time(entry.time),
+        "known_then": known_then,
+        "reason": reason,
+    }
+
+
+def _act(entry: Entry, record: Record, state: State) -> Iterable[Question]:
+    """The question that should have been asked before what happened, if any."""
+    data = entry.data
+    match data:
+        case ev.MessageSent():
+            yield Question(
+                "contact", purpose=data.purpose, channel=data.channel, list=data.list, item=data.item,
+                categories=frozenset(data.categories or ()),
+            )  # fmt: skip
+        case ev.InformationUsed():
+            categories = frozenset(data.categories or ())
+            yield Question("use", purpose=data.purpose, country=data.country, categories=categories)
+        case ev.InformationCollected():
+            yield Question("collect", categories=frozenset(data.categories), origin=data.origin)
+        case ev.DisclosureMade():
+            yield Question(
+                "disclose", recipient=data.recipient, purpose=data.purpose, ground=data.ground, item=data.item,
+                categories=frozenset(data.categories),
+            )  # fmt: skip
+        case ev.DisclosureCompelled():
+            categories = frozenset(data.categories)
+            yield Question("disclose", recipient=data.recipient, ground=data.ground, categories=categories)
+        case ev.PolicyNoticeSent():
+            if (change := _pack(record, state, entry).change) and _is_change(record, entry, data.version):
+                yield Question("contact", purpose=change.notice_purpose, item=data.version, channel=data.channel)
+        case ev.BreachNotified():
+            if (change := _pack(record, state, entry).change) and data.channel is not None:
+                yield Question("contact", purpose=change.notice_purpose, item=data.breach, channel=data.channel)
+        case _:
+            return  # nothing was done to the person or with the information
+
+
+def _pack(record: Record, state: State, entry: Entry) -> pk.Pack:
+    return record.pack_of(record.case_of(state, record.world_at(entry), entry))
+
+
+def _is_change(record: Record, entry: Entry, name: str) -> bool:
+    version = record.world_at(entry).version(name)
+    return version is not None and version.supersedes is not None
+
+
+def _shortcomings(entry: Entry, pack: pk.Pack, state: State, world: World) -> list[Row]:
+    """Findings that need no question: what an event had to show, holds, answers that came late."""
+    rows = [
+        _finding(entry, clause.id, known_then=True, reason=f"{expect.field} is not on record")
+        for clause in pack.clause
+        for expect in clause.expect
+        if expect.event == entry.type and expect.field and _falls_short(expect, entry.data, world)
+    ]
+    data = entry.data
+    if isinstance(data, ev.DeletionCompleted):
+        holding = hold_clause(pack)
+        standing = state.standing_holds(entry.time)
+        if holding is not None and holding.hold is not None and holding.hold.finding and standing:
+            rows.append(_finding(entry, holding.id, known_then=True, reason=f"hold {standing[0]} stood"))
+    if isinstance(data, ev.CorrectionCompleted | ev.AccessAnswered | ev.RequestNextStepsSent):
+        rows += _late(entry, data.request, pack, state)
+    return rows
+
+
+def _falls_short(expect: pk.Expect, data: ev.Fact, world: World) -> bool:
+    if any(getattr(data, name, None) != value for name, value in expect.where.items()):
+        return False
+    if expect.recipient_class is not None:
+        recipient = world.recipients.get(getattr(data, "recipient", None) or "")
+        if recipient is None or recipient.recipient_class not in expect.recipient_class:
+            return False
+    return getattr(data, expect.field or "", None) is not expect.equals
+
+
+def _late(entry: Entry, name: str, pack: pk.Pack, state: State) -> list[Row]:
+    """The first answer to a request, if it came when it was due or later."""
+    request = state.requests.get(name)
+    if request is None or request.answered is not None or request.next_steps is not None:
+        return []
+    answers = {"correction": ev.CorrectionCompleted, "access": ev.AccessAnswered}
+    for clause in pack.clause:
+        for duty in clause.duty:
+            if duty.kind != request.kind or not duty.late_answer_is_finding or duty.due_in_days is None:
+                continue
+            is_answer = isinstance(entry.data, answers.get(request.kind, ev.RequestNextStepsSent))
+            if not is_answer and not (duty.next_steps and isinstance(entry.data, ev.RequestNextStepsSent)):
+                continue
+            if entry.time >= request.opened.time + duty.due_in_days * DAY:
+                return [_finding(entry, clause.id, known_then=True, reason="the first answer came too late")]
+    return []
+
+
+def controller_findings(entries: list[Entry], pack: pk.Pack) -> list[Row]:
+    """Findings about the controller: what had to follow an event and did not (yet)."""
+    rows = []
+    for clause in pack.clause:
+        for expect in clause.expect:
+            if expect.until is None:
+                continue
+            for entry in entries:
+                if entry.type != expect.event or (expect.has and getattr(entry.data, expect.has, None) is None):
+                    continue
+                if not _followed(entry, expect, entries):
+                    rows.append(_finding(entry, clause.id, known_then=True, reason=f"no {expect.until} of it"))
+    return rows
+
+
+def _followed(entry: Entry, expect: pk.Expect, entries: list[Entry]) -> bool:
+    same = expect.same or ""
+    return any(
+        other.type == expect.until and getattr(other.data, same, None) == getattr(entry.data, same, None)
+        for other in entries
+    )
+
+
+def recipients(judged: Judged, now: int, *, auditor: bool = False) -> list[Row]:
+    """One row per disclosure: who holds what, since when, on which ground, whether it is stale."""
+    rows = []
+    for disclosure in judged.state.disclosures:
+        hidden = disclosure.secret_until is not None and now < disclosure.secret_until
+        if hidden and not auditor:
+            continue
+        told = [ref.order for ref, name, about in judged.state.told if name == disclosure.recipient and about == "correction"]
+        last_told = max(told, default=(-(2**62), -1))
+        stale = any(
+            ref.order > disclosure.ref.order and ref.order > last_told and set(categories) & set(disclosure.categories)
+            for ref, categories in judged.state.corrections
+        )
+        rows.append(
+            {
+                "recipient": disclosure.recipient,
+                "categories": list(disclosure.categories),
+                "purpose": disclosure.purpose,
+                "ground": disclosure.ground,
+                "since": format_time(disclosure.ref.time),
+                "stale": stale,
+                "clause": judged.permitted_by.get(disclosure.ref.position),
+                "position": disclosure.ref.position,
+                "secret_until": format_time(disclosure.secret_until) if disclosure.secret_until else None,
+            }
+        )
+    return rows

@@ -1,0 +1,304 @@
+"""The ledger as its users see it: record events, ask questions, look back. It was given its clock when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ledger.application import LedgerApplication, Outcome
+from ledger.entry import Entry
+from ledger.errors import InvalidQuestion
+from ledger.pack import Pack
+from ledger.times import FOREVER, format_time
+from projections.decide import changes_at, decide
+from projections.judge import controller_findings, judge, recipients
+from projections.needs import Case
+from projections.obligations import obligations
+from projections.people import People, Person, View, fold_person, known_entries
+from projections.question import Answer, Question, Verdict, check_words, parse_question
+
+Row = dict[str, Any]
+
+
+class Ledger:
+    """One store, ready to record and to answer. `clock` gives microseconds since 1970.
+
+    >>> ledger.decide({"controller": "parature", "subject": "crm:4711", "action": "contact",
+    ...                "purpose": "newsletter", "list": "product-news", "channel": "email"}).outcome
+    'deny'
+    """
+
+    def __init__(self, app: LedgerApplication, clock: Callable[[], int]) -> None:
+        self.app = app
+        self.clock = clock
+        self.people = People(app)
+        self._seen = -1  # size of the log up to which `people` is fresh
+        self._names: dict[tuple[str, str], str] = {}
+        self._views: dict[str, View] = {}
+        self._data_version = -1
+        self._watch = app.watcher()
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    def record(self, events: Sequence[Any], *, scenario: Sequence[int] | None = None) -> list[Outcome]:
+        """Record events; one outcome each, in order. All of them are one transaction."""
+        return self.app.record(events, self.clock(), scenario=scenario)
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+
+    def decide(self, body: dict[str, Any]) -> Answer:
+        """Answer one question (contract, section 2). Raises InvalidQuestion naming the field."""
+        question = parse_question(body)
+        self._refresh()
+        now = self.clock()
+        at = now if question.at is None else question.at
+        known_at = FOREVER if question.known_at is None else question.known_at
+        controller = self._controller(question)
+        view = self._view(controller, known_at)
+        person = self._person(view, question.subject)
+        case = self._case(view, person, question, at)
+        position = self._seen
+        if question.role == "processor":
+            return self._as_processor(question, case, view, at, question.known_at or now, position)
+        pack = view.pack_of(case)
+        self._check(question, view, case, pack)
+        verdict = decide(pack, case, question, at)
+        current = case.versions[-1].version.version
+        return Answer(
+            verdict.outcome,
+            verdict.clauses,
+            (controller, current),
+            verdict.because,
+            _reason(verdict),
+            verdict.consequences,
+            _bearing(pack, case, verdict, at),
+            changes_at(pack, case, question, at, verdict),
+            at,
+            now if question.known_at is None else question.known_at,
+            position,
+        )
+
+    def _case(self, view: View, person: Person, question: Question, at: int) -> Case:
+        """The case as of `at`; a transfer is judged as of its effective time."""
+        if question.action == "transfer" and question.transfer is not None:
+            transfer = view.world(FOREVER).transfers.get(question.transfer)
+            if transfer is None:
+                raise InvalidQuestion("transfer", f"no transfer {question.transfer!r} was announced")
+            at = min(at, transfer.effective_at)
+        return view.case(person, at)
+
+    def _check(self, question: Question, view: View, case: Case, pack: Pack) -> None:
+        check_words(question, view.newest_pack())
+        check_words(question, pack) if pack.known_purposes >= {question.purpose} - {None} else None
+        if question.recipient is not None:
+            recipient = case.world.recipients.get(question.recipient)
+            if recipient is None:
+                recipient = view.world(FOREVER).recipients.get(question.recipient)
+            if recipient is None:
+                raise InvalidQuestion("recipient", f"no recipient {question.recipient!r} is registered")
+            question.recipient_class = recipient.recipient_class
+
+    def _as_processor(
+        self, question: Question, case: Case, view: View, at: int, known_at: int, position: int
+    ) -> Answer:
+        pack = view.newest_pack()
+        of = question.of or case.state.processor_of
+        clauses = [pack.processor.clause] if pack.processor else []
+        reason = f"Decided by the statement of {of or 'the controller whose processor this is'}."
+        return Answer("not-applicable", clauses, (of, None), [], reason, [], [], None, at, known_at, position)
+
+    # -- read models ---------------------------------------------------------------------------------------------------
+
+    def obligations(self, body: dict[str, Any]) -> list[Row]:
+        """What is owed: to a person, or to all (`subject` None)."""
+        view, persons, at = self._asked(body)
+        rows = []
+        for person in persons:
+            case = view.case(person, at)
+            if case.state.entries:
+                rows += [{**self._who(person), **row} for row in obligations(view.pack_of(case), case, at)]
+        return rows
+
+    def findings(self, body: dict[str, Any]) -> list[Row]:
+        """What was done against the policy: towards a person, or all and the controller's own (`subject` None)."""
+        view, persons, at = self._asked(body)
+        rows = []
+        for person in persons:
+
+            def then(entry: Entry, person: Person = person) -> Any:
+                return View(self.people, view.controller, min(entry.time, view.known_at)).looking_back(person, at)
+
+            judged = judge(view.looking_back(person, at), then=then)
+            rows += [{**self._who(person), **row} for row in judged.findings]
+        if body.get("subject") is None:
+            entries = [entry for entry in view.entries if entry.time <= at]
+            rows += [{"person": None, **row} for row in controller_findings(entries, view.newest_pack())]
+        return sorted(rows, key=lambda row: (row["time"], row["position"]))
+
+    def recipients(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
+        """Who holds what of a person, one row per disclosure."""
+        view, persons, at = self._asked(body)
+        rows = []
+        for person in persons:
+            judged = judge(view.looking_back(person, at))
+            rows += [{**self._who(person), **row} for row in recipients(judged, at, auditor=auditor)]
+        return rows
+
+    def history(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
+        """What is on record of a person, in the order in which it was in force."""
+        view, persons, at = self._asked(body)
+        rows = []
+        for person in persons:
+            _, entries = known_entries(person, at, view.known_at)
+            rows += [history_row(entry) for entry in entries if auditor or not _secret(entry, at)]
+        return rows
+
+    def state(self, body: dict[str, Any]) -> Row:
+        """The person's state, as a document."""
+        from projections.document import state_document
+
+        view, persons, at = self._asked(body)
+        (person,) = persons
+        case = view.case(person, at)
+        return {**state_document(case, at), "at": format_time(at), **self._who(person)}
+
+    def refusals(self, body: dict[str, Any]) -> list[Row]:
+        """What was refused at the door, conflicts included."""
+        self._refresh()
+        at = parse_question({"action": "use", **{k: v for k, v in body.items() if k in ("at", "known_at")}})
+        upto = at.at if at.at is not None else FOREVER
+        known = at.known_at if at.known_at is not None else FOREVER
+        rows = []
+        with self.app.reading() as c:
+            c.execute("SELECT position, state FROM entries WHERE type='intake.refused' ORDER BY position")
+            found = c.fetchall()
+        from ledger.entry import decode
+
+        for position, state in found:
+            entry = decode(position, state)
+            wrong_controller = body.get("controller") not in (None, entry.controller)
+            if entry.time > upto or entry.recorded_at > known or wrong_controller:
+                continue
+            data = entry.data.model_dump()
+            rows.append({**data, "controller": entry.controller, "time": format_time(entry.time), "position": position})
+        return rows
+
+    # -- finding things ------------------------------------------------------------------------------------------------
+
+    def _asked(self, body: dict[str, Any]) -> tuple[View, list[Person], int]:
+        question = parse_question({"action": "use", **body})
+        self._refresh()
+        at = self.clock() if question.at is None else question.at
+        known_at = FOREVER if question.known_at is None else question.known_at
+        controller = self._controller(question)
+        view = self._view(controller, known_at)
+        if question.subject is not None:
+            return view, [self._person(view, question.subject)], at
+        with self.app.reading() as c:
+            c.execute("SELECT DISTINCT stream FROM entries WHERE stream NOT LIKE 'controller:%'")
+            streams = [row[0] for row in c.fetchall()]
+        persons = [self.people.person(stream) for stream in streams]
+        return view, [one for one in persons if one.entries and one.entries[0].controller == controller], at
+
+    def _controller(self, question: Question) -> str:
+        if question.controller is not None:
+            return question.controller
+        controllers = list(self.app.controller_packs()) if self.app.any_pack is None else [self.app.any_pack.controller]
+        if question.subject is not None:
+            controllers = [one for one in controllers if self.app.person(one, question.subject)] or controllers
+        if len(controllers) != 1:
+            raise InvalidQuestion("controller", f"is needed: this ledger has {', '.join(sorted(controllers)) or 'none'}")
+        return controllers[0]
+
+    def _view(self, controller: str, known_at: int) -> View:
+        if known_at != FOREVER:
+            return View(self.people, controller, known_at)
+        view = self._views.get(controller)
+        if view is None:
+            registered = self.app.any_pack is not None or controller in self.app.controller_packs()
+            if not registered:
+                raise InvalidQuestion("controller", f"{controller!r} is not registered: add its pack with pack add FILE")
+            view = self._views[controller] = View(self.people, controller, known_at)
+        return view
+
+    def _person(self, view: View, subject: str | None) -> Person:
+        if subject is None:
+            raise InvalidQuestion("subject", "is missing")
+        identifier = self._names.get((view.controller, subject))
+        if identifier is None:
+            identifier = self.app.person(view.controller, subject)
+            if identifier is None and len(subject) == 32:  # a person's identifier, for who is erased
+                identifier = subject
+            if identifier is None:
+                raise InvalidQuestion("subject", f"no person {subject!r} is known to {view.controller!r}")
+            self._names[view.controller, subject] = identifier
+        person = self.people.person(identifier)
+        known = person.entries and (
+            view.known_at == FOREVER or any(entry.recorded_at <= view.known_at for entry in person.entries)
+        )
+        if not known or person.entries[0].controller != view.controller:
+            raise InvalidQuestion("subject", f"no person {subject!r} is known to {view.controller!r}")
+        return person
+
+    def _who(self, person: Person) -> Row:
+        return {"person": person.person}
+
+    def _refresh(self) -> None:
+        """Forget what other callers or processes have added to since."""
+        if not self._watch():
+            return
+        head = self.app.current_head()
+        if head.size != self._seen:
+            with self.app.reading() as c:
+                c.execute("SELECT DISTINCT stream FROM entries WHERE position>=?", [max(self._seen, 0)])
+                self.people.forget(row[0] for row in c.fetchall())
+        self._views.clear()
+        self._names.clear()
+        self._seen = head.size
+
+
+def _reason(verdict: Verdict) -> str:
+    text = "; ".join(dict.fromkeys(phrase for phrase in verdict.phrases if phrase))
+    lead = {"permit": "Permitted", "deny": "Denied"}[verdict.outcome]
+    by = f" by {', '.join(verdict.clauses)}" if verdict.clauses else ""
+    return f"{lead}{by}: {text}." if text else f"{lead}{by}."
+
+
+def _bearing(pack: Pack, case: Case, verdict: Verdict, at: int) -> list[Row]:
+    """Open obligations of the clauses that decided."""
+    if not (case.state.requests or case.state.affected or case.state.disclosures or case.state.complaints):
+        if not any(track.age for track in case.state.tracks.values()):
+            return []
+    return [
+        row for row in obligations(pack, case, at) if row["clause"] in verdict.clauses and row["status"] != "done"
+    ]
+
+
+def _secret(entry: Entry, at: int) -> bool:
+    until = getattr(entry.data, "secret_until", None)
+    if until is None:
+        return False
+    from ledger.times import parse_time
+
+    return at < parse_time(until)
+
+
+def history_row(entry: Entry) -> Row:
+    """One entry as a line of history."""
+    return {
+        "position": entry.position,
+        "version": entry.version,
+        "time": format_time(entry.time),
+        "recorded_at": format_time(entry.recorded_at),
+        "type": entry.type,
+        "source": entry.source,
+        "id": entry.id,
+        "person": entry.stream,
+        "role": entry.role,
+        "actor": entry.actor,
+        "data": entry.data.model_dump(exclude_none=True, by_alias=True),
+        "personal": sorted(entry.personal),
+    }
+
+
+__all__ = ["Ledger", "fold_person", "history_row"]

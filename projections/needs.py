@@ -1,0 +1,216 @@
+"""The conditions that clauses name: each a pure function of a case, a question and a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from ledger import pack as pk
+from ledger.times import format_time
+from projections.choices import No, Terms, Yes, any_opt_in, word
+from projections.question import Question, Ref
+from projections.state import State
+from projections.versions import InForce, Packs, in_force
+from projections.world import World
+
+
+@dataclass(slots=True)
+class Case:
+    """Everything an answer may look at: the person and the controller as of a moment, and who can be asked."""
+
+    state: State
+    world: World
+    packs: Packs
+    customer: Callable[[str], State | None] = lambda _: None  # another person, as of the same moment
+    person_of: Callable[[str], str | None] = lambda _: None  # the identifier of a name
+    _versions: list[InForce] | None = field(default=None)
+
+    @property
+    def versions(self) -> list[InForce]:
+        if self._versions is None:
+            self._versions = in_force(self.state, self.world, self.packs)
+        return self._versions
+
+
+@dataclass(slots=True)
+class Finding:
+    """Whether a condition holds, because of what, in words; `objection` where it fails by the person's no."""
+
+    holds: bool
+    because: list[Ref] = field(default_factory=list)
+    says: str = ""
+    clauses: list[str] = field(default_factory=list)
+    objection: No | None = None
+
+
+def day(ref: Ref) -> str:
+    """The date of an entry."""
+    return format_time(ref.time)[:10]
+
+
+def terms_of(need: pk.OptIn) -> Terms:
+    """How a clause that needs an opt-in looks at a yes."""
+    return Terms("list" in need.per, "item" in need.named, need.basis == "any", need.actor)
+
+
+def check(need: pk.Need, case: Case, question: Question, now: int, pack: pk.Pack) -> Finding:
+    """Whether one condition holds."""
+    state = case.state
+    match need:
+        case pk.OptIn():
+            return _opt_in(need, case, question, now, pack)
+        case pk.AnyOptIn():
+            choice = any_opt_in(state, now, pack)
+            return Finding(choice is not None, [choice.ref] if choice else [], "an opt-in to some communication")
+        case pk.OnRecord():
+            return _on_record(need.fact, case, question, pack)
+        case pk.RecipientAgreement():
+            return _agreement(need, case, question)
+        case pk.ServiceAgreement():
+            return _term(case, question)
+        case pk.NamedService():
+            return _named_service(case, question)
+        case pk.OwnCompany():
+            own = state.of is not None and question.recipient is not None
+            holds = own and case.person_of(question.recipient or "") == state.of
+            return Finding(holds, _first(state, "subject.registered"), "the person's own company")
+        case pk.TransferNotice():
+            return _transfer_notice(case, question)
+        case pk.ActiveAccount():
+            return _active(need, case, question)
+        case pk.CategoriesListed():
+            return Finding(bool(question.categories), says="the categories are listed")
+        case pk.Credit():
+            return _credit(need, state)
+        case pk.AnyOf():
+            tried = [check(one, case, question, now, pack) for one in need.of]
+            good = next((one for one in tried if one.holds), None)
+            return good or next((one for one in tried if one.objection), tried[-1])
+        case pk.Minor():
+            return _minor(need, state)
+        case pk.Deleted():
+            return _deleted(state, question)
+        case pk.DeletionAsked():
+            asked = state.deletion_asked
+            return Finding(asked is not None, [asked] if asked else [], "asked for deletion")
+        case _:
+            assert_never(need)
+
+
+def _first(state: State, type_name: str) -> list[Ref]:
+    ref = state.facts.get((type_name, None))
+    return [ref] if ref else []
+
+
+def _opt_in(need: pk.OptIn, case: Case, question: Question, now: int, pack: pk.Pack) -> Finding:
+    said = word(case.state, question, now, pack, terms_of(need))
+    match said:
+        case Yes():
+            what = f"opted in to {question.list}" if question.list else "opted in"
+            return Finding(True, [said.ref], f"{what} on {day(said.ref)}")
+        case No():
+            return Finding(False, [said.ref], "said no", objection=said)
+        case None:
+            return Finding(False, says="no opt-in on record")
+        case _:
+            assert_never(said)
+
+
+def _on_record(fact: str, case: Case, question: Question, pack: pk.Pack) -> Finding:
+    clause, define = next((c, d) for c in pack.clause for d in c.define if d.fact == fact)
+    record = case.state.fresh if define.lapses else case.state.facts
+    for pattern in define.events:
+        value = getattr(question, pattern.same) if pattern.same else pattern.value
+        if pattern.same and value is None:
+            continue
+        ref = record.get((pattern.type, value))
+        if ref is not None:
+            return Finding(True, [ref], f"{define.says} on {day(ref)}", [clause.id])
+    return Finding(False, says=f"nothing on record that the person {define.says}", clauses=[clause.id])
+
+
+def _agreement(need: pk.RecipientAgreement, case: Case, question: Question) -> Finding:
+    key = (question.recipient or "", need.kind)
+    signed = case.world.agreements.get(key)
+    if signed is not None:
+        return Finding(True, [signed], f"{need.kind} agreement signed on {day(signed)}")
+    ended = case.world.agreements_ended.get(key)
+    return Finding(False, [ended] if ended else [], f"no {need.kind} agreement in force")
+
+
+def _term(case: Case, question: Question) -> Finding:
+    states = [case.state]
+    if case.state.of is not None and (customer := case.customer(case.state.of)):
+        states.append(customer)
+    for state in states:
+        terms = [state.terms.get(question.service)] if question.service else list(state.terms.values())
+        started = next((ref for ref in terms if ref is not None), None)
+        if started is not None:
+            return Finding(True, [started], f"an agreement in force since {day(started)}")
+    ended = [state.ended for state in states if state.ended is not None]
+    return Finding(False, ended[:1], "no service agreement in force")
+
+
+def _named_service(case: Case, question: Question) -> Finding:
+    recipient = case.world.recipients.get(question.recipient or "")
+    if recipient is None or recipient.service is None:
+        return Finding(False, [recipient.ref] if recipient else [], "no service was named for this recipient")
+    if recipient.service != question.purpose:
+        return Finding(False, [recipient.ref], f"registered for {recipient.service} and for nothing else")
+    if recipient.categories is not None and not question.categories:
+        return Finding(False, [recipient.ref], "everything is more than its service needs")
+    if recipient.categories is not None and not question.personal <= recipient.categories:
+        return Finding(False, [recipient.ref], "more than its service needs")
+    return Finding(True, [recipient.ref], f"registered for {recipient.service}")
+
+
+def _transfer_notice(case: Case, question: Question) -> Finding:
+    transfer = case.world.transfers.get(question.transfer or "")
+    if transfer is not None and transfer.posted:
+        return Finding(True, [transfer.ref], f"announced by a posting on {day(transfer.ref)}")
+    notified = case.state.facts.get(("ownership.transfer.notified", question.transfer))
+    if transfer is not None and notified is not None:
+        return Finding(True, [notified], f"told on {day(notified)}")
+    return Finding(False, [transfer.ref] if transfer else [], "neither a posting nor a message on record")
+
+
+def _active(need: pk.ActiveAccount, case: Case, question: Question) -> Finding:
+    gone = case.state.deactivated
+    transfer = case.world.transfers.get(question.transfer or "")
+    if gone is None or (need.until == "effective" and transfer is not None and gone.time >= transfer.effective_at):
+        return Finding(True, says="not deactivated before the transfer")
+    return Finding(False, [gone], f"deactivated on {day(gone)}")
+
+
+def _credit(need: pk.Credit, state: State) -> Finding:
+    on_record = state.collected.get(need.category)
+    if on_record is None or on_record.credit < 1:
+        return Finding(False, says="no message is left")
+    spent = state.unsorted_messages.get(need.purpose)
+    if spent is not None and spent > on_record.last:
+        return Finding(False, says="no message is left")
+    return Finding(True, says="one message for each address given")
+
+
+def _minor(need: pk.Minor, state: State) -> Finding:
+    for track in state.tracks.values():
+        if track.age is None:
+            continue
+        age, under, guardian, ref = track.age
+        young = (age is not None and age < need.under) or (under is not None and under <= need.under)
+        if young or (need.guardian and guardian):
+            return Finding(True, [ref], f"known since {day(ref)} to be under {need.under}")
+    return Finding(False)
+
+
+def _deleted(state: State, question: Question) -> Finding:
+    if not state.deletions:
+        return Finding(False)
+    last = state.deletions[-1]
+    gone = not state.returned
+    if not gone:
+        gone = any(
+            not state.collected[category].current for category in question.personal if category in state.collected
+        )
+    return Finding(gone, [last], f"deleted on {day(last)}")

@@ -1,0 +1,240 @@
+"""Who is asked about: entries of a person, of those joined with them and of the controller, as of what was known.
+
+Nothing here decides. A `View` is what was known of a controller at one moment; from it come cases at any moment.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ledger import events as ev
+from ledger.application import LedgerApplication, linked
+from ledger.entry import Entry, controller_stream, decode
+from ledger.errors import InvalidQuestion
+from ledger.pack import Pack
+from ledger.times import FOREVER
+from projections.judge import Record
+from projections.needs import Case
+from projections.state import Order, State, fold
+from projections.world import Version, World, evolve_world, fold_world
+
+KEPT_PEOPLE: Final = 5_000
+FINAL: Final[Order] = (FOREVER, FOREVER)
+
+
+@dataclass(slots=True)
+class Person:
+    """All entries of a person and of everybody ever joined with them, and the newest state."""
+
+    person: str
+    entries: list[Entry]  # in the order in which they are in force
+    names: frozenset[str]  # every identifier ever joined
+    last_recorded: int
+    last_time: int
+    state: State | None = field(default=None)  # by everything that is recorded
+
+
+@dataclass(slots=True)
+class ControllerRecord:
+    """All entries about a controller, refusals aside."""
+
+    entries: list[Entry]
+    world: World
+    last_recorded: int
+    last_time: int
+
+
+class People:
+    """Loads and remembers. `forget` what changed; everything else is a pure function of the entries."""
+
+    def __init__(self, app: LedgerApplication) -> None:
+        self.app = app
+        self._people: OrderedDict[str, Person] = OrderedDict()
+        self._controllers: dict[str, ControllerRecord] = {}
+
+    def forget(self, streams: Iterable[str] | None = None) -> None:
+        """Forget these streams and whoever is joined with them; None: everything."""
+        if streams is None:
+            self._people.clear()
+            self._controllers.clear()
+            return
+        changed = set(streams)
+        for stream in changed:
+            if stream.startswith("controller:"):
+                self._controllers.pop(stream, None)
+        for name in [name for name, person in self._people.items() if person.names & changed]:
+            del self._people[name]
+
+    def person(self, person: str) -> Person:
+        """The person's entries, with those of everybody ever joined."""
+        found = self._people.get(person)
+        if found is None:
+            with self.app.reading() as c:
+                names = frozenset(linked(c, person))
+                entries: list[Entry] = []
+                for name in names:
+                    c.execute("SELECT position, state FROM entries WHERE stream=?", [name])
+                    entries += [decode(position, state) for position, state in c.fetchall()]
+            entries.sort(key=lambda entry: (entry.time, entry.position))
+            last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
+            found = Person(person, entries, names, last_recorded, entries[-1].time if entries else -(2**62))
+            self._people[person] = found
+            if len(self._people) > KEPT_PEOPLE:
+                self._people.popitem(last=False)
+        return found
+
+    def newest(self, person: Person) -> State:
+        """The state by everything that is recorded."""
+        if person.state is None:
+            person.state = fold_person(person, FOREVER, FOREVER)
+        return person.state
+
+    def controller(self, controller: str) -> ControllerRecord:
+        """The entries about a controller."""
+        stream = controller_stream(controller)
+        found = self._controllers.get(stream)
+        if found is None:
+            with self.app.reading() as c:
+                c.execute("SELECT position, state FROM entries WHERE stream=? AND type<>'intake.refused'", [stream])
+                entries = [decode(position, state) for position, state in c.fetchall()]
+            entries.sort(key=lambda entry: (entry.time, entry.position))
+            last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
+            last_time = entries[-1].time if entries else -(2**62)
+            found = ControllerRecord(entries, fold_world(entries), last_recorded, last_time)
+            self._controllers[stream] = found
+        return found
+
+
+def joined_names(person: Person, at: int, known_at: int) -> frozenset[str]:
+    """The identifiers joined with the person at a moment, by what was known."""
+    if len(person.names) == 1:
+        return person.names
+    edges: set[frozenset[str]] = set()
+    for entry in person.entries:
+        if entry.time > at or entry.recorded_at > known_at:
+            continue
+        if isinstance(entry.data, ev.SubjectLinked):
+            edges.add(frozenset((entry.stream, entry.data.other or "")))
+        elif isinstance(entry.data, ev.SubjectUnlinked):
+            edges.discard(frozenset((entry.stream, entry.data.other or "")))
+    group, todo = {person.person}, [person.person]
+    while todo:
+        here = todo.pop()
+        new = {name for edge in edges if here in edge for name in edge} - group
+        group |= new
+        todo += new
+    return frozenset(group)
+
+
+def known_entries(person: Person, at: int, known_at: int) -> tuple[frozenset[str], list[Entry]]:
+    """(joined names, their entries in force by `at` and known by `known_at`)."""
+    names = joined_names(person, at, known_at)
+    entries = [
+        entry
+        for entry in person.entries
+        if entry.time <= at and entry.recorded_at <= known_at and entry.stream in names
+    ]
+    return names, entries
+
+
+def fold_person(person: Person, at: int, known_at: int) -> State:
+    """The person's state at a moment, by what was known."""
+    names, entries = known_entries(person, at, known_at)
+    return fold(entries, names)
+
+
+class View:
+    """A controller and its people as they were known at `known_at`."""
+
+    def __init__(self, people: People, controller: str, known_at: int) -> None:
+        self.people = people
+        self.app = people.app
+        self.controller = controller
+        self.known_at = known_at
+        self.record = people.controller(controller)
+        if self.record.last_recorded <= known_at:
+            self.entries = self.record.entries
+        else:
+            self.entries = [entry for entry in self.record.entries if entry.recorded_at <= known_at]
+
+    def world(self, at: int) -> World:
+        """The controller at a moment. Not to be changed."""
+        if self.record.last_time <= at and self.record.last_recorded <= self.known_at:
+            return self.record.world
+        return fold_world(entry for entry in self.entries if entry.time <= at)
+
+    def state(self, person: Person, at: int) -> State:
+        """The person at a moment. Not to be changed."""
+        if person.last_time <= at and person.last_recorded <= self.known_at:
+            return self.people.newest(person)
+        return fold_person(person, at, self.known_at)
+
+    def case(self, person: Person, at: int) -> Case:
+        """Everything an answer about the person at a moment may look at."""
+        return Case(
+            self.state(person, at),
+            self.world(at),
+            self.pack_of_version,
+            lambda customer: self.state(self.people.person(customer), at),
+            lambda name: self.app.person(self.controller, name),
+        )
+
+    def pack_of_version(self, version: Version) -> Pack:
+        """The pack a version was published with."""
+        return self.app.pack(version.pack_sha256)
+
+    def pack_of(self, case: Case) -> Pack:
+        """The pack of the version in force for the person."""
+        versions = case.versions
+        if not versions:
+            raise InvalidQuestion(
+                "controller",
+                f"no policy of {self.controller!r} was published by then: publish policy.published with its pack",
+            )
+        return self.pack_of_version(versions[-1].version)
+
+    def newest_pack(self) -> Pack:
+        """The pack published last by what is known, for words and for the controller's own findings."""
+        published = [entry for entry in self.entries if isinstance(entry.data, ev.PolicyPublished)]
+        if not published:
+            raise InvalidQuestion(
+                "controller", f"no policy of {self.controller!r} is published: publish policy.published with its pack"
+            )
+        data = published[-1].data
+        assert isinstance(data, ev.PolicyPublished)
+        return self.app.pack(data.pack_sha256)
+
+    def looking_back(self, person: Person, at: int) -> Record:
+        """The person's record up to a moment, to be judged."""
+        names, entries = known_entries(person, at, self.known_at)
+        worlds = _Worlds(self.entries)
+
+        def case_of(state: State, world: World, entry: Entry) -> Case:
+            return Case(
+                state,
+                world,
+                self.pack_of_version,
+                lambda customer: self.state(self.people.person(customer), entry.time),
+                lambda name: self.app.person(self.controller, name),
+            )
+
+        return Record(tuple(sorted(names)), entries, worlds.before, case_of, self.pack_of)
+
+
+class _Worlds:
+    """The controller just before each of a series of entries, in order."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries = entries
+        self._next = 0
+        self._world = World()
+
+    def before(self, entry: Entry) -> World:
+        """The world before an entry. Requires entries in ascending order."""
+        while self._next < len(self._entries) and self._entries[self._next].order < entry.order:
+            evolve_world(self._world, self._entries[self._next])
+            self._next += 1
+        return self._world

@@ -1,0 +1,174 @@
+"""A question and its answer, as the contract's section 2 gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ledger.errors import InvalidQuestion
+from ledger.pack import ACTIONS, Pack
+from ledger.times import FOREVER, format_optional, format_time, parse_time
+
+CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
+GROUNDS: Final = frozenset(("law", "dispute", "law-enforcement", "rights"))
+ROLES: Final = frozenset(("controller", "processor"))
+ORIGINS: Final = frozenset(("subject", "passive", "other-source"))
+_CLOSED: Final = (("channel", CHANNELS), ("ground", GROUNDS), ("role", ROLES), ("origin", ORIGINS))
+_TEXTS: Final = ("controller", "subject", "purpose", "recipient", "list", "item", "service", "country", "transfer", "of")
+FIELDS: Final = frozenset(
+    (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
+)
+
+
+@dataclass(slots=True)
+class Question:
+    """One question. `personal`, `anonymous` and `recipient_class` are filled in from pack and record."""
+
+    action: str
+    controller: str | None = None
+    subject: str | None = None
+    purpose: str | None = None
+    categories: frozenset[str] = frozenset()
+    recipient: str | None = None
+    channel: str | None = None
+    list: str | None = None
+    item: str | None = None
+    service: str | None = None
+    ground: str | None = None
+    country: str | None = None
+    transfer: str | None = None
+    role: str = "controller"
+    of: str | None = None
+    origin: str | None = None
+    at: int | None = None
+    known_at: int | None = None
+    personal: frozenset[str] = frozenset()
+    anonymous: bool = False
+    recipient_class: str | None = None
+
+    def narrowed(self, category: str, pack: Pack) -> Question:
+        """The same question about one category."""
+        one = Question(
+            self.action, self.controller, self.subject, self.purpose, frozenset((category,)), self.recipient,
+            self.channel, self.list, self.item, self.service, self.ground, self.country, self.transfer, self.role,
+            self.of, self.origin, self.at, self.known_at, recipient_class=self.recipient_class,
+        )  # fmt: skip
+        one.anonymous = category in pack.anonymous
+        one.personal = frozenset() if one.anonymous else one.categories
+        return one
+
+
+def parse_question(body: dict[str, Any]) -> Question:
+    """A question from its JSON. Raises InvalidQuestion naming the field."""
+    if not isinstance(body, dict):
+        raise InvalidQuestion("question", "wants a JSON object")
+    for name in body:
+        if name not in FIELDS:
+            raise InvalidQuestion(str(name)[:64], f"no such field: a question has {', '.join(sorted(FIELDS))}")
+    action = body.get("action")
+    if action not in ACTIONS:
+        raise InvalidQuestion("action", f"wants one of {', '.join(ACTIONS)}")
+    question = Question(action)
+    for name in _TEXTS:
+        value = body.get(name)
+        if value is not None:
+            if not isinstance(value, str) or not value:
+                raise InvalidQuestion(name, "wants text")
+            setattr(question, name, value)
+    for name, words in _CLOSED:
+        value = body.get(name)
+        if value is not None:
+            if value not in words:
+                raise InvalidQuestion(name, f"wants one of {', '.join(sorted(words))}")
+            setattr(question, name, value)
+    categories = body.get("categories")
+    if categories is not None:
+        if not isinstance(categories, list) or not all(isinstance(one, str) for one in categories):
+            raise InvalidQuestion("categories", "wants a list of words")
+        question.categories = frozenset(categories)
+    for name in ("at", "known_at"):
+        value = body.get(name)
+        if value is not None:
+            setattr(question, name, _moment(name, value))
+    return question
+
+
+def _moment(name: str, value: object) -> int:
+    if not isinstance(value, str):
+        raise InvalidQuestion(name, "wants an RFC 3339 time with an offset")
+    try:
+        return parse_time(value)
+    except ValueError as error:
+        raise InvalidQuestion(name, str(error)) from None
+
+
+def check_words(question: Question, pack: Pack) -> None:
+    """Refuse words that the pack does not know, and note what the categories are. Raises InvalidQuestion."""
+    if question.purpose is not None and question.purpose not in pack.known_purposes:
+        raise InvalidQuestion("purpose", f"{question.purpose!r} is no purpose of this pack")
+    unknown = question.categories - pack.known_categories
+    if unknown:
+        raise InvalidQuestion("categories", f"{sorted(unknown)[0]!r} is no category of this pack")
+    question.personal = question.categories - pack.anonymous
+    question.anonymous = bool(question.categories) and not question.personal
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An entry that decided."""
+
+    time: int
+    position: int
+    type: str
+    source: str
+    id: str
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.time, self.position
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"position": self.position, "type": self.type, "source": self.source, "id": self.id}
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the rows decided, before it is dressed as an answer."""
+
+    outcome: str
+    clauses: list[str]
+    because: list[Ref] = field(default_factory=list)
+    phrases: list[str] = field(default_factory=list)
+    consequences: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Answer:
+    """The answer; `to_dict` is the contract's JSON."""
+
+    outcome: str
+    clauses: list[str]
+    policy: tuple[str | None, str | None]
+    because: list[Ref]
+    reason: str
+    consequences: list[tuple[str, str]]
+    obligations: list[dict[str, Any]]
+    changes_at: int | None
+    at: int
+    known_at: int
+    position: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "outcome": self.outcome,
+            "clauses": self.clauses,
+            "policy": {"controller": self.policy[0], "version": self.policy[1]},
+            "because": [ref.to_dict() for ref in self.because],
+            "reason": self.reason,
+            "consequences": [{"clause": clause, "text": text} for clause, text in self.consequences],
+            "obligations": self.obligations,
+            "changes_at": format_optional(self.changes_at),
+            "at": format_time(self.at),
+            "known_at": format_time(self.known_at) if self.known_at < FOREVER else None,
+            "position": self.position,
+        }

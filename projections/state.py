@@ -1,0 +1,450 @@
+"""The fold of one person: entries in, state out. Pure; never refuses, for what was appended happened.
+
+Entries are folded in the order in which they are in force: by time, equal times by position. Joined names are folded
+together: facts are the person's, choices are kept per name (a track) so that the stricter word of each can win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from ledger import events as ev
+from ledger.entry import Entry
+from ledger.times import parse_time
+from projections.question import Ref
+
+Order = tuple[int, int]
+RETURNING = frozenset(("subject.registered", "information.collected", "service.used", "consent.granted"))
+
+
+@dataclass(slots=True)
+class Choice:
+    """A word of the person: a yes or a no, and what it names. None does not limit."""
+
+    ref: Ref
+    order: Order
+    yes: bool
+    express: bool
+    purpose: str | None
+    categories: frozenset[str] | None
+    recipients: frozenset[str] | None
+    channels: frozenset[str] | None
+    list: str | None
+    item: str | None
+    expires: int | None
+    actor: str | None
+    under: str
+
+
+@dataclass(slots=True)
+class Track:
+    """The choices that count under one name. `choices`: purpose -> what it names -> words, newest last."""
+
+    choices: dict[str | None, dict[tuple[Any, ...], list[Choice]]] = field(default_factory=dict)
+    optouts: dict[tuple[str, str | None], tuple[Ref, str]] = field(default_factory=dict)  # (scope, name) -> ref, under
+    age: tuple[int | None, int | None, bool, Ref] | None = None  # age, under, needs a guardian
+    expiring: bool = False
+
+
+@dataclass(slots=True)
+class Collected:
+    """What is on record of a category."""
+
+    first: Order
+    last: Order
+    from_others_only: bool
+    credit: int  # collections not yet followed by a message that used them
+    current: bool  # collected since the last deletion
+
+
+@dataclass(slots=True)
+class Request:
+    """A request of the person, by its id."""
+
+    kind: str
+    opened: Ref
+    categories: tuple[str, ...] = ()
+    named: dict[str, int] = field(default_factory=dict)  # what identifies -> since when
+    answered: Ref | None = None
+    next_steps: Ref | None = None
+    archive_until: int | None = None
+    purged: Ref | None = None
+
+
+@dataclass(slots=True)
+class Hold:
+    """A hold, by its id; spans of (placed, released)."""
+
+    ground: str
+    spans: list[tuple[int, int | None]]
+
+
+@dataclass(slots=True)
+class Disclosure:
+    """One disclosure that happened."""
+
+    ref: Ref
+    recipient: str | None
+    categories: tuple[str, ...]
+    purpose: str | None
+    ground: str | None
+    secret_until: int | None
+
+
+@dataclass(slots=True)
+class Notice:
+    """A notice of a policy version, or the bounce of the earlier e-mails."""
+
+    ref: Ref
+    channel: str  # email, post, bounced
+    offers_choice: bool
+
+
+@dataclass(slots=True)
+class State:
+    """A person as of some moment and some knowledge."""
+
+    tracks: dict[str, Track] = field(default_factory=dict)
+    joined: dict[str, set[str]] = field(default_factory=dict)  # name -> names joined with it
+    entries: int = 0
+    last: Order = (0, -1)
+    kind: str | None = None
+    of: str | None = None
+    processor_of: str | None = None
+    facts: dict[tuple[str, str | None], Ref] = field(default_factory=dict)  # (type, telling word) -> first
+    fresh: dict[tuple[str, str | None], Ref] = field(default_factory=dict)  # the same, since the last deletion
+    uses: list[Ref] = field(default_factory=list)
+    terms: dict[str, Ref] = field(default_factory=dict)  # service -> start of the agreement in force
+    ended: Ref | None = None  # the last end of an agreement
+    deactivated: Ref | None = None  # the first
+    collected: dict[str, Collected] = field(default_factory=dict)
+    unsorted_messages: dict[str, Order] = field(default_factory=dict)  # purpose -> last message naming no category
+    notices: dict[str, list[Notice]] = field(default_factory=dict)  # version -> in order
+    acknowledged: dict[str, Ref] = field(default_factory=dict)  # version -> first
+    requests: dict[str, Request] = field(default_factory=dict)
+    deletion_asked: Ref | None = None
+    deletions: list[Ref] = field(default_factory=list)
+    returned: bool = True  # something of the person came after the last deletion
+    holds: dict[str, Hold] = field(default_factory=dict)
+    disclosures: list[Disclosure] = field(default_factory=list)
+    told: list[tuple[Ref, str, str]] = field(default_factory=list)  # recipient, about
+    noes: list[Ref] = field(default_factory=list)
+    corrections: list[tuple[Ref, tuple[str, ...]]] = field(default_factory=list)
+    affected: dict[str, Ref] = field(default_factory=dict)  # breach -> known to be affected
+    notified: dict[str, Ref] = field(default_factory=dict)  # breach -> told
+    complaints: dict[str, list[Ref | None]] = field(default_factory=dict)  # lodged, answered, escalated
+
+    def standing_holds(self, now: int) -> list[str]:
+        """The holds in force."""
+        return [
+            name
+            for name, hold in self.holds.items()
+            if any(start <= now and (end is None or end > now) for start, end in hold.spans)
+        ]
+
+
+def new_state(names: Iterable[str]) -> State:
+    """The state of a person of whom nothing is known, under these names."""
+    state = State()
+    for name in names:
+        state.tracks[name] = Track()
+        state.joined[name] = {name}
+    return state
+
+
+def fold(entries: Iterable[Entry], names: Iterable[str]) -> State:
+    """The state after `entries`, in the order in which they are in force."""
+    state = new_state(names)
+    for entry in sorted(entries, key=_order):
+        evolve(state, entry)
+    return state
+
+
+def _order(entry: Entry) -> Order:
+    return entry.time, entry.position
+
+
+def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an event type, most frequent first
+    """Apply one entry, in place. Requires that it is not before the last one applied."""
+    ref = Ref(entry.time, entry.position, entry.type, entry.source, entry.id)
+    state.entries += 1
+    state.last = (entry.time, entry.position)
+    if entry.role == "processor":
+        state.processor_of = entry.of or getattr(entry.data, "of", None) or state.processor_of
+        return
+    data = entry.data
+    if isinstance(data, ev.ControllerFact):
+        return  # folded in projections.world
+    match data:
+        case ev.ServiceUsed():
+            _on_record(state, ref, data.service)
+            state.uses.append(ref)
+        case ev.MessageSent():
+            _spend(state, ref, data)
+        case ev.InformationCollected():
+            _collect(state, ref, data)
+        case ev.ConsentGranted() | ev.ConsentRefused() | ev.ConsentWithdrawn():
+            _choose(state, entry, ref, data)
+        case ev.OptoutRecorded():
+            _opt_out(state, entry.stream, ref, data)
+        case ev.OptoutLifted():
+            for name in state.joined[entry.stream]:
+                state.tracks[name].optouts.pop((data.scope, _scope_name(data)), None)
+        case ev.InformationUsed() | ev.ConsentRequested():
+            pass
+        case ev.DisclosureMade():
+            state.disclosures.append(
+                Disclosure(ref, data.recipient, tuple(data.categories), data.purpose, data.ground, None)
+            )
+        case ev.DisclosureCompelled():
+            until = parse_time(data.secret_until) if data.secret_until else None
+            state.disclosures.append(Disclosure(ref, data.recipient, tuple(data.categories), None, data.ground, until))
+        case ev.SubjectRegistered():
+            _register(state, entry, ref, data)
+        case ev.SubjectAgeLearned():
+            age = (data.age, data.under, bool(data.needs_guardian), ref)
+            for name in state.joined[entry.stream]:
+                state.tracks[name].age = age
+        case ev.SubjectLinked():
+            _link(state, entry.stream, data.other)
+        case ev.SubjectUnlinked():
+            _unlink(state, entry.stream, data.other)
+        case ev.AgreementStarted():
+            state.terms.setdefault(data.service, ref)
+        case ev.AgreementEnded():
+            if state.terms.pop(data.service, None):
+                state.ended = ref
+        case ev.AccountDeactivated():
+            state.deactivated = state.deactivated or ref
+        case ev.PartnerNotified():
+            _on_record(state, ref, data.recipient)
+        case ev.RecipientTold():
+            state.told.append((ref, data.recipient, data.about))
+        case ev.PolicyNoticeSent():
+            notice = Notice(ref, data.channel, bool(data.offers_choice))
+            state.notices.setdefault(data.version, []).append(notice)
+        case ev.PolicyNoticeBounced():
+            state.notices.setdefault(data.version, []).append(Notice(ref, "bounced", offers_choice=False))
+        case ev.PolicyAcknowledged():
+            state.acknowledged.setdefault(data.version, ref)
+        case ev.OwnershipTransferNotified():
+            _on_record(state, ref, data.transfer)
+        case _:
+            _evolve_requests(state, entry, ref, data)
+
+
+def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData) -> None:
+    """The second half of the fold: requests, deletions, holds, breaches, complaints."""
+    match data:
+        case ev.CorrectionRequested():
+            state.requests.setdefault(data.request, Request("correction", ref, tuple(data.categories)))
+        case ev.AccessRequested():
+            state.requests.setdefault(data.request, Request("access", ref))
+        case ev.CorrectionCompleted():
+            state.corrections.append((ref, tuple(data.categories)))
+            _answer(state, data.request, ref, "correction")
+        case ev.AccessAnswered():
+            _answer(state, data.request, ref, "access")
+        case ev.RequestNextStepsSent():
+            if (request := state.requests.get(data.request)) and request.next_steps is None:
+                request.next_steps = ref
+        case ev.DeletionRequested():
+            state.deletion_asked = state.deletion_asked or ref
+            request = state.requests.setdefault(data.request, Request("deletion", ref))
+            _identify(request, entry, data.service)
+        case ev.DeletionIdentified():
+            if request := state.requests.get(data.request):
+                _identify(request, entry, data.service)
+        case ev.DeletionCompleted():
+            _delete(state, ref, data)
+        case ev.ArchivePurged():
+            if request := state.requests.get(data.request):
+                request.purged = request.purged or ref
+        case ev.HoldPlaced():
+            _place(state, ref, data)
+        case ev.HoldReleased():
+            if (hold := state.holds.get(data.hold)) and hold.spans[-1][1] is None:
+                hold.spans[-1] = (hold.spans[-1][0], ref.time)
+        case ev.BreachAffected():
+            _on_record(state, ref, data.breach)
+            state.affected.setdefault(data.breach, ref)
+        case ev.BreachNotified():
+            state.notified.setdefault(data.breach, ref)
+        case ev.ComplaintLodged():
+            state.complaints.setdefault(data.complaint, [ref, None, None])
+        case ev.ComplaintAnswered():
+            _complaint(state, data.complaint, 1, ref)
+        case ev.ComplaintEscalated():
+            _complaint(state, data.complaint, 2, ref)
+        case ev.SubjectErased():
+            pass
+        case _:
+            assert_never(data)
+
+
+def _on_record(state: State, ref: Ref, word: str | None) -> None:
+    for key in ((ref.type, None), (ref.type, word)):
+        state.facts.setdefault(key, ref)
+        state.fresh.setdefault(key, ref)
+    if ref.type in RETURNING:
+        state.returned = True
+
+
+def _collect(state: State, ref: Ref, data: ev.InformationCollected) -> None:
+    _on_record(state, ref, data.origin)
+    order = ref.order
+    others = data.origin == "other-source"
+    for category in data.categories:
+        on_record = state.collected.get(category)
+        if on_record is None:
+            state.collected[category] = Collected(order, order, others, 1, current=True)
+        else:
+            on_record.last = order
+            on_record.from_others_only &= others
+            on_record.credit += 1
+            on_record.current = True
+
+
+def _spend(state: State, ref: Ref, data: ev.MessageSent) -> None:
+    if not data.categories:
+        state.unsorted_messages[data.purpose] = ref.order
+        return
+    for category in data.categories:
+        on_record = state.collected.get(category)
+        if on_record and on_record.credit:
+            on_record.credit -= 1
+
+
+def _words(words: Sequence[str] | None) -> frozenset[str] | None:
+    return None if words is None else frozenset(words)
+
+
+def _choose(
+    state: State, entry: Entry, ref: Ref, data: ev.ConsentGranted | ev.ConsentRefused | ev.ConsentWithdrawn
+) -> None:
+    yes = isinstance(data, ev.ConsentGranted)
+    if yes:
+        _on_record(state, ref, data.purpose)
+    else:
+        state.noes.append(ref)
+    choice = Choice(
+        ref,
+        ref.order,
+        yes,
+        not yes or data.basis == "express",
+        data.purpose,
+        _words(data.categories) or None,
+        _words(data.recipients) or None,
+        _words(data.channels) or None,
+        data.list,
+        data.item,
+        parse_time(data.expires_at) if yes and data.expires_at else None,
+        entry.actor,
+        entry.stream,
+    )
+    named = (
+        choice.under, choice.categories, choice.recipients, choice.channels, choice.list, choice.item,
+        choice.express, choice.actor,
+    )  # fmt: skip
+    for name in state.joined[entry.stream]:
+        track = state.tracks[name]
+        words = track.choices.setdefault(choice.purpose, {}).setdefault(named, [])
+        if choice.expires is None:
+            words.clear()  # it says the same thing about the same: the older ones never decide again
+        else:
+            track.expiring = True
+        words.append(choice)
+
+
+def _scope_name(data: ev.OptoutRecorded | ev.OptoutLifted) -> str | None:
+    match data.scope:
+        case "purpose":
+            return data.purpose
+        case "list":
+            return data.list
+        case "recipient":
+            return data.recipient
+        case "all" | "general" | "advertising":
+            return None
+        case _:
+            assert_never(data.scope)
+
+
+def _opt_out(state: State, under: str, ref: Ref, data: ev.OptoutRecorded) -> None:
+    state.noes.append(ref)
+    for name in state.joined[under]:
+        state.tracks[name].optouts[data.scope, _scope_name(data)] = (ref, under)
+
+
+def _register(state: State, entry: Entry, ref: Ref, data: ev.SubjectRegistered) -> None:
+    _on_record(state, ref, data.kind)
+    state.kind = data.kind
+    state.of = data.of or state.of
+    if data.age is not None:
+        for name in state.joined[entry.stream]:
+            state.tracks[name].age = (data.age, None, False, ref)
+
+
+def _link(state: State, one: str, other: str | None) -> None:
+    if other not in state.joined:
+        return  # not part of the person asked about any more
+    together = state.joined[one] | state.joined[other]
+    for name in together:
+        state.joined[name] = together
+
+
+def _unlink(state: State, one: str, other: str | None) -> None:
+    """Take two names apart: each keeps what came under its own name and those still joined with it."""
+    if other not in state.joined or other not in state.joined[one]:
+        return
+    apart = {one: state.joined[one] - {other}, other: {other}}
+    for name in apart[one]:
+        state.joined[name] = apart[one]
+    state.joined[other] = apart[other]
+    for name in (*apart[one], other):
+        track = state.tracks[name]
+        for named in track.choices.values():
+            for key in [key for key in named if key[0] not in state.joined[name]]:
+                del named[key]
+        for scope in [scope for scope, (_, under) in track.optouts.items() if under not in state.joined[name]]:
+            del track.optouts[scope]
+
+
+def _answer(state: State, request_id: str, ref: Ref, kind: str) -> None:
+    request = state.requests.get(request_id)
+    if request and request.kind == kind and request.answered is None:
+        request.answered = ref
+
+
+def _identify(request: Request, entry: Entry, service: str | None) -> None:
+    named = [*entry.personal, *(["service"] if service else [])]
+    for name in named:
+        request.named.setdefault(name, entry.time)
+
+
+def _delete(state: State, ref: Ref, data: ev.DeletionCompleted) -> None:
+    state.deletions.append(ref)
+    state.fresh.clear()
+    state.returned = False
+    for on_record in state.collected.values():
+        on_record.current = False
+        on_record.credit = 0
+    if data.request is not None and (request := state.requests.get(data.request)) and request.kind == "deletion":
+        if request.answered is None:
+            request.answered = ref
+        if data.archive_until:
+            request.archive_until = parse_time(data.archive_until)
+
+
+def _place(state: State, ref: Ref, data: ev.HoldPlaced) -> None:
+    hold = state.holds.setdefault(data.hold, Hold(data.ground, []))
+    if not hold.spans or hold.spans[-1][1] is not None:
+        hold.spans.append((ref.time, None))
+
+
+def _complaint(state: State, complaint: str, slot: int, ref: Ref) -> None:
+    rows = state.complaints.get(complaint)
+    if rows and rows[slot] is None:
+        rows[slot] = ref
