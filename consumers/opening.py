@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from ledger.application import LedgerApplication, memory_name, open_file
-from ledger.errors import LedgerError, NotALedger, PackError
-from ledger.keys import FileKeys, KeyFileError, MemoryKeys
+from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError
+from ledger.keys import FileKeys, MemoryKeys
 from ledger.pack import Pack, load_pack
 from projections.ledger import Ledger
 
@@ -40,6 +40,11 @@ def keys_folder(path: Path, keys: str | None) -> Path:
     return Path(keys or os.environ.get(KEYS_VARIABLE) or f"{path}.keys")
 
 
+def projection_path(path: Path) -> Path:
+    """The file of a store's projections: it can be deleted at any time."""
+    return path.with_name(path.name + ".projections")
+
+
 def create_ledger(store: str | None = None, keys: str | None = None, *, origin: str | None = None) -> Ledger:
     """Make a new store with new keys. Raises NotALedger where there is something already."""
     path = store_path(store)
@@ -50,7 +55,7 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
     provider = FileKeys(keys_folder(path, keys), create=True)
     app = open_file(path, provider, create=True)
     app.initialise(origin or f"consent-ledger.local/{path.stem}")
-    return Ledger(app, clock)
+    return Ledger(app, clock, projection_path(path))
 
 
 def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
@@ -63,7 +68,7 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
         raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
     app = open_file(path, FileKeys(folder))
     app.load()
-    return Ledger(app, clock)
+    return Ledger(app, clock, projection_path(path))
 
 
 def memory_ledger(pack: Pack | None = None, at: Callable[[], int] = clock) -> Ledger:

@@ -6,7 +6,7 @@ Each scenario runs in a fresh ledger in memory. `expect` matches as a subset, li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import yaml
 
-from consumers.opening import memory_ledger
+from consumers.opening import memory_ledger, shipped_packs
 from ledger.application import Outcome
 from ledger.errors import InvalidQuestion, LedgerError
-from ledger.pack import Pack
+from ledger.pack import Pack, load_pack
 from ledger.times import format_time, from_datetime, parse_time
 from projections.ledger import Ledger
 
@@ -56,6 +56,19 @@ def load_scenarios(path: Path) -> list[dict[str, Any]]:
         if wrong:
             raise ScenarioFileError(f"{path}: {scenario.get('id')}: unknown or missing key {sorted(wrong)[0]!r}")
     return [_plain(scenario) for scenario in scenarios]
+
+
+def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes]) -> list[Result]:
+    """Run all scenarios of some files with the shipped packs and others beside them."""
+    packs = {pack.controller: pack for pack in map(load_pack, (*shipped_packs().values(), *pack_bodies))}
+    results = []
+    for file in files:
+        for scenario in load_scenarios(file):
+            pack = packs.get(scenario["controller"])
+            if pack is None:
+                raise ScenarioFileError(f"{file}: {scenario['id']}: no pack of {scenario['controller']!r} (give --pack)")
+            results.append(run_scenario(scenario, pack))
+    return results
 
 
 def _plain(value: Any) -> Any:

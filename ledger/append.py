@@ -351,7 +351,7 @@ class Batch:
         if not self.drafts:
             return
         points.reached("vault written")
-        stored = [self.app.mapper.to_stored_event(draft) for draft in self.drafts]  # type: ignore[arg-type]
+        stored = [self.app.mapper.to_stored_event(draft) for draft in self.drafts]
         self.app.store._insert_events(self.c, stored, first=self.first, leaves=self.leaves)  # noqa: SLF001  the library's own hook
         self.subtrees += self.app.frontier.extend(self.leaves)
         self.first = self.next

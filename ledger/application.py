@@ -318,6 +318,13 @@ class LedgerApplication(Application[str]):
             row = c.fetchone()
         return row[0] if row else None
 
+    def known_names(self, person: str) -> int:
+        """How many names lead to a person; none after erasure."""
+        with self.reading() as c:
+            c.execute("SELECT count(*) FROM aliases WHERE person=?", [person])
+            count: int = c.fetchone()[0]
+        return count
+
     def entries(self, stream: str) -> list[Entry]:
         """All entries of a stream, by version."""
         return list(self.events.get(stream))  # type: ignore[arg-type]

@@ -243,7 +243,7 @@ def _found(path: Path, needle: bytes) -> bool:
 def backup(app: LedgerApplication, target: Path) -> None:
     """An online copy of the whole store, consistent as of one moment. Requires that `target` does not exist."""
     with app.store.datastore.get_connection(commit=False) as connection:
-        source: sqlite3.Connection = connection._sqlite_conn  # type: ignore[attr-defined]  # noqa: SLF001  sqlite3's own backup
+        source: sqlite3.Connection = connection._sqlite_conn  # noqa: SLF001  sqlite3's own backup
         with sqlite3.connect(target) as copy:
             source.backup(copy, pages=1024)
         copy.close()

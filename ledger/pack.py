@@ -368,7 +368,7 @@ class Pack(_Model):
     categories: Categories
     advertising_purposes: Words = []
     advertising_classes: Words = []
-    detected: dict[Literal["card", "national"], str] = {}
+    detected: dict[str, str] = {}
     personal_fields: dict[str, PersonalField] = {}
     processor: Processor | None = None
     change: Change | None = None

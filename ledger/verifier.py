@@ -8,7 +8,7 @@ from here, so that what a regulator runs and what the ledger runs are the same l
 An evidence zip, version 1, holds exactly these files; any other key or file is refused:
 
     manifest.json            {"format": "consent-ledger/evidence/v1", "origin": "example.com/ledger",
-                              "person": "<32 hex>", "controller": "parature", "size": 812,
+                              "person": "<32 hex>", "controller": "acme", "size": 812,
                               "entries": [{"position": 5, "file": "entries/5.json", "proof": "proofs/5.tlog-proof"}],
                               "fields": [{"position": 5, "name": "email", "value": "a@b.c", "salt": "<base64>"}],
                               "context": [{"position": 0, "file": "entries/0.json", "proof": "proofs/0.tlog-proof"}]}
@@ -441,12 +441,14 @@ def _unpack(evidence: str | os.PathLike[str] | bytes) -> dict[str, bytes]:
 
 def _require_plain_zip(raw: bytes) -> None:
     """Refuse what two readers could take for two archives: a comment, ZIP64, bytes in front or behind."""
+    if len(raw) > MAX_ZIP_BYTES:
+        raise zipfile.BadZipFile(f"over {MAX_ZIP_BYTES} bytes")
     mark, directory_bytes, offset, comment_bytes = struct.unpack("<4s8xIIH", raw[-22:].rjust(22, b"\0"))
     plain = mark == b"PK\5\6" and offset + directory_bytes + 22 == len(raw) and not comment_bytes
     if not plain or raw[-42:-38] == b"PK\6\7":
         raise zipfile.BadZipFile("cut short, added to, with a comment, or of more than 65,535 files")
-    if len(raw) > MAX_ZIP_BYTES or directory_bytes > MAX_DIRECTORY_BYTES:
-        raise zipfile.BadZipFile(f"over {MAX_ZIP_BYTES} bytes, or its directory over {MAX_DIRECTORY_BYTES}")
+    if directory_bytes > MAX_DIRECTORY_BYTES:
+        raise zipfile.BadZipFile(f"its directory is over {MAX_DIRECTORY_BYTES} bytes")
 
 
 def _unpack_members(archive: zipfile.ZipFile) -> dict[str, bytes]:

@@ -59,7 +59,8 @@ def judge(record: Record, *, then: Callable[[Entry], Record] | None = None) -> J
                 judged.permitted_by[entry.position] = verdict.clauses[0] if permitted else None
             if verdict.outcome == "deny":
                 known = then is None or _known_then(entry, then)
-                for clause in verdict.clauses or [None]:
+                clauses: list[str | None] = [*verdict.clauses] or [None]
+                for clause in clauses:
                     judged.findings.append(_finding(entry, clause, known, "; ".join(verdict.phrases)))
         if entry.role != "processor" and not isinstance(entry.data, ev.ControllerFact):
             world = record.world_at(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ledger.application import LedgerApplication, Outcome
@@ -14,6 +15,7 @@ from projections.decide import changes_at, decide
 from projections.judge import controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import obligations
+from projections.projector import Projector
 from projections.people import People, Person, View, fold_person, known_entries
 from projections.question import Answer, Question, Verdict, check_words, parse_question
 
@@ -28,10 +30,11 @@ class Ledger:
     'deny'
     """
 
-    def __init__(self, app: LedgerApplication, clock: Callable[[], int]) -> None:
+    def __init__(self, app: LedgerApplication, clock: Callable[[], int], projection: Path | None = None) -> None:
         self.app = app
         self.clock = clock
-        self.people = People(app)
+        self.projector = Projector(app, projection)
+        self.people = People(app, self.projector)
         self._seen = -1  # size of the log up to which `people` is fresh
         self._names: dict[tuple[str, str], str] = {}
         self._views: dict[str, View] = {}
@@ -183,6 +186,13 @@ class Ledger:
             rows.append({**data, "controller": entry.controller, "time": format_time(entry.time), "position": position})
         return rows
 
+    def found(self, body: dict[str, Any]) -> tuple[View, Person]:
+        """The person a body names, with the view of their controller. Raises InvalidQuestion."""
+        view, persons, _ = self._asked(body)
+        if body.get("subject") is None:
+            raise InvalidQuestion("subject", "is missing")
+        return view, persons[0]
+
     # -- finding things ------------------------------------------------------------------------------------------------
 
     def _asked(self, body: dict[str, Any]) -> tuple[View, list[Person], int]:
@@ -194,11 +204,9 @@ class Ledger:
         view = self._view(controller, known_at)
         if question.subject is not None:
             return view, [self._person(view, question.subject)], at
-        with self.app.reading() as c:
-            c.execute("SELECT DISTINCT stream FROM entries WHERE stream NOT LIKE 'controller:%'")
-            streams = [row[0] for row in c.fetchall()]
-        persons = [self.people.person(stream) for stream in streams]
-        return view, [one for one in persons if one.entries and one.entries[0].controller == controller], at
+        self.projector.catch_up()
+        persons = [self.people.person(stream) for stream in self.projector.persons(controller)]
+        return view, persons, at
 
     def _controller(self, question: Question) -> str:
         if question.controller is not None:
@@ -233,10 +241,10 @@ class Ledger:
                 raise InvalidQuestion("subject", f"no person {subject!r} is known to {view.controller!r}")
             self._names[view.controller, subject] = identifier
         person = self.people.person(identifier)
-        known = person.entries and (
+        known = person.controller == view.controller and (
             view.known_at == FOREVER or any(entry.recorded_at <= view.known_at for entry in person.entries)
         )
-        if not known or person.entries[0].controller != view.controller:
+        if not known:
             raise InvalidQuestion("subject", f"no person {subject!r} is known to {view.controller!r}")
         return person
 

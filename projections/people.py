@@ -6,8 +6,9 @@ Nothing here decides. A `View` is what was known of a controller at one moment; 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ledger import events as ev
@@ -18,6 +19,7 @@ from ledger.pack import Pack
 from ledger.times import FOREVER
 from projections.judge import Record
 from projections.needs import Case
+from projections.projector import Projector
 from projections.state import Order, State, fold
 from projections.world import Version, World, evolve_world, fold_world
 
@@ -27,14 +29,23 @@ FINAL: Final[Order] = (FOREVER, FOREVER)
 
 @dataclass(slots=True)
 class Person:
-    """All entries of a person and of everybody ever joined with them, and the newest state."""
+    """A person with everybody ever joined: their entries, read when they are needed, and the newest state."""
 
     person: str
-    entries: list[Entry]  # in the order in which they are in force
+    controller: str | None  # None: no entry at all
     names: frozenset[str]  # every identifier ever joined
     last_recorded: int
     last_time: int
+    read: Callable[[], list[Entry]]
     state: State | None = field(default=None)  # by everything that is recorded
+    _entries: list[Entry] | None = field(default=None)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """In the order in which they are in force."""
+        if self._entries is None:
+            self._entries = self.read()
+        return self._entries
 
 
 @dataclass(slots=True)
@@ -50,8 +61,9 @@ class ControllerRecord:
 class People:
     """Loads and remembers. `forget` what changed; everything else is a pure function of the entries."""
 
-    def __init__(self, app: LedgerApplication) -> None:
+    def __init__(self, app: LedgerApplication, projector: Projector) -> None:
         self.app = app
+        self.projector = projector
         self._people: OrderedDict[str, Person] = OrderedDict()
         self._controllers: dict[str, ControllerRecord] = {}
 
@@ -72,19 +84,44 @@ class People:
         """The person's entries, with those of everybody ever joined."""
         found = self._people.get(person)
         if found is None:
-            with self.app.reading() as c:
-                names = frozenset(linked(c, person))
-                entries: list[Entry] = []
-                for name in names:
-                    c.execute("SELECT position, state FROM entries WHERE stream=?", [name])
-                    entries += [decode(position, state) for position, state in c.fetchall()]
-            entries.sort(key=lambda entry: (entry.time, entry.position))
-            last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
-            found = Person(person, entries, names, last_recorded, entries[-1].time if entries else -(2**62))
-            self._people[person] = found
+            found = self._people[person] = self._projected(person) or self._loaded(person)
             if len(self._people) > KEPT_PEOPLE:
                 self._people.popitem(last=False)
         return found
+
+    def _projected(self, person: str) -> Person | None:
+        """From the projection, where it has folded everything there is and nobody is joined."""
+        if self.projector.cursor != self.app.current_head().size:
+            return None
+        row = self.projector.person(person)
+        if row is None or row.linked or self._joined(person) != {person}:
+            return None
+        names = frozenset((person,))
+        read = partial(self._read, names)
+        return Person(person, row.controller, names, row.last_recorded, row.last_time, read, row.state)
+
+    def _loaded(self, person: str) -> Person:
+        names = frozenset(self._joined(person))
+        entries = self._read(names)
+        last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
+        last_time = entries[-1].time if entries else -(2**62)
+        controller = entries[0].controller if entries else None
+        own = any(entry.stream == person for entry in entries)
+        read = partial(self._read, names)
+        return Person(person, controller if own else None, names, last_recorded, last_time, read, _entries=entries)
+
+    def _joined(self, person: str) -> set[str]:
+        with self.app.reading() as c:
+            return linked(c, person)
+
+    def _read(self, names: frozenset[str]) -> list[Entry]:
+        entries: list[Entry] = []
+        with self.app.reading() as c:
+            for name in names:
+                c.execute("SELECT position, state FROM entries WHERE stream=?", [name])
+                entries += [decode(position, state) for position, state in c.fetchall()]
+        entries.sort(key=lambda entry: (entry.time, entry.position))
+        return entries
 
     def newest(self, person: Person) -> State:
         """The state by everything that is recorded."""

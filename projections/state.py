@@ -37,6 +37,13 @@ class Choice:
     actor: str | None
     under: str
 
+    @property
+    def named(self) -> tuple[Any, ...]:
+        """What two words must share for the later to replace the earlier."""
+        return (
+            self.under, self.categories, self.recipients, self.channels, self.list, self.item, self.express, self.actor
+        )  # fmt: skip
+
 
 @dataclass(slots=True)
 class Track:
@@ -344,10 +351,7 @@ def _choose(
         entry.actor,
         entry.stream,
     )
-    named = (
-        choice.under, choice.categories, choice.recipients, choice.channels, choice.list, choice.item,
-        choice.express, choice.actor,
-    )  # fmt: skip
+    named = choice.named
     for name in state.joined[entry.stream]:
         track = state.tracks[name]
         words = track.choices.setdefault(choice.purpose, {}).setdefault(named, [])

@@ -46,12 +46,12 @@ class Log:
         heads = {ANN: (0, None), BOB: (0, None)}
         for position in range(11):
             if position in CONTEXT:
-                entry = {"type": "policy.published", "stream": "controller:parature", "controller": "parature"}
+                entry = {"type": "policy.published", "stream": "controller:acme", "controller": "acme"}
             else:
                 person = ANN if position in ANNS else BOB
                 version, prev = heads[person]
                 personal = {"email": encode_base64(commitment(SALT, "email", EMAIL))} if position == 4 else {}
-                entry = {"person": person, "version": version + 1, "prev": prev, "controller": "parature"}
+                entry = {"person": person, "version": version + 1, "prev": prev, "controller": "acme"}
                 entry = {key: value for key, value in entry.items() if value is not None} | {"personal": personal}
             self.raw.append(json.dumps(entry, separators=(",", ":")).encode())
             if position not in CONTEXT:
@@ -85,7 +85,7 @@ class Evidence:
             "format": "consent-ledger/evidence/v1",
             "origin": "example.com/ledger",
             "person": ANN,
-            "controller": "parature",
+            "controller": "acme",
             "size": 11,
             "entries": [self.row(position) for position in positions],
             "fields": [{"position": 4, "name": "email", "value": EMAIL, "salt": encode_base64(SALT)}],
@@ -120,7 +120,7 @@ def test_whole_evidence_holds_and_the_report_says_what_was_checked():
         "origin": "example.com/ledger",
         "size": 11,
         "person": ANN,
-        "controller": "parature",
+        "controller": "acme",
         "entries": 4,
         "context": 2,
         "fields": ((4, "email"),),
@@ -128,14 +128,10 @@ def test_whole_evidence_holds_and_the_report_says_what_was_checked():
     }
 
 
-def test_evidence_may_be_stored_uncompressed_and_read_from_a_path(tmp_path):
+def test_evidence_may_be_stored_uncompressed_read_from_a_path_and_met_with_several_keys(tmp_path):
     path = tmp_path / "evidence.zip"
     path.write_bytes(Evidence().zipped(compression=zipfile.ZIP_STORED))
-    assert verify_evidence(path, KEYS) == verify_evidence(str(path), KEYS)
-
-
-def test_one_of_several_keys_is_enough_and_another_logs_key_does_no_harm():
-    assert verify_evidence(Evidence().zipped(), [parse_vkey(OTHER.vkey), *KEYS]).entries == 4
+    assert verify_evidence(path, KEYS) == verify_evidence(str(path), [parse_vkey(OTHER.vkey), *KEYS])
 
 
 def test_dropping_the_last_versions_is_not_seen_and_the_report_says_so():
@@ -190,20 +186,21 @@ def replaced(e, name, old, new):
     e.files[name] = e.files[name].replace(old, new)
 
 
+def put(e, name, data):
+    e.files[name] = data
+
+
 ENTRY5, PROOF5 = "entries/5.json", "proofs/5.tlog-proof"
+NOT_IN_TREE = r"^entry 5 \(entries/5.json with proofs/5.tlog-proof\): .* does not lead to the root of size 11$"
+OTHER_LOG = "^manifest.json: origin and size are not the checkpoint's 'example.com/ledger', 1[01]$"
+OTHER_NOTE = "another checkpoint than the file 'checkpoint'$"
 FORK = Log()
 FORK.edit(1, forged=True)
 
 # Name of the damage: what does it to whole evidence, and the words by which it must be refused.
 DAMAGES = {
-    "one-bit-entry": (
-        lambda e: e.files.update({ENTRY5: flipped(e.files[ENTRY5], -3)}),
-        r"^entry 5 \(entries/5.json with proofs/5.tlog-proof\): .* does not lead to the root of size 11$",
-    ),
-    "one-bit-proof": (
-        lambda e: e.files.update({PROOF5: flipped(e.files[PROOF5], 40)}),
-        r"^entry 5 \(entries/5.json with proofs/5.tlog-proof\): .* does not lead to the root of size 11$",
-    ),
+    "one-bit-entry": (lambda e: put(e, ENTRY5, flipped(e.files[ENTRY5], -3)), NOT_IN_TREE),
+    "one-bit-proof": (lambda e: put(e, PROOF5, flipped(e.files[PROOF5], 40)), NOT_IN_TREE),
     "dropped-entry": (lambda e: without(e, 4), "^entry 5: version is 3, wanted 2$"),
     "dropped-first-entry": (lambda e: without(e, 2), "^entry 4: version is 2, wanted 1$"),
     "swapped-entries": (
@@ -213,10 +210,7 @@ DAMAGES = {
     "swapped-files": (lambda e: swapped(e, "entries/4.json", ENTRY5), "^entry 4 .*does not lead to the root"),
     "swapped-proofs": (lambda e: swapped(e, "proofs/4.tlog-proof", PROOF5), "^entry 4 .*its proof is for position 5$"),
     "moved-entry": (lambda e: replaced(e, PROOF5, b"index 5", b"index 3"), "^entry 5 .*its proof is for position 3$"),
-    "altered-field": (
-        lambda e: field(e, value="eve@example.com"),
-        "^field 'email' of entry 4: value and salt are not what the entry commits to$",
-    ),
+    "altered-field": (lambda e: field(e, value="eve@example.com"), "^field 'email' of entry 4: value and salt are not"),
     "altered-salt": (lambda e: field(e, salt=encode_base64(b"t" * 32)), "^field 'email' of entry 4: value and salt"),
     "salt-not-base64": (lambda e: field(e, salt="c2F\nsdA=="), "^field 'email' of entry 4: "),
     "salt-with-stray-bits": (lambda e: field(e, salt="c2FsdB=="), "^field 'email' of entry 4: base64 with stray bits"),
@@ -224,51 +218,30 @@ DAMAGES = {
     "field-not-in-entry": (lambda e: field(e, name="telephone"), "^field 'telephone' of entry 4: value and salt"),
     "field-of-entry-without": (lambda e: field(e, position=0), "^field 'email' of entry 0: value and salt"),
     "field-of-unlisted-entry": (lambda e: field(e, position=3), "^field 'email' of entry 3: that entry is not in"),
-    "field-position-true": (
-        lambda e: field(e, position=True),
-        "^manifest.json: a row of fields: wants exactly the keys",
-    ),
-    "field-opened-twice": (
-        lambda e: e.manifest.update(fields=e.manifest["fields"] * 2),
-        "^manifest.json: a field is opened twice$",
-    ),
+    "field-position-true": (lambda e: field(e, position=True), "^manifest.json: a row of fields: wants exactly"),
+    "field-opened-twice": (lambda e: e.manifest.update(fields=e.manifest["fields"] * 2), "^manifest.json: .* twice$"),
     "other-logs-checkpoint": (
-        lambda e: e.files.update(checkpoint=e.log.checkpoint(OTHER).encode()),
+        lambda e: put(e, "checkpoint", e.log.checkpoint(OTHER).encode()),
         "^checkpoint: none of the given keys signed it, but 'other.example/ledger'",
     ),
-    "checkpoint-of-another-size": (
-        lambda e: e.files.update(checkpoint=e.log.checkpoint(size=10).encode()),
-        "^manifest.json: origin and size are not the checkpoint's 'example.com/ledger', 10$",
+    "another-sizes-checkpoint": (lambda e: put(e, "checkpoint", e.log.checkpoint(size=10).encode()), OTHER_LOG),
+    "another-trees-checkpoint": (
+        lambda e: put(e, "checkpoint", FORK.checkpoint().encode()),
+        f"^entry 2 .*{OTHER_NOTE}",
     ),
-    "checkpoint-of-another-tree": (
-        lambda e: e.files.update(checkpoint=FORK.checkpoint().encode()),
-        "^entry 2 .*another checkpoint than the file 'checkpoint'$",
-    ),
-    "proof-with-another-checkpoint": (
-        lambda e: e.files.update({PROOF5: e.log.proof(5, note=FORK.checkpoint())}),
-        "^entry 5 .*another checkpoint than the file 'checkpoint'$",
-    ),
+    "another-trees-proof": (lambda e: put(e, PROOF5, FORK.proof(5)), f"^entry 5 .*{OTHER_NOTE}"),
     "proof-for-another-size": (
-        lambda e: e.files.update({PROOF5: e.log.proof(5, size=8, note=e.note)}),
-        "^entry 5 .*wants a proof of 4 hashes, found 3$",
+        lambda e: put(e, PROOF5, e.log.proof(5, 8, e.note)),
+        "^entry 5 .*wants a proof of 4 hashes, ",
     ),
-    "proof-with-extra-line": (
-        lambda e: replaced(e, PROOF5, b"index", b"extra aGVsbG8=\nindex"),
-        "^entry 5 .*extra line",
-    ),
+    "extra-line-in-proof": (lambda e: replaced(e, PROOF5, b"index", b"extra aGk=\nindex"), "^entry 5 .*extra line"),
     "proof-not-utf-8": (lambda e: replaced(e, PROOF5, b"index", b"\xff"), "^entry 5 .*proofs/5.tlog-proof"),
-    "entry-too-long": (lambda e: e.files.update({ENTRY5: b" " * 65_536}), "^entry 5: 65536 bytes, the limit is 65535$"),
-    "extra-file": (lambda e: e.files.update({"notes.txt": b"hi"}), "^file 'notes.txt': not in the manifest$"),
-    "extra-entry": (
-        lambda e: e.files.update({"entries/3.json": b"{}"}),
-        "^file 'entries/3.json': not in the manifest$",
-    ),
-    "extra-folder": (lambda e: e.files.update({"entries/": b""}), "^file 'entries/': not in the manifest$"),
+    "entry-too-long": (lambda e: put(e, ENTRY5, b" " * 65_536), "^entry 5: 65536 bytes, the limit is 65535$"),
+    "extra-file": (lambda e: put(e, "notes.txt", b"hi"), "^file 'notes.txt': not in the manifest$"),
+    "extra-entry": (lambda e: put(e, "entries/3.json", b"{}"), "^file 'entries/3.json': not in the"),
+    "extra-folder": (lambda e: put(e, "entries/", b""), "^file 'entries/': not in the manifest$"),
     "missing-file": (lambda e: e.files.pop(ENTRY5), "^file 'entries/5.json': missing from the zip$"),
-    "missing-proof": (
-        lambda e: e.files.pop("proofs/6.tlog-proof"),
-        "^file 'proofs/6.tlog-proof': missing from the zip$",
-    ),
+    "missing-proof": (lambda e: e.files.pop("proofs/6.tlog-proof"), "^file 'proofs/6.tlog-proof': missing"),
     "missing-checkpoint": (lambda e: e.files.pop("checkpoint"), "^file 'checkpoint': missing from the zip$"),
     "listed-twice": (lambda e: listed(e, 8), "^manifest.json: entry 8 is listed twice$"),
     "file-of-another-name": (
@@ -285,12 +258,9 @@ DAMAGES = {
         "^entry 11 .*found index 11 and size 11$",
     ),
     "other-person": (lambda e: e.manifest.update(person=BOB), "^entry 2: person is 'aaaa"),
-    "other-controller": (lambda e: e.manifest.update(controller="acme"), "^entry 2: controller is 'parature', wanted"),
-    "other-origin": (
-        lambda e: e.manifest.update(origin="o"),
-        "^manifest.json: origin and size are not the checkpoint's",
-    ),
-    "other-size": (lambda e: e.manifest.update(size=12), "^manifest.json: origin and size are not the checkpoint's"),
+    "other-controller": (lambda e: e.manifest.update(controller="other"), "^entry 2: controller is 'acme', wanted"),
+    "other-origin": (lambda e: e.manifest.update(origin="o"), OTHER_LOG),
+    "other-size": (lambda e: e.manifest.update(size=12), OTHER_LOG),
     "no-entries": (lambda e: e.manifest.update(entries=[]), "^manifest.json: .*at least one entry$"),
     "person-not-hex": (lambda e: e.manifest.update(person="A" * 32), "^manifest.json: wants a person of 32 hex digits"),
     "unknown-key": (lambda e: e.manifest.update(verdict="fine"), "^manifest.json: wants exactly the keys format "),
@@ -329,8 +299,8 @@ def test_wrong_key():
         (5, {"prev": encode_base64(bytes(32))}, "^entry 5: prev is 'AAAA.*, wanted '"),
         (2, {"prev": encode_base64(bytes(32))}, "^entry 2: prev is 'AAAA.*, wanted None$"),
         (5, {"person": BOB}, "^entry 5: person is 'bbbb"),
-        (5, {"controller": "acme"}, "^entry 5: controller is 'acme', wanted 'parature'$"),
-        (6, {"controller": "acme"}, "^entry 6: controller is 'acme', not the manifest's$"),
+        (5, {"controller": "other"}, "^entry 5: controller is 'other', wanted 'acme'$"),
+        (6, {"controller": "other"}, "^entry 6: controller is 'other', not the manifest's$"),
         (6, {"person": None}, "^entry 6: given as context, but not about the controller$"),
         (6, {"stream": None}, "^entry 6: given as context, but not about the controller$"),
         (
@@ -379,13 +349,11 @@ def test_json_that_two_readers_could_read_differently_is_refused(raw, message):
     refused(Evidence(log).zipped(), f"^entry 5: .*{message}")
 
 
-def test_zips_that_two_readers_could_read_differently_are_refused(tmp_path, monkeypatch):
+def test_zips_that_two_readers_could_read_differently_are_refused(tmp_path):
     whole = Evidence().zipped()
     lies = bytearray(whole)  # the directory says that its first file unpacks to one byte
     struct.pack_into("<I", lies, whole.index(b"PK\1\2") + 24, 1)
-    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("checkpoint", b"1")
-        archive.writestr("checkpoint", b"2")
+    twice = whole.replace(b"entries/2.json", b"entries/4.json")
     commented = io.BytesIO(whole)
     with zipfile.ZipFile(commented, "a") as archive:
         archive.comment = b"hello"
@@ -395,24 +363,25 @@ def test_zips_that_two_readers_could_read_differently_are_refused(tmp_path, monk
     refused(b"x" + whole, "^the zip cannot be read: cut short, added to")
     refused(commented.getvalue(), "^the zip cannot be read: .*with a comment")
     refused(bytes(lies), "^the zip cannot be read: Bad CRC-32 for file 'manifest.json'$")
-    refused((tmp_path / "twice.zip").read_bytes(), "^the zip cannot be read: file 'checkpoint' stands twice$")
+    refused(twice, "^the zip cannot be read: file 'entries/4.json' stands twice$")
     refused(Evidence().zipped(compression=zipfile.ZIP_BZIP2), "^the zip cannot be read: .*otherwise than by deflate$")
     refused(tmp_path / "none.zip", "^the zip cannot be read: .*No such file")
     refused(tmp_path, "^the zip cannot be read: .*Is a directory")
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
-    bomb = Evidence()
-    bomb.files["zeros"] = bytes(32 << 20)
+    evidence = Evidence()
+    evidence.files["zeros"] = bytes(32 << 20)
+    bomb = evidence.zipped()
     monkeypatch.setattr(verifier, "MAX_UNPACKED_BYTES", 16 << 20)
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
-    refused(bomb.zipped(), "^the zip cannot be read: it unpacks to .* bytes, the limit is 16777216$")
+    refused(bomb, "^the zip cannot be read: it unpacks to .* bytes, the limit is 16777216$")
 
 
 @pytest.mark.parametrize("limit", ["MAX_ZIP_BYTES", "MAX_DIRECTORY_BYTES", "MAX_MANIFEST_BYTES"])
 def test_sizes_are_bounded(limit, monkeypatch):
     monkeypatch.setattr(verifier, limit, 100)
-    refused(Evidence().zipped(), " over 100 bytes|directory over 100")
+    refused(Evidence().zipped(), "over 100 bytes$")
 
 
 @pytest.fixture
@@ -434,17 +403,28 @@ def test_as_a_script_it_answers_0_1_or_2(script, tmp_path):
     DAMAGES["altered-field"][0](evidence)
     damaged.write_bytes(evidence.zipped())
 
-    done = script(whole, "--key", SIGNER.vkey)
+    key = ("--key", SIGNER.vkey)
+    done = script(whole, *key)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"holds: 4 entries of person {ANN}, versions 1 to 4\n")
-    for arguments in ([damaged, "--key", SIGNER.vkey], [whole, "--key", OTHER.vkey], [tmp_path / "none", "--key", OTHER.vkey],
-                      [whole, "--key", SIGNER.vkey, "--witness", witness]):  # fmt: skip
+    for arguments in (
+        [damaged, *key],
+        [whole, "--key", OTHER.vkey],
+        ["none", *key],
+        [whole, *key, "--witness", witness],
+    ):
         done = script(*arguments)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
         assert done.stderr.startswith("does not hold: ")
-        assert done.stderr.count("\n") == 1
-    for arguments in ([], [whole], [whole, "--key", "nonsense"], [whole, "--key", witness], ["--key", SIGNER.vkey],
-                      [whole, "--key", SIGNER.vkey, "--witness", SIGNER.vkey]):  # fmt: skip
+    misused = [
+        [],
+        [whole],
+        [whole, "--key", "nonsense"],
+        [whole, "--key", witness],
+        key,
+        [whole, *key, "--witness", key[1]],
+    ]
+    for arguments in misused:
         done = script(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
 

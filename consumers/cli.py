@@ -1,0 +1,520 @@
+"""The command line. Exit codes: 0 done, 1 the answer is no or something failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Final, ParamSpec
+
+import typer
+
+from consumers import opening, show
+from ledger.errors import LedgerError
+from projections.ledger import Ledger
+
+P = ParamSpec("P")
+app = typer.Typer(
+    name="consent-ledger",
+    help="An event-sourced ledger of consent: explained decisions now, proof years later.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Store = Annotated[str | None, typer.Option("--store", help="sqlite:///PATH, or CONSENT_LEDGER_STORE.")]
+Keys = Annotated[str | None, typer.Option("--keys", help="Folder of the keys, or CONSENT_LEDGER_KEYS; default PATH.keys.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Controller = Annotated[str | None, typer.Option("--controller", help="Whose policy; needed where a name is known to several.")]
+At = Annotated[str | None, typer.Option("--at", help="A moment in the world, RFC 3339; default now.")]
+KnownAt = Annotated[str | None, typer.Option("--known-at", help="What the ledger knew at a moment; default all.")]
+Who = Annotated[str | None, typer.Option("--as", help="auditor: also what is secret for now.")]
+Subject = Annotated[str, typer.Argument(help="The app's name for the person.")]
+SomeSubject = Annotated[str | None, typer.Argument(help="The app's name for the person; default all.")]
+
+
+class Failed(Exception):  # noqa: N818
+    """The command is over; its message was printed."""
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn errors into one line that says what to do, and exit 1; never a traceback for a user's mistake."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except LedgerError as error:
+            typer.echo(f"consent-ledger: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("consent-ledger: interrupted; what was committed stays, run the same command again", err=True)
+            raise typer.Exit(1) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(1) from None
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            typer.echo(f"consent-ledger: {where}{error.strerror or error}", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def asked(**fields: Any) -> dict[str, Any]:
+    """A question's body of the options that were given."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+# -- stores ------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@command
+def init(store: Store = None, keys: Keys = None, origin: Annotated[str | None, typer.Option(help="Name of the log; its key name.")] = None) -> None:
+    """Make a new store and its keys."""
+    ledger = opening.create_ledger(store, keys, origin=origin)
+    typer.echo(f"store  {ledger.app.where}")
+    typer.echo(f"keys   {opening.keys_folder(opening.store_path(store), keys)} (keep them apart from the store)")
+    typer.echo(f"log    {ledger.app.origin}")
+    typer.echo(f"vkey   {ledger.app.signer.vkey} (publish it: auditors verify with it)")
+
+
+@app.command()
+@command
+def ingest(
+    file: Annotated[str, typer.Argument(help="NDJSON file, or - for standard input.")],
+    store: Store = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """Record a stream of events. Run it again after an interruption: nothing is added twice."""
+    from consumers.ingest import ingest as run
+
+    ledger = opening.open_ledger(store, keys)
+    if file == "-":
+        with show.progress("ingest", None) as progress:
+            tally = run(ledger, sys.stdin.buffer, "stdin", progress=progress)
+    else:
+        path = Path(file)
+        with path.open("rb") as stream, show.progress("ingest", None) as progress:
+            tally = run(ledger, stream, path.name, progress=progress)
+    if json:
+        show.print_json({**tally.to_dict(), "problems": tally.problems})
+        return
+    typer.echo(", ".join(f"{count} {name}" for name, count in tally.to_dict().items()))
+    for problem in tally.problems:
+        typer.echo(f"  {problem}", err=True)
+    if tally.invalid:
+        typer.echo("  what was invalid is kept: consent-ledger dead-letters list", err=True)
+
+
+@app.command()
+@command
+def doctor(store: Store = None, keys: Keys = None, json: Json = False) -> None:
+    """Look whether everything is as it should be, and finish what was interrupted."""
+    from consumers.maintenance import examine
+
+    ledger = opening.open_ledger(store, keys)
+    checks = examine(ledger)
+    if json:
+        show.print_json(checks)
+    else:
+        show.print_rows("doctor", checks, ("check", "ok", "says"))
+    if not all(check["ok"] for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+@command
+def rebuild(store: Store = None, keys: Keys = None, json: Json = False) -> None:
+    """Fold all projections anew, compare them with the old ones and put them in their place."""
+    from projections.projector import rebuild as run
+
+    ledger = opening.open_ledger(store, keys)
+    path = ledger.projector.path
+    assert path is not None
+    ledger.projector.close()
+    size = ledger.app.current_head().size
+    with show.progress("rebuild", size) as progress:
+        folded, differences = run(ledger.app, path, progress)
+    rows = [{"person": one.person, "what": one.what} for one in differences]
+    if json:
+        show.print_json({"folded": folded, "differences": rows})
+    else:
+        typer.echo(f"{folded} entries folded, {len(rows)} persons differ from before")
+        if rows:
+            show.print_rows("differences", rows, ("person", "what"))
+    if rows:
+        raise typer.Exit(1)
+
+
+@app.command()
+@command
+def backup(file: Path, store: Store = None, keys: Keys = None) -> None:
+    """Copy the whole store to a file while it is in use."""
+    from consumers.maintenance import back_up
+
+    size = back_up(opening.open_ledger(store, keys), file)
+    typer.echo(f"{file}: {size} entries (the keys are not in it: keep a copy of their folder elsewhere)")
+
+
+@app.command()
+@command
+def restore(file: Path, store: Store = None, keys: Keys = None) -> None:
+    """Make a store from a backup, and erase again whoever was erased since."""
+    from consumers.maintenance import restore as run
+
+    size, erased = run(file, opening.store_path(store), opening.keys_folder(opening.store_path(store), keys))
+    typer.echo(f"{size} entries restored, {erased} persons erased again")
+
+
+@app.command()
+@command
+def checkpoint(store: Store = None, keys: Keys = None) -> None:
+    """Print the newest signed checkpoint."""
+    typer.echo(opening.open_ledger(store, keys).app.current_head().checkpoint, nl=False)
+
+
+@app.command()
+@command
+def export(store: Store = None, keys: Keys = None, start: Annotated[int, typer.Option("--from")] = 0) -> None:
+    """Print the exact bytes of every entry, one a line, from a position on."""
+    ledger = opening.open_ledger(store, keys)
+    while True:
+        with ledger.app.reading() as c:
+            c.execute("SELECT state FROM entries WHERE position>=? ORDER BY position LIMIT 1000", [start])
+            rows = c.fetchall()
+        if not rows:
+            return
+        sys.stdout.buffer.write(b"".join(row[0] + b"\n" for row in rows))
+        start += len(rows)
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@command
+def decide(
+    subject: Annotated[str | None, typer.Argument(help="The person; or leave it out and give --from.")] = None,
+    action: Annotated[str | None, typer.Option(help="collect, use, contact, disclose or transfer.")] = None,
+    controller: Controller = None,
+    purpose: str | None = None,
+    category: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    recipient: str | None = None,
+    channel: str | None = None,
+    list_: Annotated[str | None, typer.Option("--list")] = None,
+    item: str | None = None,
+    service: str | None = None,
+    ground: str | None = None,
+    country: str | None = None,
+    transfer: str | None = None,
+    role: str | None = None,
+    of: str | None = None,
+    at: At = None,
+    known_at: KnownAt = None,
+    questions: Annotated[str | None, typer.Option("--from", help="NDJSON file of questions, or -.")] = None,
+    store: Store = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """May I? Answer one question, or each line of a file. Exit 1 where the answer is no."""
+    ledger = opening.open_ledger(store, keys)
+    if questions is not None:
+        _decide_many(ledger, questions)
+        return
+    body = asked(
+        subject=subject, action=action, controller=controller, purpose=purpose, categories=category or None,
+        recipient=recipient, channel=channel, list=list_, item=item, service=service, ground=ground, country=country,
+        transfer=transfer, role=role, of=of, at=at, known_at=known_at,
+    )  # fmt: skip
+    answer = ledger.decide(body)
+    if json:
+        show.print_json(answer.to_dict())
+    else:
+        show.print_answer(answer)
+    if answer.outcome == "deny":
+        raise typer.Exit(1)
+
+
+def _decide_many(ledger: Ledger, questions: str) -> None:
+    import orjson
+
+    from ledger.errors import InvalidQuestion
+
+    stream = sys.stdin.buffer if questions == "-" else Path(questions).open("rb")  # noqa: SIM115  closed with the process
+    for line in stream:
+        try:
+            answer = ledger.decide(orjson.loads(line)).to_dict()
+        except orjson.JSONDecodeError as error:
+            answer = {"invalid": "question", "reason": f"not JSON: {error}"}
+        except InvalidQuestion as error:
+            answer = {"invalid": error.field, "reason": error.message}
+        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+
+
+def _read_model(name: str, columns: tuple[str, ...], *, auditable: bool = False) -> None:
+    """Register one read model as a command."""
+
+    @command
+    def run(
+        subject: SomeSubject = None,
+        controller: Controller = None,
+        at: At = None,
+        known_at: KnownAt = None,
+        as_: Who = None,
+        store: Store = None,
+        keys: Keys = None,
+        json: Json = False,
+    ) -> None:
+        ledger = opening.open_ledger(store, keys)
+        body = asked(subject=subject, controller=controller, at=at, known_at=known_at)
+        more = {"auditor": as_ == "auditor"} if auditable else {}
+        rows = getattr(ledger, name)(body, **more)
+        if json:
+            show.print_json(rows)
+        else:
+            show.print_rows(f"{name} of {subject or 'all'}", rows, columns)
+
+    app.command(name, help=_HELP[name])(run)
+
+
+_HELP: Final = {
+    "obligations": "What is owed, to a person or to all.",
+    "findings": "What was done against the policy, towards a person or all.",
+    "recipients": "Who holds what of a person, since when, whether it is stale.",
+    "history": "What is on record of a person, in the order in which it was in force.",
+    "refusals": "What was refused at the door, conflicts included.",
+}
+_read_model("obligations", ("kind", "clause", "status", "opened", "due", "missing", "request", "recipient"))
+_read_model("findings", ("time", "clause", "event", "position", "known_then", "reason"))
+_read_model("recipients", ("recipient", "categories", "since", "ground", "stale", "clause"), auditable=True)
+_read_model("history", ("position", "time", "type", "data", "personal"), auditable=True)
+_read_model("refusals", ("time", "controller", "clause", "event_type", "source", "event_id", "reason"))
+
+
+@app.command()
+@command
+def state(
+    subject: Subject,
+    controller: Controller = None,
+    at: At = None,
+    known_at: KnownAt = None,
+    store: Store = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """The state of a person."""
+    ledger = opening.open_ledger(store, keys)
+    document = ledger.state(asked(subject=subject, controller=controller, at=at, known_at=known_at))
+    if json:
+        show.print_json(document)
+        return
+    plain = [{"field": name, "value": value} for name, value in document.items() if name not in ("choices", "optouts")]
+    show.print_rows(f"state of {subject}", plain, ("field", "value"))
+    show.print_rows("choices", document["choices"], ("since", "word", "basis", "purpose", "list", "item", "recipients"))
+    show.print_rows("opt-outs", document["optouts"], ("since", "scope", "name"))
+
+
+# -- proof -------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@command
+def evidence(
+    subject: Subject,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The zip to write.")] = Path("evidence.zip"),
+    controller: Controller = None,
+    disclose: Annotated[list[str] | None, typer.Option(help="A personal field to open; 'all' for every one.")] = None,
+    as_: Who = None,
+    store: Store = None,
+    keys: Keys = None,
+) -> None:
+    """Write a zip about a person that anybody can check offline."""
+    from consumers.maintenance import evidence_for
+
+    ledger = opening.open_ledger(store, keys)
+    body = evidence_for(ledger, asked(subject=subject, controller=controller), disclose or [], auditor=as_ == "auditor")
+    output.write_bytes(body)
+    typer.echo(f"{output}: {len(body)} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'")
+
+
+@app.command()
+@command
+def verify(
+    file: Annotated[Path | None, typer.Argument(help="An evidence zip; without one the whole store.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The log's verifier key, from a source you trust.")] = None,
+    witness: Annotated[list[str] | None, typer.Option("--witness", help="A witness that must have cosigned.")] = None,
+    store: Store = None,
+    keys: Keys = None,
+) -> None:
+    """Check evidence, or a whole store. Exit 1 with one line that names what does not hold."""
+    from consumers.maintenance import check_evidence, check_store
+
+    if file is None:
+        typer.echo(check_store(opening.open_ledger(store, keys), key))
+        return
+    if key is None:
+        typer.echo("consent-ledger: --key: is needed: the log's verifier key, from a source you trust", err=True)
+        raise typer.Exit(2)
+    typer.echo(check_evidence(file, key, witness or []))
+
+
+@app.command()
+@command
+def erase(
+    subject: Subject,
+    controller: Controller = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: Store = None,
+    keys: Keys = None,
+) -> None:
+    """Erase a person: names, fields and keys. The history stays provable, no longer to whom."""
+    from consumers.maintenance import erase as run
+
+    if not yes:
+        typer.confirm(f"Erase {subject} for good?", abort=True)
+    positions = run(opening.open_ledger(store, keys), asked(subject=subject, controller=controller))
+    typer.echo(f"erased; entry {', '.join(map(str, positions))} says so")
+
+
+# -- packs, dead letters, demo, bench ----------------------------------------------------------------------------------
+
+packs = typer.Typer(help="Policy packs.", no_args_is_help=True)
+letters = typer.Typer(help="What was no event at all.", no_args_is_help=True)
+app.add_typer(packs, name="pack")
+app.add_typer(letters, name="dead-letters")
+
+
+@packs.command("add")
+@command
+def pack_add(file: Path, store: Store = None, keys: Keys = None) -> None:
+    """Store a pack (a file, or the name of a shipped one) and register its controller."""
+    pack = opening.open_ledger(store, keys).app.add_pack(opening.read_pack(file))
+    typer.echo(f"{pack.controller}: {len(pack.clause)} clauses, sha256 {pack.sha256}")
+
+
+@packs.command("check")
+@command
+def pack_check(files: list[Path]) -> None:
+    """Check pack files. Exit 1 if one cannot be used."""
+    from ledger.pack import load_pack
+
+    for file in files:
+        pack = load_pack(opening.read_pack(file))
+        typer.echo(f"{file}: {pack.controller}, {len(pack.clause)} clauses, no problem found")
+
+
+@packs.command("show")
+@command
+def pack_show(file: Path) -> None:
+    """Print a pack as prose, a section a clause."""
+    from consumers.prose import pack_as_prose
+    from ledger.pack import load_pack
+
+    typer.echo(pack_as_prose(load_pack(opening.read_pack(file))))
+
+
+@packs.command("test")
+@command
+def pack_test(
+    files: list[Path],
+    pack: Annotated[list[Path] | None, typer.Option(help="Pack files beside the shipped ones.")] = None,
+    json: Json = False,
+) -> None:
+    """Run scenario files. Exit 1 if any failed, 2 if a file is no scenario file."""
+    from consumers.scenarios import ScenarioFileError, run_files
+
+    try:
+        results = run_files(files, [opening.read_pack(one) for one in pack or []])
+    except ScenarioFileError as error:
+        typer.echo(f"consent-ledger: {error}", err=True)
+        raise typer.Exit(2) from None
+    failed = [result for result in results if result.problems]
+    if json:
+        rows = [{"id": one.id, "controller": one.controller, "problems": one.problems} for one in results]
+        show.print_json(rows)
+    else:
+        for result in failed:
+            typer.echo(f"FAILED {result.id}")
+            for problem in result.problems:
+                typer.echo(f"  {problem}")
+        typer.echo(f"{len(results)} scenarios, {len(results) - len(failed)} passed, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
+
+
+@letters.command("list")
+@command
+def letters_list(store: Store = None, keys: Keys = None, json: Json = False) -> None:
+    """All dead letters, without their text."""
+    from consumers.maintenance import letter_rows
+
+    rows = letter_rows(opening.open_ledger(store, keys))
+    if json:
+        show.print_json(rows)
+    else:
+        show.print_rows("dead letters", rows, ("id", "origin", "line", "field", "reason", "bytes"))
+
+
+@letters.command("show")
+@command
+def letters_show(letter: int, store: Store = None, keys: Keys = None) -> None:
+    """The text of one."""
+    from ledger.deadletters import text
+
+    sys.stdout.buffer.write(text(opening.open_ledger(store, keys).app, letter) + b"\n")
+
+
+@letters.command("retry")
+@command
+def letters_retry(letter: Annotated[int | None, typer.Argument(help="Default all.")] = None, store: Store = None, keys: Keys = None) -> None:
+    """Record it again, now that what was wrong is mended; it stays if it still is not."""
+    from consumers.maintenance import retry
+
+    done, left = retry(opening.open_ledger(store, keys), letter)
+    typer.echo(f"{done} recorded, {left} stay")
+    if left:
+        raise typer.Exit(1)
+
+
+@letters.command("drop")
+@command
+def letters_drop(letter: int, store: Store = None, keys: Keys = None) -> None:
+    """Destroy one."""
+    from ledger.deadletters import drop
+
+    drop(opening.open_ledger(store, keys).app, letter)
+    typer.echo(f"dead letter {letter} is gone")
+
+
+@app.command()
+@command
+def demo(folder: Annotated[Path | None, typer.Option(help="Where to keep the demo's store; default a temporary one.")] = None) -> None:
+    """The main job end to end, on a generated stream: ingest, decide, prove, erase, tamper."""
+    from consumers.demo import run
+
+    if not run(folder):
+        raise typer.Exit(1)
+
+
+@app.command()
+@command
+def bench(
+    events: Annotated[int, typer.Option(help="Events in the stream.")] = 20_000, json: Json = False
+) -> None:
+    """Measure intake, decisions, rebuild, size and memory against peers, in one run."""
+    from consumers.bench import run
+
+    run(events, as_json=json)
+
+
+def main() -> None:
+    """The program."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(1)

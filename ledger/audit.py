@@ -1,0 +1,119 @@
+"""Checking a whole store against its own checkpoint, byte by byte, and naming what does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from ledger.application import LedgerApplication
+from ledger.entry import decode
+from ledger.errors import CorruptEntry
+from ledger.merkle import Frontier
+from ledger.recorder import Head, read_head
+from ledger.verifier import Vkey, encode_base64, leaf_hash, open_checkpoint
+
+PAGE: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """What was checked."""
+
+    origin: str
+    size: int
+    streams: int
+
+
+class StoreCorrupt(CorruptEntry):
+    """The store does not hold what its checkpoint says; the message names the first place."""
+
+
+def verify_store(
+    app: LedgerApplication, vkey: Vkey, progress: Callable[[int], None] | None = None
+) -> StoreReport:
+    """Check signature, positions, leaf hashes, every stream's versions and chain, subtrees and root.
+
+    Raises StoreCorrupt naming the first entry that does not hold.
+    """
+    frontier = Frontier()
+    tips: dict[str, tuple[int, bytes]] = {}
+    completed: list[tuple[int, int, bytes]] = []
+    with app.reading() as c:
+        head = read_head(c)
+        _check_signature(head, vkey)
+        expected = 0
+        while True:
+            c.execute(
+                "SELECT position, stream, version, type, leaf, state FROM entries WHERE position>=? "
+                "ORDER BY position LIMIT ?",
+                [expected, PAGE],
+            )
+            rows = c.fetchall()
+            if not rows:
+                break
+            leaves = []
+            for row in rows:
+                leaves.append(_check_row(row, expected, tips))
+                expected += 1
+            completed += frontier.extend(leaves)
+            if progress:
+                progress(expected)
+        c.execute("SELECT level, number, hash FROM subtrees ORDER BY level, number")
+        stored = c.fetchall()
+    _check_tree(head, frontier, sorted(completed), stored, expected)
+    return StoreReport(app.origin, expected, len(tips))
+
+
+def _check_signature(head: Head, vkey: Vkey) -> None:
+    try:
+        checkpoint = open_checkpoint(head.checkpoint, vkey)
+    except ValueError as error:
+        raise StoreCorrupt(f"checkpoint: {error}") from None
+    if (checkpoint.size, checkpoint.root) != (head.size, head.root):
+        raise StoreCorrupt(f"checkpoint: says size {checkpoint.size}, the store says {head.size}, or another root")
+
+
+def _check_row(
+    row: tuple[int, str, int, str, bytes, bytes], expected: int, tips: dict[str, tuple[int, bytes]]
+) -> bytes:
+    position, stream, version, type_name, leaf, state = row
+    if position != expected:
+        raise StoreCorrupt(f"entry {expected}: is missing, the next one found is {position}")
+    computed = leaf_hash(state)
+    if computed != leaf:
+        raise StoreCorrupt(f"entry {position}: its bytes are not those that were appended (leaf hash differs)")
+    last, tip = tips.get(stream, (0, b""))
+    try:
+        entry = decode(position, state)
+        prev = orjson.loads(state).get("prev")
+    except (CorruptEntry, ValueError) as error:
+        raise StoreCorrupt(f"entry {position}: {error}") from None
+    if (entry.stream, entry.version, entry.type) != (stream, version, type_name):
+        raise StoreCorrupt(f"entry {position}: stands under another stream, version or type than it says itself")
+    if version != last + 1:
+        raise StoreCorrupt(f"entry {position}: version {version} of its stream follows version {last}")
+    if prev != (encode_base64(tip) if last else None):
+        raise StoreCorrupt(f"entry {position}: does not follow the entry before it in its stream")
+    tips[stream] = (version, computed)
+    return computed
+
+
+def _check_tree(
+    head: Head,
+    frontier: Frontier,
+    completed: list[tuple[int, int, bytes]],
+    stored: list[tuple[int, int, bytes]],
+    size: int,
+) -> None:
+    if size != head.size:
+        raise StoreCorrupt(f"entry {size}: is missing, the checkpoint covers {head.size} entries")
+    if frontier.root() != head.root:
+        raise StoreCorrupt("the entries do not have the checkpoint's root: some were replaced or swapped")
+    for (level, number, digest), found in zip(completed, stored, strict=False):
+        if (level, number, digest) != found:
+            raise StoreCorrupt(f"subtree {level}/{number}: stored hash differs")
+    if len(completed) != len(stored):
+        raise StoreCorrupt(f"subtrees: {len(stored)} are stored, the tree has {len(completed)}")

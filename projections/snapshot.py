@@ -1,0 +1,173 @@
+"""A person's state as bytes and back, so that a cold question need not fold again. Nothing executable is in it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from projections.question import Ref
+from projections.state import Choice, Collected, Disclosure, Hold, Notice, Request, State, Track
+
+FORMAT: Final = 1
+
+
+def dump(state: State) -> bytes:
+    """The snapshot of a state."""
+    return orjson.dumps(
+        [
+            FORMAT,
+            {
+                name: [
+                    [
+                        [_choice(choice) for choice in words]
+                        for named in track.choices.values()
+                        for words in named.values()
+                    ],
+                    [[scope, name, _ref(ref), under] for (scope, name), (ref, under) in track.optouts.items()],
+                    None if track.age is None else [*track.age[:3], _ref(track.age[3])],
+                    track.expiring,
+                ]
+                for name, track in state.tracks.items()
+            },
+            {name: sorted(joined) for name, joined in state.joined.items()},
+            [state.entries, state.last, state.kind, state.of, state.processor_of, state.returned],
+            [[*key, _ref(ref)] for key, ref in state.facts.items()],
+            [[*key, _ref(ref)] for key, ref in state.fresh.items()],
+            [_ref(ref) for ref in state.uses],
+            {service: _ref(ref) for service, ref in state.terms.items()},
+            [_maybe(state.ended), _maybe(state.deactivated), _maybe(state.deletion_asked)],
+            {
+                name: [one.first, one.last, one.from_others_only, one.credit, one.current]
+                for name, one in state.collected.items()
+            },
+            state.unsorted_messages,
+            {name: [[_ref(n.ref), n.channel, n.offers_choice] for n in rows] for name, rows in state.notices.items()},
+            {name: _ref(ref) for name, ref in state.acknowledged.items()},
+            {
+                name: [
+                    one.kind, _ref(one.opened), one.categories, one.named, _maybe(one.answered),
+                    _maybe(one.next_steps), one.archive_until, _maybe(one.purged),
+                ]
+                for name, one in state.requests.items()
+            },
+            [_ref(ref) for ref in state.deletions],
+            {name: [hold.ground, hold.spans] for name, hold in state.holds.items()},
+            [
+                [_ref(one.ref), one.recipient, one.categories, one.purpose, one.ground, one.secret_until]
+                for one in state.disclosures
+            ],
+            [[_ref(ref), recipient, about] for ref, recipient, about in state.told],
+            [_ref(ref) for ref in state.noes],
+            [[_ref(ref), categories] for ref, categories in state.corrections],
+            {name: _ref(ref) for name, ref in state.affected.items()},
+            {name: _ref(ref) for name, ref in state.notified.items()},
+            {name: [_maybe(ref) for ref in refs] for name, refs in state.complaints.items()},
+        ]
+    )  # fmt: skip
+
+
+def load(raw: bytes) -> State:
+    """The state of a snapshot. Requires one that `dump` wrote."""
+    (
+        _, tracks, joined, plain, facts, fresh, uses, terms, single, collected, unsorted, notices, acknowledged,
+        requests, deletions, holds, disclosures, told, noes, corrections, affected, notified, complaints,
+    ) = orjson.loads(raw)  # fmt: skip
+    state = State(
+        {name: _track(*row) for name, row in tracks.items()},
+        {name: set(names) for name, names in joined.items()},
+        plain[0],
+        tuple(plain[1]),
+        plain[2],
+        plain[3],
+        plain[4],
+        {(a, b): Ref(*ref) for a, b, ref in facts},
+        {(a, b): Ref(*ref) for a, b, ref in fresh},
+        [Ref(*ref) for ref in uses],
+        {name: Ref(*ref) for name, ref in terms.items()},
+    )
+    state.ended, state.deactivated, state.deletion_asked = (Ref(*ref) if ref else None for ref in single)
+    state.returned = plain[5]
+    state.collected = {k: Collected(tuple(v[0]), tuple(v[1]), v[2], v[3], current=v[4]) for k, v in collected.items()}
+    state.unsorted_messages = {name: tuple(order) for name, order in unsorted.items()}
+    state.notices = {
+        name: [Notice(Ref(*ref), channel, offers_choice=offers) for ref, channel, offers in rows]
+        for name, rows in notices.items()
+    }
+    state.acknowledged = _refs(acknowledged)
+    state.requests = {name: _request(*row) for name, row in requests.items()}
+    state.deletions = [Ref(*ref) for ref in deletions]
+    state.holds = {name: Hold(ground, [(a, b) for a, b in spans]) for name, (ground, spans) in holds.items()}
+    state.disclosures = [Disclosure(Ref(*row[0]), row[1], tuple(row[2]), *row[3:]) for row in disclosures]
+    state.told = [(Ref(*ref), recipient, about) for ref, recipient, about in told]
+    state.noes = [Ref(*ref) for ref in noes]
+    state.corrections = [(Ref(*ref), tuple(categories)) for ref, categories in corrections]
+    state.affected = _refs(affected)
+    state.notified = _refs(notified)
+    state.complaints = {k: [Ref(*ref) if ref else None for ref in refs] for k, refs in complaints.items()}
+    return state
+
+
+def _refs(rows: dict[str, Any]) -> dict[str, Ref]:
+    return {name: Ref(*ref) for name, ref in rows.items()}
+
+
+def _ref(ref: Ref) -> tuple[int, int, str, str, str]:
+    return ref.time, ref.position, ref.type, ref.source, ref.id
+
+
+def _maybe(ref: Ref | None) -> tuple[int, int, str, str, str] | None:
+    return None if ref is None else _ref(ref)
+
+
+def _choice(choice: Choice) -> list[Any]:
+    return [
+        _ref(choice.ref), choice.yes, choice.express, choice.purpose, _sorted(choice.categories),
+        _sorted(choice.recipients), _sorted(choice.channels), choice.list, choice.item, choice.expires, choice.actor,
+        choice.under,
+    ]  # fmt: skip
+
+
+def _sorted(words: frozenset[str] | None) -> list[str] | None:
+    return None if words is None else sorted(words)
+
+
+def _track(choices: list[list[Any]], optouts: list[Any], age: list[Any] | None, expiring: bool) -> Track:
+    track = Track(expiring=expiring)
+    for words in choices:
+        rows = [_loaded(*row) for row in words]
+        if rows:
+            first = rows[0]
+            track.choices.setdefault(first.purpose, {})[first.named] = rows
+    for scope, name, ref, under in optouts:
+        track.optouts[scope, name] = (Ref(*ref), under)
+    if age is not None:
+        track.age = (age[0], age[1], age[2], Ref(*age[3]))
+    return track
+
+
+def _loaded(ref: list[Any], yes: bool, express: bool, purpose: str | None, *rest: Any) -> Choice:
+    categories, recipients, channels, list_name, item, expires, actor, under = rest
+    loaded = Ref(*ref)
+    return Choice(
+        loaded, loaded.order, yes, express, purpose, _frozen(categories), _frozen(recipients), _frozen(channels),
+        list_name, item, expires, actor, under,
+    )  # fmt: skip
+
+
+def _frozen(words: list[str] | None) -> frozenset[str] | None:
+    return None if words is None else frozenset(words)
+
+
+def _request(kind: str, opened: list[Any], categories: list[str], named: dict[str, int], *rest: Any) -> Request:
+    answered, next_steps, archive_until, purged = rest
+    return Request(
+        kind,
+        Ref(*opened),
+        tuple(categories),
+        named,
+        Ref(*answered) if answered else None,
+        Ref(*next_steps) if next_steps else None,
+        archive_until,
+        Ref(*purged) if purged else None,
+    )
