@@ -286,7 +286,11 @@ def _weigh(top: list[Rule], pack: pk.Pack, case: Case, question: Question, now: 
         passed += found
         clauses += [rule.clause] if rule.clause not in clauses else []
     if not denials:
-        return _permitted(clauses, passed, "")
+        verdict = _permitted(clauses, passed, "")
+        if not verdict.phrases:
+            title = pack.ids[clauses[0]].title
+            verdict.phrases = [title[:1].lower() + title[1:]]
+        return verdict
     merged = denials[0]
     for other in denials[1:]:
         merged.clauses += [clause for clause in other.clauses if clause not in merged.clauses]
