@@ -411,7 +411,7 @@ class _Number:
     check: Callable[[str], bool]
     shapes: tuple[str, ...] = ()  # groups of digits that count without a word in front; every digit is a 9
     pattern: str = ""  # the same for forms with letters, or with parts that a shape cannot say
-    words: tuple[str, ...] = ()  # those in front of which any form counts
+    words: tuple[str, ...] = ()  # behind which any form counts that begins with a digit
     unless: Callable[[str], bool] = _always  # what a form without a word in front must be besides
 
 
@@ -427,14 +427,13 @@ _NUMBERS: Final = (
         "UK National Insurance number",
         _gb_nino,
         pattern=r"[A-Z]{2}(?:(SEP[ -]?)\d\d\g\d\d\g\d\d\g| \d{6} )[A-D]",
-        words=("nino", "national insurance", "ni"),
     ),
     _Number("UK NHS number", _gb_nhs, words=("nhs",)),
     _Number(
         "Canadian social insurance number",
         _ca_sin,
         ("999-999-999", "999 999 999"),
-        words=("sin", "social insurance", "nas"),
+        words=("sin", "social insurance"),
     ),
     _Number(
         "French social security number",
@@ -460,7 +459,6 @@ _NUMBERS: Final = (
         "Italian tax code",
         _it_cf,
         pattern=r"[A-Z]{3} ?[A-Z]{3} ?[\dL-NP-V]{2}[A-Z][\dL-NP-V]{2} ?[A-Z][\dL-NP-V]{3} ?[A-Z]",
-        words=("codice fiscale",),
     ),
     _Number(
         "Dutch citizen service number",
@@ -522,13 +520,13 @@ _NUMBERS: Final = (
     _Number("Portuguese tax number", _pt_nif, words=("nif", "contribuinte")),
     _Number("Irish PPS number", _ie_pps, words=("pps", "ppsn")),
     _Number("Brazilian CPF", _br_cpf, ("999.999.999-99",), words=("cpf",)),
-    _Number("Chilean RUT", _cl_rut, pattern=r"\d{1,2}\.\d{3}\.\d{3}-[\dK]", words=("rut", "run")),
-    _Number("Mexican CURP", _mx_curp, pattern=r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z\d]\d", words=("curp",)),
+    _Number("Chilean RUT", _cl_rut, pattern=r"\d{1,2}\.\d{3}\.\d{3}-[\dK]", words=("rut",)),
+    _Number("Mexican CURP", _mx_curp, pattern=r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z\d]\d"),
     _Number("Indian Aadhaar number", _in_aadhaar, ("9999 9999 9999", "9999-9999-9999"), words=("aadhaar", "aadhar")),
     _Number("Chinese resident identity number", _cn_ric, pattern=r"\d{17}[\dX]", words=("身份证",), unless=_grown_up),
     _Number("South Korean resident number", _kr_rrn, ("999999-9999999",), words=("rrn",), unless=_not_dated),
-    _Number("Singaporean identity number", _sg_nric, pattern=r"[STFGM]\d{7}[A-Z]", words=("nric", "fin")),
-    _Number("Hong Kong identity number", _hk_hkid, pattern=r"[A-Z]{1,2}\d{6}\([\dA]\)", words=("hkid",)),
+    _Number("Singaporean identity number", _sg_nric, pattern=r"[STFGM]\d{7}[A-Z]"),
+    _Number("Hong Kong identity number", _hk_hkid, pattern=r"[A-Z]{1,2}\d{6}\([\dA]\)"),
     _Number("South African identity number", _za_id, ("999999 9999 999", "999999-9999-999"), words=("rsa id", "sa id")),
     _Number("Turkish identity number", _tr_kimlik, words=("kimlik", "tckn", "tc kimlik")),
     _Number("Australian tax file number", _au_tfn, words=("tfn", "tax file")),
@@ -628,12 +626,12 @@ _CARD_WORDS: Final = (
     *("maestro", "pan", "carte", "tarjeta", "karte", "kreditkarte", "carta", "kort", "cartao", "卡号"),
 )
 _TELEPHONE_WORDS: Final = (
-    *("tel", "telephone", "phone", "telefon", "telefono", "teléfono", "téléphone", "telefone", "mobile", "mob", "cell"),
-    *("fax", "whatsapp", "handy", "gsm", "tlf", "puh", "电话", "電話"),
+    *("tel", "telephone", "phone", "telefon", "telefono", "teléfono", "téléphone", "telefone", "telefonnummer"),
+    *("fax", "whatsapp", "mobile number", "mobile no", "cell number", "handynummer", "tlf", "puh", "电话", "電話"),
 )
 _NATIONAL_WORDS: Final = (
     *("national id", "national identity", "national identification", "personal identity", "personal identification"),
-    *("citizen", "tax id", "tax identification"),
+    *("tax id", "tax identification"),
 )
 _LITTLE_WORDS: Final = ("number", "num", "nr", "no", "id", "is")
 

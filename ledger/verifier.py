@@ -319,7 +319,7 @@ def open_checkpoint(note: bytes | str, vkeys: Vkey | Sequence[Vkey], witnesses: 
     known = [vkeys] if isinstance(vkeys, Vkey) else list(vkeys)
     text, verified = open_note(note, [*known, *witnesses])
     checkpoint = parse_checkpoint(text)
-    if not any(key in known and key.alg == ED25519 and key.name == checkpoint.origin for key in verified):
+    if not any(key.alg == ED25519 and key.name == checkpoint.origin for key in verified):
         raise NoteError(f"its origin is {checkpoint.origin!r}, and no given key of that name signed it")
     for witness in witnesses:
         if witness.alg != COSIGNATURE or witness not in verified:

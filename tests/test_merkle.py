@@ -106,6 +106,7 @@ def height(request, monkeypatch):
 
 def test_primitives_are_those_of_the_rfc():
     assert MTH(0, 0) == EMPTY_ROOT
+    assert root_at(0, None, None) == EMPTY_ROOT
     assert leaf_hash(DATA(7)) == MTH(7, 8)
     assert node_hash(MTH(0, 1), MTH(1, 2)) == MTH(0, 2)
 
@@ -208,6 +209,14 @@ def test_a_proof_reads_a_few_hundred_hashes_of_each_level(large):
     assert large.read <= 255 * levels
 
 
+def test_a_memo_spares_reading_what_is_known(large):
+    memo = {}
+    inclusion_proof(77_777, len(large.hashes), large.subtree, large.leaves, memo=memo)
+    large.read = 0
+    inclusion_proof(77_777, len(large.hashes), large.subtree, large.leaves, memo=memo)
+    assert large.read == 0
+
+
 def test_completed_subtrees_are_exactly_the_tiles_hashes(height):
     store, radix = Store(ALL_SIZES), 2**height
     expected = {
@@ -300,6 +309,19 @@ def test_a_store_that_lost_hashes_is_named():
         inclusion_proof(0, 8, store.subtree, lambda start, stop: store.hashes[start:stop][:3])
     with pytest.raises(ProofError, match="32 bytes"):
         root_at(8, store.subtree, lambda start, stop: [b"short"] * (stop - start))
+
+
+@pytest.mark.parametrize("odd", [b"", b"short", bytes(33)])
+def test_every_hash_of_a_proof_has_32_bytes_even_where_it_leads_to_the_root(odd):
+    leaf = MTH(0, 1)
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_inclusion(leaf, 0, 2, [odd], node_hash(leaf, odd))
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_inclusion(odd, 0, 2, [leaf], node_hash(odd, leaf))
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_consistency(1, 2, leaf, node_hash(leaf, odd), [odd])
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_consistency(1, 2, odd, node_hash(odd, leaf), [leaf])
 
 
 @given(st.integers(1, 200), st.data())

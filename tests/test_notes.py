@@ -15,6 +15,8 @@ from ledger.verifier import (
     Checkpoint,
     NoteError,
     ProofError,
+    commitment,
+    cosigned_message,
     decode_base64,
     format_tlog_proof,
     format_vkey,
@@ -72,6 +74,12 @@ def test_key_ids_and_vkeys():
     assert format_vkey(ORIGIN, PUBLIC) == VKEY
     assert (LOG.name, LOG.key_id.hex(), LOG.alg, LOG.public) == (ORIGIN, "60db519f", 1, PUBLIC)
     assert WITNESS.alg == COSIGNATURE
+
+
+def test_a_commitment_by_hand():
+    # printf 'consent-ledger/field/v1\0\0\0\4salt\0\0\0\5email\0\0\0\4\303\251@x' | sha256sum
+    digest = "9d72816de9d392ca965cf5a8e53c0abee19ac693dc7b986357b6bb396bf76134"
+    assert commitment(b"salt", "email", "\u00e9@x").hex() == digest
 
 
 def test_a_signer_does_not_show_its_seed():
@@ -168,10 +176,13 @@ DAMAGED = {
     "not-utf-8": NOTE.encode() + b"\xff",
     "stray-bits-in-base64": NOTE.replace("GQk=", "GQl="),
     "no-padding": NOTE.replace("GQk=", "GQk"),
+    "another-line-only-key-id": NOTE + "\u2014 stranger.example AAAAAA==\n",
+    "no-text": Signer(SEED, ORIGIN).sign("\n").removeprefix("\n\n"),
+    "signed-tab": "tab\there\n\n" + Signer(SEED, ORIGIN)._line(1, b"tab\there\n"),
     "another-line-malformed": NOTE + "\u2014 stranger.example !!!!\n",
     "known-key-twice-once-failing": NOTE + resigned(BLOB[:-1] + b"\0").removeprefix(TEXT + "\n"),
     "more-signatures-than-64": NOTE + "\u2014 stranger.example AAAAAAA=\n" * 64,
-    "longer-than-512-KiB": "x" * (512 << 10) + "\n" + NOTE,
+    "longer-than-512-KiB": Signer(SEED, ORIGIN).sign("x" * (512 << 10) + "\n"),
 }
 
 
@@ -292,6 +303,13 @@ def test_a_damaged_cosignature_is_refused(blob):
     line = f"\u2014 witness.example/w1 {base64.b64encode(blob[1]).decode()}\n"
     assert open_checkpoint(NOTE + line, LOG)  # an unknown witness is nobody's concern
     with pytest.raises(NoteError, match=r"witness.example/w1"):
+        open_checkpoint(NOTE + line, LOG, [WITNESS])
+
+
+def test_a_cosignature_of_a_time_above_2_63_is_refused_though_it_is_signed():
+    message, prefix = cosigned_message(TEXT, 2**63), (2**63).to_bytes(8, "big")
+    line = Signer(SEED, WITNESS.name)._line(COSIGNATURE, message, prefix)
+    with pytest.raises(NoteError, match="time above"):
         open_checkpoint(NOTE + line, LOG, [WITNESS])
 
 

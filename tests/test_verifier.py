@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -115,8 +116,7 @@ def refused(raw, message, keys=KEYS, witnesses=()):
 
 
 def test_whole_evidence_holds_and_the_report_says_what_was_checked():
-    report = verify_evidence(Evidence().zipped(), KEYS)
-    assert dataclasses.asdict(report) == {
+    assert dataclasses.asdict(verify_evidence(Evidence().zipped(), KEYS)) == {
         "origin": "example.com/ledger",
         "size": 11,
         "person": ANN,
@@ -202,14 +202,12 @@ DAMAGES = {
     "one-bit-entry": (lambda e: put(e, ENTRY5, flipped(e.files[ENTRY5], -3)), NOT_IN_TREE),
     "one-bit-proof": (lambda e: put(e, PROOF5, flipped(e.files[PROOF5], 40)), NOT_IN_TREE),
     "dropped-entry": (lambda e: without(e, 4), "^entry 5: version is 3, wanted 2$"),
-    "dropped-first-entry": (lambda e: without(e, 2), "^entry 4: version is 2, wanted 1$"),
     "swapped-entries": (
         lambda e: e.manifest["entries"].insert(1, e.manifest["entries"].pop(2)),
         "^entry 5: version is 3, wanted 2$",
     ),
     "swapped-files": (lambda e: swapped(e, "entries/4.json", ENTRY5), "^entry 4 .*does not lead to the root"),
     "swapped-proofs": (lambda e: swapped(e, "proofs/4.tlog-proof", PROOF5), "^entry 4 .*its proof is for position 5$"),
-    "moved-entry": (lambda e: replaced(e, PROOF5, b"index 5", b"index 3"), "^entry 5 .*its proof is for position 3$"),
     "altered-field": (lambda e: field(e, value="eve@example.com"), "^field 'email' of entry 4: value and salt are not"),
     "altered-salt": (lambda e: field(e, salt=encode_base64(b"t" * 32)), "^field 'email' of entry 4: value and salt"),
     "salt-not-base64": (lambda e: field(e, salt="c2F\nsdA=="), "^field 'email' of entry 4: "),
@@ -264,7 +262,6 @@ DAMAGES = {
     "no-entries": (lambda e: e.manifest.update(entries=[]), "^manifest.json: .*at least one entry$"),
     "person-not-hex": (lambda e: e.manifest.update(person="A" * 32), "^manifest.json: wants a person of 32 hex digits"),
     "unknown-key": (lambda e: e.manifest.update(verdict="fine"), "^manifest.json: wants exactly the keys format "),
-    "missing-key": (lambda e: e.manifest.pop("context"), "^manifest.json: wants exactly the keys format "),
     "size-a-string": (lambda e: e.manifest.update(size="11"), r"^manifest.json: wants exactly the keys .*size \(int\)"),
     "row-no-object": (lambda e: e.manifest["entries"].append(5), "^manifest.json: a row of entries or context: wants"),
     "other-format": (lambda e: e.manifest.update(format="v2"), "^manifest.json: format is 'v2', this program knows"),
@@ -303,11 +300,7 @@ def test_wrong_key():
         (6, {"controller": "other"}, "^entry 6: controller is 'other', not the manifest's$"),
         (6, {"person": None}, "^entry 6: given as context, but not about the controller$"),
         (6, {"stream": None}, "^entry 6: given as context, but not about the controller$"),
-        (
-            4,
-            {"personal": [encode_base64(commitment(SALT, "email", EMAIL))]},
-            "^field 'email' of entry 4: value and salt",
-        ),
+        (4, {"personal": ["email"]}, "^field 'email' of entry 4: value and salt"),
     ],
 )
 def test_a_log_that_was_written_wrong_is_refused(position, changes, message):
@@ -349,24 +342,36 @@ def test_json_that_two_readers_could_read_differently_is_refused(raw, message):
     refused(Evidence(log).zipped(), f"^entry 5: .*{message}")
 
 
+def with_zip64_records(whole):
+    """Hide the records of ZIP64 where the end record says that its directory ends."""
+    directory_bytes, offset = struct.unpack("<II", whole[-10:-2])
+    entries = struct.unpack("<H", whole[-12:-10])[0]
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, entries, entries, directory_bytes, offset)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, len(whole) - 22, 1)
+    return whole[:-22] + record + locator + whole[-22:-10] + struct.pack("<IIH", directory_bytes + 76, offset, 0)
+
+
+def lying(whole, file_bytes):
+    """The directory says that its first file, the manifest, unpacks to so many bytes."""
+    raw = bytearray(whole)
+    struct.pack_into("<I", raw, whole.index(b"PK\1\2") + 24, file_bytes)
+    return bytes(raw)
+
+
 def test_zips_that_two_readers_could_read_differently_are_refused(tmp_path):
     whole = Evidence().zipped()
-    lies = bytearray(whole)  # the directory says that its first file unpacks to one byte
-    struct.pack_into("<I", lies, whole.index(b"PK\1\2") + 24, 1)
-    twice = whole.replace(b"entries/2.json", b"entries/4.json")
     commented = io.BytesIO(whole)
     with zipfile.ZipFile(commented, "a") as archive:
         archive.comment = b"hello"
-    refused(b"", "^the zip cannot be read: ")
-    refused(whole[:-1], "^the zip cannot be read: cut short")
-    refused(whole + b"x", "^the zip cannot be read: cut short, added to")
-    refused(b"x" + whole, "^the zip cannot be read: cut short, added to")
-    refused(commented.getvalue(), "^the zip cannot be read: .*with a comment")
-    refused(bytes(lies), "^the zip cannot be read: Bad CRC-32 for file 'manifest.json'$")
+    assert zipfile.ZipFile(io.BytesIO(with_zip64_records(whole))).testzip() is None
+    for raw in (b"", whole[:-1], whole + b"x", b"x" + whole, commented.getvalue(), whole[:-2] + b"\1\0"):
+        refused(raw, "^the zip cannot be read: cut short, added to, with a comment, ")
+    refused(with_zip64_records(whole), "^the zip cannot be read: .* of more than 65,535 files$")
+    refused(lying(whole, 1), "^the zip cannot be read: Bad CRC-32 for file 'manifest.json'$")
+    twice = whole.replace(b"entries/2.json", b"entries/4.json")
     refused(twice, "^the zip cannot be read: file 'entries/4.json' stands twice$")
     refused(Evidence().zipped(compression=zipfile.ZIP_BZIP2), "^the zip cannot be read: .*otherwise than by deflate$")
     refused(tmp_path / "none.zip", "^the zip cannot be read: .*No such file")
-    refused(tmp_path, "^the zip cannot be read: .*Is a directory")
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
@@ -376,6 +381,17 @@ def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
     monkeypatch.setattr(verifier, "MAX_UNPACKED_BYTES", 16 << 20)
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
     refused(bomb, "^the zip cannot be read: it unpacks to .* bytes, the limit is 16777216$")
+
+
+def test_a_bomb_that_lies_about_its_size_is_not_unpacked_either():
+    evidence = Evidence()
+    evidence.manifest["format"] = " " * (64 << 20)
+    bomb = lying(evidence.zipped(), 100)
+    del evidence
+    tracemalloc.start()
+    refused(bomb, "^the zip cannot be read: Bad CRC-32")
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("limit", ["MAX_ZIP_BYTES", "MAX_DIRECTORY_BYTES", "MAX_MANIFEST_BYTES"])
@@ -407,35 +423,24 @@ def test_as_a_script_it_answers_0_1_or_2(script, tmp_path):
     done = script(whole, *key)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"holds: 4 entries of person {ANN}, versions 1 to 4\n")
-    for arguments in (
-        [damaged, *key],
-        [whole, "--key", OTHER.vkey],
-        ["none", *key],
-        [whole, *key, "--witness", witness],
-    ):
+    asked = ["--witness", witness]
+    for arguments in ([damaged, *key], [whole, "--key", OTHER.vkey], ["none", *key], [whole, *key, *asked]):
         done = script(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
         assert done.stderr.startswith("does not hold: ")
-    misused = [
-        [],
-        [whole],
-        [whole, "--key", "nonsense"],
-        [whole, "--key", witness],
-        key,
-        [whole, *key, "--witness", key[1]],
-    ]
-    for arguments in misused:
+    misuses = [], key, [whole], [whole, "--key", "x"], [whole, "--key", witness], [whole, *key, "--witness", key[1]]
+    for arguments in misuses:
         done = script(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_what_a_stranger_wrote_does_not_steer_the_terminal(script, tmp_path):
     evidence = Evidence()
-    evidence.files["\u202e\x1b[2J\nholds"] = b""
+    evidence.files["\u202e\x1b[2J\n\u00e9"] = b""
     (tmp_path / "evidence.zip").write_bytes(evidence.zipped())
     done = script("evidence.zip", "--key", SIGNER.vkey)
     assert done.returncode == 1
-    assert done.stderr == "does not hold: file '\\u202e\\x1b[2J\\nholds': not in the manifest\n"
+    assert done.stderr == "does not hold: file '\\u202e\\x1b[2J\\n\\xe9': not in the manifest\n"
 
 
 def test_the_module_imports_nothing_but_the_standard_library_and_cryptography():

@@ -1,0 +1,45 @@
+# Everything sets itself up: only Python >= 3.11 and make are needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test lint bench docs lock clean setup
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "consent-ledger needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## the main job end to end, on the embedded store
+	$(BIN)/consent-ledger demo
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## measure against peers, in one run
+	$(BIN)/consent-ledger bench
+
+docs: $(READY)  ## write what is generated under docs/reference
+	$(BIN)/python -m consumers.reference
+
+lock: $(READY)  ## pin every dependency anew, with hashes, naming no index
+	$(BIN)/python -m pip install --quiet pip-tools
+	printf 'setuptools>=77\n' > $(VENV)/build.in
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--no-header --no-annotate --strip-extras --allow-unsafe --extra test --extra lint \
+		--output-file requirements.lock pyproject.toml $(VENV)/build.in
+	sed -i '1i # Every dependency, pinned with the hashes of its files. Written by: make lock (pip-compile over pyproject.toml).' requirements.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
