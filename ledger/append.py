@@ -86,7 +86,12 @@ class Batch:
         """What the store knows of the keys and names of these events, in few queries."""
         vault = self.app.vault
         good = [event for event in prepared if isinstance(event, Prepared)]
-        keys = [vault.digest(event.key()) for event in good]
+        for event in good:
+            event.key = vault.digest(event.source_and_id())
+            event.digest = vault.digest(event.content())
+            if event.subject is not None:
+                event.alias = vault.alias(event.controller, event.subject)
+        keys = [event.key for event in good]
         for start in range(0, len(keys), 500):
             some = keys[start : start + 500]
             marks = ",".join("?" * len(some))
@@ -98,7 +103,7 @@ class Batch:
                 self.refused.setdefault(key, {}).setdefault(digest, position)
         if len(self.app.persons) > CACHED:
             self.app.persons.clear()
-        aliases = {vault.alias(event.controller, event.subject) for event in good if event.subject is not None}
+        aliases = {event.alias for event in good if event.alias}
         missing = [alias for alias in aliases if alias not in self.app.persons]
         self.app.persons.update(vault.find(self.c, missing))
         touched = [self.app.persons[alias] for alias in aliases if alias in self.app.persons]
@@ -111,8 +116,7 @@ class Batch:
     def _one(self, event: Prepared) -> Outcome:
         from ledger.application import Outcome
 
-        vault = self.app.vault
-        key, digest = vault.digest(event.key()), vault.digest(event.content())
+        key, digest = event.key, event.digest
         known = self.known.get(key)
         if known is not None:
             if known[1] is None or known[1] == digest:
@@ -155,12 +159,11 @@ class Batch:
             "clause": refusal.clause,
             "reason": refusal.reason,
         }
-        time = event.time if event.recorded_at is not None else self.recorded_at
-        fields = {"source": "urn:consent-ledger", "id": f"refusal-{self.next}", "time": format_time(time)}
+        time = event.time_text if event.recorded_at is not None else self.recorded_text
+        fields = {"source": "urn:consent-ledger", "id": f"refusal-{self.next}", "time": time}
         position = self._append(controller_stream(event.controller), event.controller, "intake.refused", fields, data)
         self.refused.setdefault(key, {})[digest] = position
-        person_key = self.app.vault.alias(event.controller, event.subject) if event.subject else None
-        self.c.execute("INSERT INTO refused VALUES (?,?,?,?)", [key, digest, person_key, position])
+        self.c.execute("INSERT INTO refused VALUES (?,?,?,?)", [key, digest, event.alias or None, position])
         clause = refusal.clause if kind == "refused" else None
         return Outcome(kind, position, clause=clause, reason=refusal.reason)
 
@@ -210,7 +213,7 @@ class Batch:
 
     def _append_event(self, event: Prepared, pack: Pack) -> int:
         """Append an accepted event. Returns its position."""
-        fields: dict[str, Any] = {"source": event.source, "id": event.id, "time": format_time(event.time)}
+        fields: dict[str, Any] = {"source": event.source, "id": event.id, "time": event.time_text}
         for name in ("actor", "role", "of"):
             value = getattr(event, name)
             if value is not None and value != "controller":
@@ -221,7 +224,7 @@ class Batch:
             if isinstance(event.model, ev.RecipientRegistered):
                 self._know_recipient(event.controller, event.model.recipient)
             return position
-        person = self._person(event.controller, event.subject)
+        person = self._person(event.controller, event.subject, event.alias)
         data = event.data
         if data.get("of") is not None and event.role == "controller":
             data = {**data, "of": self._person(event.controller, data["of"])}
@@ -298,8 +301,8 @@ class Batch:
             self.app.tips[stream] = tip
         return tip
 
-    def _person(self, controller: str, name: str) -> str:
-        alias = self.app.vault.alias(controller, name)
+    def _person(self, controller: str, name: str, alias: bytes | None = None) -> str:
+        alias = alias or self.app.vault.alias(controller, name)
         person = self.app.persons.get(alias)
         if person is None:
             person = self.app.vault.find(self.c, [alias]).get(alias)
@@ -316,9 +319,7 @@ class Batch:
             self.c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])
 
     def _is_minor(self, event: Prepared, need: Minor) -> bool:
-        assert event.subject is not None
-        alias = self.app.vault.alias(event.controller, event.subject)
-        person = self.app.persons.get(alias)
+        person = self.app.persons.get(event.alias)
         if person is None:
             return False
         if person not in self.aged:

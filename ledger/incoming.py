@@ -16,7 +16,7 @@ from ledger import cleartext
 from ledger.entry import upcast
 from ledger.errors import InvalidEvent
 from ledger.events import OWN_TYPES, SCHEMA_VERSION, TYPES, Data, Fact, validate
-from ledger.times import SECOND, parse_time
+from ledger.times import SECOND, format_time, parse_time
 
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
 LINE_LIMIT_BYTES: Final = 1_048_576
@@ -48,10 +48,14 @@ class Prepared:
     source: str
     id: str
     time: int
+    time_text: str  # RFC 3339, UTC
     role: str
     of: str | None
     actor: str | None
     recorded_at: int | None = None  # only in a scenario
+    alias: bytes = b""  # filled in by the batch: keyed hashes of name, key and content
+    key: bytes = b""
+    digest: bytes = b""
 
     def content(self) -> bytes:
         """What two events with the same key must share to be the same."""
@@ -60,7 +64,7 @@ class Prepared:
         ]  # fmt: skip
         return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
 
-    def key(self) -> bytes:
+    def source_and_id(self) -> bytes:
         """The idempotency key."""
         return f"{self.source}\0{self.id}".encode()
 
@@ -107,7 +111,9 @@ def prepare(body: Any, now: int | None) -> Prepared:
         if not personal.get("other") or personal["other"] == subject:
             raise InvalidEvent("other", "wants another name of the same person, under data.personal")
     _look_at(source, event_id, data, role, of)
-    return Prepared(type_name, model, data, personal, controller, subject, source, event_id, time, role, of, actor)
+    written = body["time"]
+    text = written if len(written) == 20 and written[10] == "T" and written[19] == "Z" else format_time(time)
+    return Prepared(type_name, model, data, personal, controller, subject, source, event_id, time, text, role, of, actor)
 
 
 def _shown(name: Any) -> str:
@@ -152,7 +158,7 @@ def _role(body: dict[str, Any]) -> tuple[str, str | None, str | None]:
             raise InvalidEvent("of", "names the controller beside role processor only; a customer goes into data.of")
         of = _text(body, "of")
     actor = body.get("actor")
-    if actor is not None and actor not in ACTORS:
+    if actor is not None and (not isinstance(actor, str) or actor not in ACTORS):
         raise InvalidEvent("actor", "wants subject, guardian, operator or system")
     if body.get("datacontenttype", "application/json") != "application/json":
         raise InvalidEvent("datacontenttype", "wants application/json")

@@ -17,7 +17,7 @@ from ledger.times import DAY, format_time
 from projections.decide import decide
 from projections.needs import Case
 from projections.obligations import hold_clause
-from projections.question import Question, Verdict, check_words
+from projections.question import Question, Verdict, classify
 from projections.state import State, evolve, new_state
 from projections.world import World
 
@@ -34,7 +34,7 @@ class Record:
     entries: list[Entry]  # in the order in which they are in force
     world_at: WorldAt  # the controller as it was just before an entry
     case_of: MakeCase
-    pack_of: Callable[[Case], pk.Pack]
+    pack_of: Callable[[Case], pk.Pack | None]  # None: before the first policy, when nothing was promised
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ def judge(record: Record, *, then: Callable[[Entry], Record] | None = None) -> J
         questions = [] if entry.role == "processor" else list(_act(entry, record, state))
         for question in questions:
             verdict = _verdict(record, state, entry, question)
+            if verdict is None:
+                continue
             if isinstance(entry.data, ev.DisclosureMade | ev.DisclosureCompelled):
                 permitted = verdict.outcome == "permit" and bool(verdict.clauses)
                 judged.permitted_by[entry.position] = verdict.clauses[0] if permitted else None
@@ -65,16 +67,19 @@ def judge(record: Record, *, then: Callable[[Entry], Record] | None = None) -> J
         if entry.role != "processor" and not isinstance(entry.data, ev.ControllerFact):
             world = record.world_at(entry)
             pack = record.pack_of(record.case_of(state, world, entry))
-            judged.findings += _shortcomings(entry, pack, state, world)
+            if pack is not None:
+                judged.findings += _shortcomings(entry, pack, state, world)
         evolve(state, entry)
     return judged
 
 
-def _verdict(record: Record, state: State, entry: Entry, question: Question) -> Verdict:
+def _verdict(record: Record, state: State, entry: Entry, question: Question) -> Verdict | None:
     world = record.world_at(entry)
     case = record.case_of(state, world, entry)
     pack = record.pack_of(case)
-    check_words(question, pack)
+    if pack is None:
+        return None
+    classify(question, pack)
     recipient = world.recipients.get(question.recipient or "")
     question.recipient_class = recipient.recipient_class if recipient else None
     return decide(pack, case, question, entry.time)
@@ -88,9 +93,8 @@ def _known_then(entry: Entry, then: Callable[[Entry], Record]) -> bool:
         if earlier.order >= entry.order:
             break
         evolve(state, earlier)
-    return any(
-        _verdict(record, state, entry, question).outcome == "deny" for question in _act(entry, record, state)
-    )
+    verdicts = [_verdict(record, state, entry, question) for question in _act(entry, record, state)]
+    return any(verdict is not None and verdict.outcome == "deny" for verdict in verdicts)
 
 
 def _finding(entry: Entry, clause: str | None, known_then: bool, reason: str) -> Row:
@@ -129,17 +133,18 @@ def _act(entry: Entry, record: Record, state: State) -> Iterable[Question]:
             categories = frozenset(data.categories)
             yield Question("disclose", recipient=data.recipient, ground=data.ground, categories=categories)
         case ev.PolicyNoticeSent():
-            if (change := _pack(record, state, entry).change) and _is_change(record, entry, data.version):
+            if (change := _change(record, state, entry)) and _is_change(record, entry, data.version):
                 yield Question("contact", purpose=change.notice_purpose, item=data.version, channel=data.channel)
         case ev.BreachNotified():
-            if (change := _pack(record, state, entry).change) and data.channel is not None:
+            if (change := _change(record, state, entry)) and data.channel is not None:
                 yield Question("contact", purpose=change.notice_purpose, item=data.breach, channel=data.channel)
         case _:
             return  # nothing was done to the person or with the information
 
 
-def _pack(record: Record, state: State, entry: Entry) -> pk.Pack:
-    return record.pack_of(record.case_of(state, record.world_at(entry), entry))
+def _change(record: Record, state: State, entry: Entry) -> pk.Change | None:
+    pack = record.pack_of(record.case_of(state, record.world_at(entry), entry))
+    return pack.change if pack else None
 
 
 def _is_change(record: Record, entry: Entry, name: str) -> bool:

@@ -17,7 +17,7 @@ from projections.needs import Case
 from projections.obligations import obligations
 from projections.projector import Projector
 from projections.people import People, Person, View, fold_person, known_entries
-from projections.question import Answer, Question, Verdict, check_words, parse_question
+from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
 
 Row = dict[str, Any]
 
@@ -92,7 +92,7 @@ class Ledger:
 
     def _check(self, question: Question, view: View, case: Case, pack: Pack) -> None:
         check_words(question, view.newest_pack())
-        check_words(question, pack) if pack.known_purposes >= {question.purpose} - {None} else None
+        classify(question, pack)
         if question.recipient is not None:
             recipient = case.world.recipients.get(question.recipient)
             if recipient is None:
@@ -118,8 +118,9 @@ class Ledger:
         rows = []
         for person in persons:
             case = view.case(person, at)
-            if case.state.entries:
-                rows += [{**self._who(person), **row} for row in obligations(view.pack_of(case), case, at)]
+            pack = view.pack_if_any(case)
+            if case.state.entries and pack is not None:
+                rows += [{**self._who(person), **row} for row in obligations(pack, case, at)]
         return rows
 
     def findings(self, body: dict[str, Any]) -> list[Row]:

@@ -225,13 +225,18 @@ class View:
 
     def pack_of(self, case: Case) -> Pack:
         """The pack of the version in force for the person."""
-        versions = case.versions
-        if not versions:
+        pack = self.pack_if_any(case)
+        if pack is None:
             raise InvalidQuestion(
                 "controller",
                 f"no policy of {self.controller!r} was published by then: publish policy.published with its pack",
             )
-        return self.pack_of_version(versions[-1].version)
+        return pack
+
+    def pack_if_any(self, case: Case) -> Pack | None:
+        """The same, or None before the first policy."""
+        versions = case.versions
+        return self.pack_of_version(versions[-1].version) if versions else None
 
     def newest_pack(self) -> Pack:
         """The pack published last by what is known, for words and for the controller's own findings."""
@@ -258,7 +263,7 @@ class View:
                 lambda name: self.app.person(self.controller, name),
             )
 
-        return Record(tuple(sorted(names)), entries, worlds.before, case_of, self.pack_of)
+        return Record(tuple(sorted(names)), entries, worlds.before, case_of, self.pack_if_any)
 
 
 class _Worlds:

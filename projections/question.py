@@ -109,6 +109,11 @@ def check_words(question: Question, pack: Pack) -> None:
     unknown = question.categories - pack.known_categories
     if unknown:
         raise InvalidQuestion("categories", f"{sorted(unknown)[0]!r} is no category of this pack")
+    classify(question, pack)
+
+
+def classify(question: Question, pack: Pack) -> None:
+    """Note which of the question's categories are personal to the pack."""
     question.personal = question.categories - pack.anonymous
     question.anonymous = bool(question.categories) and not question.personal
 
