@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +12,8 @@ from typing import Annotated, Any, Final, ParamSpec
 import typer
 
 from consumers import opening, show
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, PackError
+from ledger.recorder import translate
 from projections.ledger import Ledger
 
 P = ParamSpec("P")
@@ -58,6 +60,9 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             typer.echo(f"consent-ledger: {where}{error.strerror or error}", err=True)
+            raise typer.Exit(1) from None
+        except sqlite3.Error as error:  # of the projections, which have a file of their own
+            typer.echo(f"consent-ledger: {translate(error, 'projections')}", err=True)
             raise typer.Exit(1) from None
 
     return wrapped
@@ -180,7 +185,7 @@ def checkpoint(store: Store = None, keys: Keys = None) -> None:
 
 @app.command()
 @command
-def export(store: Store = None, keys: Keys = None, start: Annotated[int, typer.Option("--from")] = 0) -> None:
+def export(store: Store = None, keys: Keys = None, start: Annotated[int, typer.Option("--from", min=0)] = 0) -> None:
     """Print the exact bytes of every entry, one a line, from a position on."""
     ledger = opening.open_ledger(store, keys)
     while True:
@@ -404,7 +409,10 @@ def pack_check(files: list[Path]) -> None:
     from ledger.pack import load_pack
 
     for file in files:
-        pack = load_pack(opening.read_pack(file))
+        try:
+            pack = load_pack(opening.read_pack(file))
+        except PackError as error:
+            raise PackError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
         typer.echo(f"{file}: {pack.controller}, {len(pack.clause)} clauses, no problem found")
 
 

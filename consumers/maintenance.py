@@ -19,6 +19,7 @@ from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger
 from ledger.evidence import write_evidence
 from ledger.incoming import parse_line
 from ledger.keys import FileKeys
+from ledger.recorder import readable_errors
 from ledger.times import format_time, parse_time
 from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
 from projections.ledger import Ledger
@@ -81,9 +82,11 @@ def back_up(ledger: Ledger, target: Path) -> int:
     """An online copy. Returns the number of entries in it. Raises NotALedger where there is a file already."""
     if target.exists():
         raise NotALedger(f"{target}: there is a file already (name a new path)")
+    _require_folder(target)
     partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    backup(ledger.app, partial)
+    _discard(partial)
+    with readable_errors(str(partial)):
+        backup(ledger.app, partial)
     partial.replace(target)
     copy = open_file(target, ledger.app.keys)
     copy.load()
@@ -98,23 +101,49 @@ def restore(source: Path, target: Path, keys: Path) -> tuple[int, int]:
         raise NotALedger(f"{source}: there is no such backup")
     if target.exists():
         raise NotALedger(f"{target}: there is a store already (name a new path)")
-    partial = target.with_name(target.name + ".partial")
-    shutil.copyfile(source, partial)
+    _require_folder(target)
     provider = FileKeys(keys)
-    app = open_file(partial, provider)
-    app.load()
-    size = app.current_head().size
-    recorded_at = app.current_head().recorded_at
-    persons = {str(one) for row in provider.erasures() for one in row["persons"]}  # type: ignore[attr-defined]
-    again = {person for person in persons if app.known_names(person)}
-    if again:
-        erase_persons(app, again, recorded_at, journal=False)
-    app.close()
+    partial = target.with_name(target.name + ".partial")
+    _discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
+    try:
+        shutil.copyfile(source, partial)
+        size, again = _erase_again(partial, provider)
+    except BaseException as error:
+        _discard(partial)
+        if isinstance(error, NotALedger):
+            what = "not a backup of a consent-ledger store (name the file that backup made)"
+            raise NotALedger(f"{source}: {what}") from None
+        raise
     for suffix in ("-wal", "-shm"):
         partial.with_name(partial.name + suffix).unlink(missing_ok=True)
     projection_path(target).unlink(missing_ok=True)
     partial.replace(target)
-    return size, len(again)
+    return size, again
+
+
+def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
+    """Erase in a copy whoever was erased since it was made. Returns (entries before that, persons)."""
+    app = open_file(path, provider)
+    try:
+        app.load()
+        head = app.current_head()
+        persons = {str(one) for row in provider.erasures() for one in row["persons"]}  # type: ignore[attr-defined]
+        again = {person for person in persons if app.known_names(person)}
+        if again:
+            erase_persons(app, again, head.recorded_at, journal=False)
+    finally:
+        app.close()
+    return head.size, len(again)
+
+
+def _require_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
+
+
+def _discard(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def letter_rows(ledger: Ledger) -> list[Row]:

@@ -53,6 +53,7 @@ class Batch:
         self.writes = VaultWrites()
         self.aged: set[str] = set()
         self.subtrees: list[tuple[int, int, bytes]] = []
+        self.looked_up: set[bytes] = set()  # aliases that the store was asked about
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -104,6 +105,7 @@ class Batch:
         if len(self.app.persons) > CACHED:
             self.app.persons.clear()
         aliases = {event.alias for event in good if event.alias}
+        self.looked_up |= aliases
         missing = [alias for alias in aliases if alias not in self.app.persons]
         self.app.persons.update(vault.find(self.c, missing))
         touched = [self.app.persons[alias] for alias in aliases if alias in self.app.persons]
@@ -304,11 +306,11 @@ class Batch:
     def _person(self, controller: str, name: str, alias: bytes | None = None) -> str:
         alias = alias or self.app.vault.alias(controller, name)
         person = self.app.persons.get(alias)
-        if person is None:
+        if person is None and alias not in self.looked_up:
             person = self.app.vault.find(self.c, [alias]).get(alias)
         if person is None:
             person = self.app.vault.new_person(self.recorded_at)
-            self.app.vault.add_name(self.c, self.writes, alias, name, person)
+            self.app.vault.add_name(self.writes, alias, name, person)
             self.app.tips[person] = (0, b"")
         self.app.persons[alias] = person
         return person
@@ -347,6 +349,7 @@ class Batch:
         """Write what is pending, vault first."""
         self.writes.flush(self.c)
         if self.keys:
+            self.keys.sort()  # neighbours in the tree are written together
             self.c.executemany("INSERT INTO keys VALUES (?,?,?)", self.keys)
             self.keys = []
         if not self.drafts:

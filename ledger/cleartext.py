@@ -560,7 +560,7 @@ _COMMON: Final = {"American Express": (15,), "Diners Club": (14, 16, 19)}
 _WHOLE: Final = frozenset(
     {(4, 4, 4), (4, 4, 5), (4, 3, 3, 3), *((4, 4, 4, last) for last in (1, 2, 3)), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2)}
 )
-_WITHIN: Final = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (6, 13))
+_WITHIN: Final = ((4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4))
 
 
 def _network(digits: str, *, rare: bool) -> Hit | None:
@@ -753,8 +753,6 @@ def _ascii(char: str) -> str:
         return ""
     if category == "Pd":
         return "-"
-    if category[0] == "Z":
-        return " "
     digit = unicodedata.digit(char, None)
     if digit is not None:  # any script's, and in circles, superscript, with a full stop
         return str(digit)
@@ -782,7 +780,7 @@ def _pieces(text: str) -> list[tuple[int, str]]:
         if len(run) < 8:
             continue
         found.append((start, run))
-        for parts in ("[ ]", "[ /]") if "/" in run else ("[ ]",) if " " in run else ():
+        for parts in ("[ ]", "[/]", "[ /]") if "/" in run else ("[ ]",) if " " in run else ():
             place = start
             for piece in re.split(parts, run):
                 if 8 <= len(piece) < len(run):

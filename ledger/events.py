@@ -7,7 +7,7 @@ the controller's pack, so a model checks their form and intake checks that the p
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -660,6 +660,6 @@ def validate(type_name: str, data: dict[str, Any]) -> Data:
     if model is None:
         raise InvalidEvent("type", f"unknown event type {type_name[:64]!r}")
     try:
-        return model.model_validate(data)  # type: ignore[return-value]
+        return cast("Data", model.__pydantic_validator__.validate_python(data))
     except ValidationError as error:
         raise invalid(error) from None

@@ -18,6 +18,7 @@ from ledger.errors import InvalidEvent
 from ledger.events import OWN_TYPES, SCHEMA_VERSION, TYPES, Data, Fact, validate
 from ledger.times import SECOND, format_time, parse_time
 
+EARLIEST: Final = parse_time("0001-01-01T00:00:00Z")  # an offset can lead to before it
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
 LINE_LIMIT_BYTES: Final = 1_048_576
 ENVELOPE: Final = frozenset(
@@ -143,6 +144,8 @@ def _time(body: dict[str, Any], now: int | None) -> int:
         time = parse_time(text)
     except ValueError as error:
         raise InvalidEvent("time", str(error)) from None
+    if time < EARLIEST:
+        raise InvalidEvent("time", "is before the year 1 in UTC")
     if now is not None and time > now + SKEW:
         raise InvalidEvent("time", "is more than five minutes ahead of this clock: mend the clock that wrote it")
     return time

@@ -90,9 +90,10 @@ class Vault:
             found.update(c.fetchall())
         return found
 
-    def add_name(self, c: SQLiteCursor, writes: VaultWrites, alias: bytes, name: str, person: str) -> None:
-        """A new name of a person."""
-        sealed = self._seal(self._data_key(c, writes, person), name.encode(), f"{person}:name".encode())
+    def add_name(self, writes: VaultWrites, alias: bytes, name: str, person: str) -> None:
+        """A new name of a new person."""
+        key = self._data_keys.get(person) or self._new_key(writes, person)
+        sealed = self._seal(key, name.encode(), f"{person}:name".encode())
         writes.aliases.append((alias, person, sealed))
 
     def names(self, c: SQLiteCursor, person: str) -> list[str]:
@@ -174,12 +175,12 @@ class Vault:
     # -- keys ----------------------------------------------------------------------------------------------------------
 
     def _data_key(self, c: SQLiteCursor, writes: VaultWrites, person: str) -> AESGCM:
-        key = self._existing_key(c, person)
-        if key is None:
-            raw = self._random(KEY_BYTES)
-            writes.people.append((person, self.keys.wrap(raw, person.encode())))
-            key = self._remember(person, AESGCM(raw))
-        return key
+        return self._existing_key(c, person) or self._new_key(writes, person)
+
+    def _new_key(self, writes: VaultWrites, person: str) -> AESGCM:
+        raw = self._random(KEY_BYTES)
+        writes.people.append((person, self.keys.wrap(raw, person.encode())))
+        return self._remember(person, AESGCM(raw))
 
     def _existing_key(self, c: SQLiteCursor, person: str) -> AESGCM | None:
         key = self._data_keys.get(person)

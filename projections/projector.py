@@ -1,4 +1,4 @@
-"""The projections on disk: state and history of every person, in a file of their own beside the store.
+"""The projection on disk: the state of every person, in a file of its own beside the store.
 
 The file can be deleted at any time and is rebuilt from the log alone. Pages of entries are folded, and their rows
 saved together with the cursor, in one transaction: whatever happens, each entry counts exactly once.
@@ -29,9 +29,6 @@ CREATE TABLE IF NOT EXISTS people (
     last_time INTEGER NOT NULL, last_recorded INTEGER NOT NULL, linked INTEGER NOT NULL, snapshot BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS people_by_controller ON people (controller);
-CREATE TABLE IF NOT EXISTS history (
-    person TEXT, time INTEGER, position INTEGER, type TEXT NOT NULL, PRIMARY KEY (person, time, position)
-) WITHOUT ROWID;
 """
 
 
@@ -73,7 +70,7 @@ class Projector:
         self._rows: dict[str, Row] = {}
 
     def _clear(self) -> None:
-        for table in ("cursor", "people", "history"):
+        for table in ("cursor", "people"):
             self.db.execute(f"DROP TABLE IF EXISTS {table}")
         self.db.execute(f"PRAGMA user_version={SCHEMA_FORMAT}")
 
@@ -111,12 +108,10 @@ class Projector:
 
     def _fold_page(self, entries: list[Entry]) -> None:
         touched: dict[str, Row] = {}
-        history = []
         for entry in entries:
             if entry.stream.startswith("controller:"):
                 continue
             person = entry.stream
-            history.append((person, entry.time, entry.position, entry.type))
             row = touched.get(person) or self._row(entry)
             touched[person] = row
             if row.late or (entry.time, entry.position) < row.state.last:
@@ -136,7 +131,6 @@ class Projector:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             self.db.executemany("INSERT OR REPLACE INTO people VALUES (?,?,?,?,?,?,?)", rows)
-            self.db.executemany("INSERT OR REPLACE INTO history VALUES (?,?,?,?)", history)
             self.db.execute("UPDATE cursor SET next=?", [entries[-1].position + 1])
             points.reached("projection written")
             self.db.execute("COMMIT")

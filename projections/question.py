@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ledger.errors import InvalidQuestion
 from ledger.pack import ACTIONS, Pack
@@ -118,8 +118,7 @@ def classify(question: Question, pack: Pack) -> None:
     question.anonymous = bool(question.categories) and not question.personal
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """An entry that decided."""
 
     time: int

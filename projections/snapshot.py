@@ -112,11 +112,11 @@ def _refs(rows: dict[str, Any]) -> dict[str, Ref]:
     return {name: Ref(*ref) for name, ref in rows.items()}
 
 
-def _ref(ref: Ref) -> tuple[int, int, str, str, str]:
-    return ref.time, ref.position, ref.type, ref.source, ref.id
+def _ref(ref: Ref) -> tuple[Any, ...]:
+    return tuple(ref)
 
 
-def _maybe(ref: Ref | None) -> tuple[int, int, str, str, str] | None:
+def _maybe(ref: Ref | None) -> tuple[Any, ...] | None:
     return None if ref is None else _ref(ref)
 
 

@@ -61,6 +61,7 @@ CARDS = [  # the test numbers that payment processors publish
     ("Diners Club", "38520000023237"),
     ("Diners Club", "36227206271667"),
     ("Diners Club", "3056930009020004"),
+    ("Diners Club", "3095000000000" + luhn_digit("3095000000000")),
     ("JCB", "3530111333300000"),
     ("JCB", "3566002020360505"),
     ("UnionPay", "6200000000000005"),
@@ -119,6 +120,7 @@ def test_one_digit_off_is_no_card(look: Callable[[str], Hit | None], number: str
         "7111111111111111"[:15] + luhn_digit("711111111111111"),
         "0000 0000 0000 0000",
         "4222222222222",  # 13 digits, no longer issued: bare it is a trade item number
+        "42-22222222222",
         "411111111111116",  # Luhn and Visa's prefix, but 15 digits
     ],
 )
@@ -163,8 +165,23 @@ NATIONAL = [  # (what, a published specimen or a number with a computed check di
     ("Spanish identity number", ["12345678Z", "54362315K", "12345678-z", "12.345.678-Z", "X1234567L", "X-2482300-W"]),
     ("Italian tax code", ["RSSMRA85T10A562S", "RCCMNL83S18D969H", "RSS MRA 85T10 A562S", "rssmra85t10a562s"]),
     ("Dutch citizen service number", ["1112.22.333", "1234.56.782"]),
-    ("Belgian national register number", ["85.07.30-033.28", "98.47.28-997.65", "850730-033-28", "85.07.30-033 28", "85 07 30 033 28", "850730 033 28", "17.07.30-033.84"]),
-    ("Swedish personal identity number", ["880320-0016", "811228-9874", "19811228-9874", "640823-3234", "121212+1212"]),
+    (
+        "Belgian national register number",
+        [
+            "85.07.30-033.28",
+            "98.47.28-997.65",
+            "850730-033-28",
+            "850730-033.28",
+            "85.07.30-033 28",
+            "85 07 30 033 28",
+            "850730 033 28",
+            "17.07.30-033.84",
+        ],
+    ),
+    (
+        "Swedish personal identity number",
+        ["880320-0016", "811228-9874", "19811228-9874", "640823-3234", "121212+1212", "19121212+1212"],
+    ),
     ("Norwegian national identity number", ["151086 95088", "010190 12480"]),
     ("Danish CPR number", ["211062-5629"]),
     ("Finnish personal identity code", ["131052-308T", "131052A308T", "311280-888Y"]),
@@ -179,7 +196,7 @@ NATIONAL = [  # (what, a published specimen or a number with a computed check di
     ("South Korean resident number", ["971013-9019902"]),
     ("Singaporean identity number", ["S1234567D", "F1234567N", "T1234567J", "G1234567X", "M1234567K"]),
     ("Hong Kong identity number", ["A123456(3)", "G123456(A)", "AB987654(3)"]),
-    ("South African identity number", ["750330 5044 089", "800101 5009 087"]),
+    ("South African identity number", ["750330 5044 089", "750330-5044-089", "800101 5009 087"]),
 ]
 WORDED = [  # (what, bare or otherwise too common a form, after a word)
     ("US social security number", "SSN: 123456789"),
@@ -218,7 +235,14 @@ SHARED = {"390.533.447-05"}  # a check digit 0 stands for two rests
 @pytest.mark.parametrize("look", [find, forbidden_number])
 def test_a_national_number_is_found(look: Callable[[str], Hit | None], what: str, text: str):
     expected = Hit(Kind.NATIONAL, what)
-    for written in (text, f"it is {text}.", f"({text})", f"order 2026-000123, {text}, open", f"urn:{text}"):
+    for written in (
+        text,
+        f"it is {text}.",
+        f"({text})",
+        f"2026/{text}",
+        f"order 2026-000123, {text}, open",
+        f"urn:{text}",
+    ):
         assert look(written) == expected
 
 
@@ -256,9 +280,10 @@ def test_one_digit_off_is_no_such_number(what: str, text: str):
         *("RSSMRA85T10A562T", "RSSMRA85A10A562S", "BOXW310820HNERXN08", "BOXW311320HNERXN09"),
         *("86095742719", "44051401359", "111222333", "15108695088", "11144477735", "8803200016", "2110625629"),
         *("2026.01.115", "2026.01.150", "1234.56.783", "111.111.111-11", "S1234567A", "A123456(4)", "A1234563"),
+        *("ssn 123456789abc", "ssn 123456789-a1", "12345678Z-9", "9-12345678Z", "260102-1234565"),
         *("20260102-0001", "260102-0001", "20200229-" + "001" + luhn_digit("200229001")),
         *("881320-0016", "880332-0016"),
-        *("36042619910101007X", "360426201501010078"),
+        *("36042619910101007X", "360426201501010070"),
     ],
 )
 def test_not_a_national_number(text: str):
@@ -294,7 +319,7 @@ TELEPHONES = [
         "703/555-0101",
     ),
     *("1-703-555-0101", "1 703 555 0101", "123-456-7890", "555-0101"),
-    *("703-555-0101 x12", "703-555-0101x12", "703-555-0101 ext. 5"),
+    *("703-555-0101 x12", "703-555-0101x12", "1 703 555-0101", "703-555-0101 ext. 5"),
     *(
         "020 7946 0958",
         "01234 567890",
@@ -339,14 +364,32 @@ def test_a_telephone_number_is_found(text: str):
         *("1.2.3", "2026.01.15", "10.15.7", "1.2.3-rc.1+20260102", "v1.20.300", "2016-01-09", "1.2.3.4567", "3.11.7"),
         *("192.168.100.200", "10.0.0.1:8080", "203.0.113.195/24", "2001:db8::1234:5678", "00-1A-2B-3C-4D-5E"),
         *("ORD-2026-000123", "2026-000123", "100-2000-30", "INV2026000123", "#100234", "PO 4500012345", "SO-000123"),
-        *("01-2026-0001", "01 2026 0001", "0012-000123", "000123-2026", "114-1234567-1234567", "000-2026-0001"),
+        *(
+            "01-2026-0001",
+            "01 2026 0001",
+            "0012-000123",
+            "000123-2026",
+            "114-1234567-1234567",
+            "000-2026-0001",
+            "012-2026-0001",
+        ),
         *("0f8fad5b-d9cb-469f-a165-70867728950e", "12345678-1234-4234-9234-123456789012"),
         *("ref-703-555-0101", "a703-555-0101", "703-555-0101-7", "703-555-01012", "x555-0101", "urn:order:555-0101"),
         *("/docs/555-0101", "#555-0101", "5555-0101", "555-01012", "7035550101", "0612345678"),
         *("by telephone on 2026-01-02", "telephone 2026-01-02", "phone 2026-000123", "tel 20260102", "fax 02.01.2026"),
-        *("urn:app:mobile:12345678", "mobile-20260102-0001", "run-20260102", "telephone campaign 2026", "page 12 of 345, line 6789", "12 345 678", "1,234,567.89", "+1 234", "UTC+01:00"),
+        *(
+            "urn:app:mobile:12345678",
+            "mobile-20260102-0001",
+            "run-20260102",
+            "telephone campaign 2026",
+            "page 12 of 345, line 6789",
+            "12 345 678",
+            "1,234,567.89",
+            "+1 234",
+            "UTC+01:00",
+        ),
         *("1 234 567 890", "51.123456789, -0.123456789", "120 234 0001", "100.200.3000", "103 555 0101"),
-        "0044 20",
+        *("0044 20", "f(703)555-0101", "c++1234567", "C++ 1234567", "phone 123456", "tel " + "1234567" * 3),
     ],
 )
 def test_not_a_telephone_number(text: str):
@@ -357,6 +400,7 @@ def test_a_telephone_number_is_no_forbidden_number():
     for text in TELEPHONES:
         if "612 345 678" not in text:  # has the shape, and the check digit, of a Canadian number
             assert forbidden_number(text) is None, text
+    assert forbidden_number("+4222 222 222 222") is None  # an old Visa without its plus
     for place in range(1000):  # after a plus no national number is looked for
         assert forbidden_number(f"+34 612 345 {place:03}") is None
         assert forbidden_number(f"+49 151 12345{place:03}") is None
@@ -402,7 +446,20 @@ def test_an_address_is_found(text: str):
         ),
         *("@scope/pkg@1.2.3", "icon@2x.png", "icon@3x.jpeg", "name (at) host.com", "name at host dot com", "a @ b.com"),
         *("https://example.org/@ann.smith", "thanks to @ann.smith", '"@ann.smith"', "(@ann.smith)", "“@ann.smith”"),
-        *("@", "@@", "a@", "@b.com", "a@b", "a@b.", "a@.com", "x@y.z", "a@b.c1", "100% @ home", "ann@192.0.2.1"),
+        *(
+            "@",
+            "@@",
+            "a@",
+            "@b.com",
+            "a@b",
+            "a@b.",
+            "a@.com",
+            "x@y.z",
+            "a@b.c1",
+            "a@b.co1",
+            "100% @ home",
+            "ann@192.0.2.1",
+        ),
     ],
 )
 def test_not_an_address(text: str):
