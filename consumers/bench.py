@@ -173,7 +173,9 @@ def _decisions(report: Report, ledger: Ledger, stream: list[dict[str, Any]], fol
         for number in range(WARM):
             ledger.decide(questions[number % len(questions)])
 
-    report.add("decisions, warm in process", WARM / timed(warm), "decisions/s", "aim 20,000", WARM / timed(warm) / 20_000)
+    report.add(
+        "decisions, warm in process", WARM / timed(warm), "decisions/s", "aim 20,000", WARM / timed(warm) / 20_000
+    )
     for what, fold in (("cold, folding entries", False), ("cold, from the projection", True)):
         if fold:
             ledger.projector.catch_up()
@@ -253,8 +255,12 @@ def _rebuild(report: Report, ledger: Ledger) -> None:
 def _size(report: Report, ledger: Ledger, events: int, folder: Path) -> None:
     ledger.app.close()
     store, raw = folder / "batch-1000.db", folder / "raw-1000.db"
-    report.add("store on disk", store.stat().st_size / events, "bytes/event", "raw table", store.stat().st_size / raw.stat().st_size)
+    report.add(
+        "store on disk",
+        store.stat().st_size / events,
+        "bytes/event",
+        "raw table",
+        store.stat().st_size / raw.stat().st_size,
+    )
     projections = folder / "batch-1000.db.projections"
     report.add("projections on disk", projections.stat().st_size / events, "bytes/event")
-
-

@@ -27,9 +27,13 @@ app = typer.Typer(
 )
 
 Store = Annotated[str | None, typer.Option("--store", help="sqlite:///PATH, or CONSENT_LEDGER_STORE.")]
-Keys = Annotated[str | None, typer.Option("--keys", help="Folder of the keys, or CONSENT_LEDGER_KEYS; default PATH.keys.")]
+Keys = Annotated[
+    str | None, typer.Option("--keys", help="Folder of the keys, or CONSENT_LEDGER_KEYS; default PATH.keys.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Controller = Annotated[str | None, typer.Option("--controller", help="Whose policy; needed where a name is known to several.")]
+Controller = Annotated[
+    str | None, typer.Option("--controller", help="Whose policy; needed where a name is known to several.")
+]
 At = Annotated[str | None, typer.Option("--at", help="A moment in the world, RFC 3339; default now.")]
 KnownAt = Annotated[str | None, typer.Option("--known-at", help="What the ledger knew at a moment; default all.")]
 Who = Annotated[str | None, typer.Option("--as", help="auditor: also what is secret for now.")]
@@ -37,7 +41,7 @@ Subject = Annotated[str, typer.Argument(help="The app's name for the person.")]
 SomeSubject = Annotated[str | None, typer.Argument(help="The app's name for the person; default all.")]
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """The command is over; its message was printed."""
 
 
@@ -78,7 +82,11 @@ def asked(**fields: Any) -> dict[str, Any]:
 
 @app.command()
 @command
-def init(store: Store = None, keys: Keys = None, origin: Annotated[str | None, typer.Option(help="Name of the log; its key name.")] = None) -> None:
+def init(
+    store: Store = None,
+    keys: Keys = None,
+    origin: Annotated[str | None, typer.Option(help="Name of the log; its key name.")] = None,
+) -> None:
     """Make a new store and its keys."""
     ledger = opening.create_ledger(store, keys, origin=origin)
     typer.echo(f"store  {ledger.app.where}")
@@ -344,7 +352,9 @@ def evidence(
     ledger = opening.open_ledger(store, keys)
     body = evidence_for(ledger, asked(subject=subject, controller=controller), disclose or [], auditor=as_ == "auditor")
     output.write_bytes(body)
-    typer.echo(f"{output}: {len(body)} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'")
+    typer.echo(
+        f"{output}: {len(body)} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'"
+    )
 
 
 @app.command()
@@ -479,7 +489,9 @@ def letters_show(letter: int, store: Store = None, keys: Keys = None) -> None:
 
 @letters.command("retry")
 @command
-def letters_retry(letter: Annotated[int | None, typer.Argument(help="Default all.")] = None, store: Store = None, keys: Keys = None) -> None:
+def letters_retry(
+    letter: Annotated[int | None, typer.Argument(help="Default all.")] = None, store: Store = None, keys: Keys = None
+) -> None:
     """Record it again, now that what was wrong is mended; it stays if it still is not."""
     from consumers.maintenance import retry
 
@@ -501,7 +513,11 @@ def letters_drop(letter: int, store: Store = None, keys: Keys = None) -> None:
 
 @app.command()
 @command
-def demo(folder: Annotated[Path | None, typer.Option(help="Where to keep the demo's store; default a temporary one.")] = None) -> None:
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to keep the demo's store; default a temporary one.")
+    ] = None,
+) -> None:
     """The main job end to end, on a generated stream: ingest, decide, prove, erase, tamper."""
     from consumers.demo import run
 
@@ -511,9 +527,7 @@ def demo(folder: Annotated[Path | None, typer.Option(help="Where to keep the dem
 
 @app.command()
 @command
-def bench(
-    events: Annotated[int, typer.Option(help="Events in the stream.")] = 20_000, json: Json = False
-) -> None:
+def bench(events: Annotated[int, typer.Option(help="Events in the stream.")] = 20_000, json: Json = False) -> None:
     """Measure intake, decisions, rebuild, size and memory against peers, in one run."""
     from consumers.bench import run
 

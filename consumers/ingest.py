@@ -43,9 +43,7 @@ class _Line:
     cut: bool  # the stream ended in it
 
 
-def ingest(
-    ledger: Ledger, stream: IO[bytes], origin: str, *, progress: Callable[[int], None] | None = None
-) -> Tally:
+def ingest(ledger: Ledger, stream: IO[bytes], origin: str, *, progress: Callable[[int], None] | None = None) -> Tally:
     """Record every line of a stream. Raises StoreError where the store fails; what was recorded until then is there."""
     tally = Tally()
     batch: list[_Line] = []
@@ -87,9 +85,7 @@ def _record(ledger: Ledger, lines: list[_Line], origin: str, tally: Tally) -> No
     for line, outcome in zip(lines, outcomes, strict=True):
         _count(tally, line, outcome)
         if outcome.kind == "invalid":
-            dead.append(
-                Undeliverable(line.raw, line.size, line.number, outcome.field or "event", outcome.reason or "")
-            )
+            dead.append(Undeliverable(line.raw, line.size, line.number, outcome.field or "event", outcome.reason or ""))
     if dead:
         keep(ledger.app, origin, dead, ledger.clock())
         points.reached("dead letters kept")

@@ -27,7 +27,7 @@ from projections.ledger import Ledger
 Row = dict[str, Any]
 
 
-class DoesNotHold(LedgerError):  # noqa: N818
+class DoesNotHold(LedgerError):
     """Evidence that does not verify; the message names what."""
 
 

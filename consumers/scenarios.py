@@ -54,7 +54,7 @@ def load_scenarios(path: Path) -> list[dict[str, Any]]:
     for scenario in scenarios:
         wrong = set(scenario) - _KEYS or {"id", "controller", "then"} - set(scenario)
         if wrong:
-            raise ScenarioFileError(f"{path}: {scenario.get('id')}: unknown or missing key {sorted(wrong)[0]!r}")
+            raise ScenarioFileError(f"{path}: {scenario.get('id')}: unknown or missing key {min(wrong)!r}")
     return [_plain(scenario) for scenario in scenarios]
 
 
@@ -66,7 +66,9 @@ def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes]) -> list[Resul
         for scenario in load_scenarios(file):
             pack = packs.get(scenario["controller"])
             if pack is None:
-                raise ScenarioFileError(f"{file}: {scenario['id']}: no pack of {scenario['controller']!r} (give --pack)")
+                raise ScenarioFileError(
+                    f"{file}: {scenario['id']}: no pack of {scenario['controller']!r} (give --pack)"
+                )
             results.append(run_scenario(scenario, pack))
     return results
 
@@ -119,7 +121,12 @@ class _Runner:
 
     def _publish(self, event: dict[str, Any]) -> Outcome:
         self.number += 1
-        body = {"specversion": "1.0", "source": "urn:scenario", "id": f"{self.number:04d}", "controller": self.controller}
+        body = {
+            "specversion": "1.0",
+            "source": "urn:scenario",
+            "id": f"{self.number:04d}",
+            "controller": self.controller,
+        }
         body |= event
         recorded = body.pop("recorded_at", body.get("time"))
         try:

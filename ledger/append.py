@@ -293,9 +293,7 @@ class Batch:
     def _tip(self, stream: str) -> tuple[int, bytes]:
         tip = self.app.tips.get(stream)
         if tip is None:
-            self.c.execute(
-                "SELECT version, leaf FROM entries WHERE stream=? ORDER BY version DESC LIMIT 1", [stream]
-            )
+            self.c.execute("SELECT version, leaf FROM entries WHERE stream=? ORDER BY version DESC LIMIT 1", [stream])
             tip = self.c.fetchone() or (0, b"")
             if len(self.app.tips) > CACHED:
                 self.flush()

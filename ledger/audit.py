@@ -31,9 +31,7 @@ class StoreCorrupt(CorruptEntry):
     """The store does not hold what its checkpoint says; the message names the first place."""
 
 
-def verify_store(
-    app: LedgerApplication, vkey: Vkey, progress: Callable[[int], None] | None = None
-) -> StoreReport:
+def verify_store(app: LedgerApplication, vkey: Vkey, progress: Callable[[int], None] | None = None) -> StoreReport:
     """Check signature, positions, leaf hashes, every stream's versions and chain, subtrees and root.
 
     Raises StoreCorrupt naming the first entry that does not hold.

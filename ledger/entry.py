@@ -74,7 +74,9 @@ def upcast(type_name: str, version: int, data: dict[str, Any]) -> dict[str, Any]
     """Raise `data` of an older dataschema to the newest. Raises InvalidEvent for one that nobody knows."""
     newest = SCHEMA_VERSION
     if not 1 <= version <= newest:
-        raise InvalidEvent("dataschema", f"version {version} of {type_name} is unknown: this program knows 1 to {newest}")
+        raise InvalidEvent(
+            "dataschema", f"version {version} of {type_name} is unknown: this program knows 1 to {newest}"
+        )
     while version < newest:
         step = UPCASTS.get((type_name, version))
         data = step(data) if step else data
@@ -97,7 +99,7 @@ def decode(position: int, raw: bytes) -> Entry:
     try:
         fields = orjson.loads(raw)
         if fields["v"] != FORMAT:
-            raise ValueError(f"format {fields['v']!r} is unknown, this program knows {FORMAT}")
+            raise ValueError(f"format {fields['v']!r} is unknown, this program knows {FORMAT}")  # noqa: TRY301
         type_name, schema, data = fields["type"], fields["dataschema"], fields["data"]
         if schema != SCHEMA_VERSION:
             data = upcast(type_name, schema, data)

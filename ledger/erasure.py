@@ -110,9 +110,7 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
     return _destroy(app, c, group, until=max(deletions))
 
 
-def _destroy(
-    app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None
-) -> list[bytes]:
+def _destroy(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None) -> list[bytes]:
     """Destroy sealed records of entries up to `until` in force (None: all), and the key where nothing is left."""
     gone: list[bytes] = []
     for name in sorted(group):

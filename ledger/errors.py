@@ -27,7 +27,7 @@ class LedgerError(Exception):
     retryable: bool = False
 
 
-class InvalidEvent(LedgerError):  # noqa: N818  the name is what went wrong, as everywhere in this tree
+class InvalidEvent(LedgerError):
     """What came is not an event of the contract; `field` is the field to mend."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -36,7 +36,7 @@ class InvalidEvent(LedgerError):  # noqa: N818  the name is what went wrong, as 
         self.message = message
 
 
-class InvalidQuestion(LedgerError):  # noqa: N818
+class InvalidQuestion(LedgerError):
     """A question that cannot be answered as it stands; `field` is the field to mend."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -49,7 +49,7 @@ class PackError(LedgerError):
     """A policy pack that cannot be read or used."""
 
 
-class HoldStanding(LedgerError):  # noqa: N818
+class HoldStanding(LedgerError):
     """Erasure is refused while a hold stands; `hold` names it."""
 
     def __init__(self, hold: str) -> None:
@@ -61,7 +61,7 @@ class KeyFileError(LedgerError):
     """The key-encryption key or signing key is missing, malformed or belongs to another store."""
 
 
-class CorruptEntry(LedgerError):  # noqa: N818
+class CorruptEntry(LedgerError):
     """Stored bytes that do not decode to an entry of a known version."""
 
 

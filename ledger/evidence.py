@@ -63,10 +63,10 @@ def write_evidence(
     disclose: Callable[[str], bool] = lambda _: False,
     withhold: Callable[[bytes], bool] = lambda _: False,
 ) -> bytes:
-    """The zip about one person. `disclose`: which personal fields to open, by name. `withhold`: which entries to give
-    as a hash only (their place in the person's chain still shows).
+    """The zip about one person.
 
-    Raises InvalidQuestion for a person of whom there is no entry.
+    `disclose`: which personal fields to open, by name. `withhold`: which entries to give as a hash only; their place
+    in the person's chain still shows. Raises InvalidQuestion for a person of whom there is no entry.
     """
     with app.reading() as c:
         head = read_head(c)

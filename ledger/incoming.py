@@ -61,7 +61,8 @@ class Prepared:
     def content(self) -> bytes:
         """What two events with the same key must share to be the same."""
         whole = [
-            self.type, self.controller, self.subject, self.time, self.role, self.of, self.actor, self.data, self.personal
+            self.type, self.controller, self.subject, self.time, self.role, self.of, self.actor, self.data,
+            self.personal,
         ]  # fmt: skip
         return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
 
@@ -101,7 +102,7 @@ def prepare(body: Any, now: int | None) -> Prepared:
     data, personal = _data(body, model_type)
     schema = body.get("dataschema", SCHEMA_VERSION)
     if schema != SCHEMA_VERSION:
-        number = int(schema) if isinstance(schema, str) and schema.isdecimal() and len(schema) < 4 else schema  # noqa: PLR2004
+        number = int(schema) if isinstance(schema, str) and schema.isdecimal() and len(schema) < 4 else schema
         if not isinstance(number, int):
             raise InvalidEvent("dataschema", "wants the number of a version")
         data = upcast(type_name, number, data)
@@ -114,7 +115,9 @@ def prepare(body: Any, now: int | None) -> Prepared:
     _look_at(source, event_id, data, role, of)
     written = body["time"]
     text = written if len(written) == 20 and written[10] == "T" and written[19] == "Z" else format_time(time)
-    return Prepared(type_name, model, data, personal, controller, subject, source, event_id, time, text, role, of, actor)
+    return Prepared(
+        type_name, model, data, personal, controller, subject, source, event_id, time, text, role, of, actor
+    )
 
 
 def _shown(name: Any) -> str:

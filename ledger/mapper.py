@@ -30,7 +30,9 @@ class EntryMapper(Mapper[str]):
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """The stored event of a draft. Raises InvalidEvent for one over the limit."""
         if len(domain_event.raw) > LIMIT_BYTES:
-            raise InvalidEvent("data", f"the entry would have {len(domain_event.raw)} bytes, the limit is {LIMIT_BYTES}")
+            raise InvalidEvent(
+                "data", f"the entry would have {len(domain_event.raw)} bytes, the limit is {LIMIT_BYTES}"
+            )
         return StoredEvent(
             domain_event.originator_id, domain_event.originator_version, domain_event.type, domain_event.raw
         )

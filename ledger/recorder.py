@@ -35,7 +35,8 @@ SCHEMA: Final = (
         position INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL,
         type TEXT NOT NULL, leaf BLOB NOT NULL, state BLOB NOT NULL)""",
     "CREATE UNIQUE INDEX entries_by_stream ON entries (stream, version)",
-    "CREATE TABLE subtrees (level INTEGER, number INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, number)) WITHOUT ROWID",
+    """CREATE TABLE subtrees (
+        level INTEGER, number INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, number)) WITHOUT ROWID""",
     """CREATE TABLE head (
         one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, root BLOB NOT NULL,
         recorded_at INTEGER NOT NULL, checkpoint TEXT NOT NULL, edge BLOB NOT NULL)""",
@@ -88,9 +89,13 @@ def translate(error: sqlite3.Error, where: str) -> StoreError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"{where}: another process is writing (retry when it is done)")
     if code == sqlite3.SQLITE_FULL:
-        return StoreFull(f"{where}: no space left on the disk; nothing of this batch was kept (free some and run again)")
+        return StoreFull(
+            f"{where}: no space left on the disk; nothing of this batch was kept (free some and run again)"
+        )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return StoreReadOnly(f"{where}: cannot be opened for writing (check the path, its folder and their permissions)")
+        return StoreReadOnly(
+            f"{where}: cannot be opened for writing (check the path, its folder and their permissions)"
+        )
     if code == sqlite3.SQLITE_NOTADB:
         return NotALedger(f"{where}: not a consent-ledger store (name another file, or run init on a new path)")
     if code == sqlite3.SQLITE_IOERR:
@@ -268,7 +273,7 @@ class LedgerRecorder(SQLiteApplicationRecorder):
         with self.datastore.transaction(commit=False) as c:
             return read_head(c).size
 
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:  # noqa: ARG002
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:
         raise NotImplementedError("SQLite has no notification: read pages from a cursor instead")
 
 

@@ -2,8 +2,8 @@
 
 Per event one sealed record: AES-GCM under the person's data key of the event's 32 random bytes followed by the personal
 fields as JSON, with person and version as associated data. The salt of each field's commitment is drawn from those
-random bytes by HMAC, so that one field can be shown without the others. Data keys are wrapped by the key-encryption key.
-Names are looked up by a keyed hash and kept readable only under the data key. A person is a random time-ordered
+random bytes by HMAC, so that one field can be shown without the others. Data keys are wrapped by the key-encryption
+key. Names are looked up by a keyed hash and kept readable only under the data key. A person is a random time-ordered
 identifier: no key leads from a name to it once the alias row is gone.
 """
 
@@ -107,7 +107,7 @@ class Vault:
 
     # -- personal fields -----------------------------------------------------------------------------------------------
 
-    def seal(  # noqa: PLR0913  one event is all of these
+    def seal(
         self,
         c: SQLiteCursor,
         writes: VaultWrites,

@@ -64,9 +64,7 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms) -
     return stricter or found
 
 
-def _track_word(
-    track: Track, question: Question, now: int, pack: Pack, terms: Terms, since: Order
-) -> Yes | No | None:
+def _track_word(track: Track, question: Question, now: int, pack: Pack, terms: Terms, since: Order) -> Yes | No | None:
     yes: Choice | None = None
     by_use: Choice | None = None
     refusal: Choice | None = None
@@ -148,9 +146,8 @@ def yes_covers(choice: Choice, question: Question, terms: Terms) -> bool:
         return False
     if choice.channels is not None and question.action == "contact" and question.channel not in choice.channels:
         return False
-    if choice.list is not None or terms.per_list:
-        if choice.list != question.list:
-            return False
+    if (choice.list is not None or terms.per_list) and choice.list != question.list:
+        return False
     if terms.named_item and choice.item is None:
         return False
     if choice.item is not None and choice.item != question.item:
@@ -182,9 +179,7 @@ def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) 
     elif scope == "recipient":
         covered = question.recipient == name
     elif scope == "advertising":
-        covered = (
-            question.purpose in pack.advertising_purposes or question.recipient_class in pack.advertising_classes
-        )
+        covered = question.purpose in pack.advertising_purposes or question.recipient_class in pack.advertising_classes
     else:  # all, general: messages to the person
         covered = question.action == "contact"
     if not covered:

@@ -229,7 +229,11 @@ def recipients(judged: Judged, now: int, *, auditor: bool = False) -> list[Row]:
         hidden = disclosure.secret_until is not None and now < disclosure.secret_until
         if hidden and not auditor:
             continue
-        told = [ref.order for ref, name, about in judged.state.told if name == disclosure.recipient and about == "correction"]
+        told = [
+            ref.order
+            for ref, name, about in judged.state.told
+            if name == disclosure.recipient and about == "correction"
+        ]
         last_told = max(told, default=(-(2**62), -1))
         stale = any(
             ref.order > disclosure.ref.order and ref.order > last_told and set(categories) & set(disclosure.categories)

@@ -15,8 +15,8 @@ from projections.decide import changes_at, decide
 from projections.judge import controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import obligations
-from projections.projector import Projector
 from projections.people import People, Person, View, fold_person, known_entries
+from projections.projector import Projector
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
 
 Row = dict[str, Any]
@@ -216,7 +216,9 @@ class Ledger:
         if question.subject is not None:
             controllers = [one for one in controllers if self.app.person(one, question.subject)] or controllers
         if len(controllers) != 1:
-            raise InvalidQuestion("controller", f"is needed: this ledger has {', '.join(sorted(controllers)) or 'none'}")
+            raise InvalidQuestion(
+                "controller", f"is needed: this ledger has {', '.join(sorted(controllers)) or 'none'}"
+            )
         return controllers[0]
 
     def _view(self, controller: str, known_at: int) -> View:
@@ -226,7 +228,9 @@ class Ledger:
         if view is None:
             registered = self.app.any_pack is not None or controller in self.app.controller_packs()
             if not registered:
-                raise InvalidQuestion("controller", f"{controller!r} is not registered: add its pack with pack add FILE")
+                raise InvalidQuestion(
+                    "controller", f"{controller!r} is not registered: add its pack with pack add FILE"
+                )
             view = self._views[controller] = View(self.people, controller, known_at)
         return view
 
@@ -278,9 +282,7 @@ def _bearing(pack: Pack, case: Case, verdict: Verdict, at: int) -> list[Row]:
     if not (case.state.requests or case.state.affected or case.state.disclosures or case.state.complaints):
         if not any(track.age for track in case.state.tracks.values()):
             return []
-    return [
-        row for row in obligations(pack, case, at) if row["clause"] in verdict.clauses and row["status"] != "done"
-    ]
+    return [row for row in obligations(pack, case, at) if row["clause"] in verdict.clauses and row["status"] != "done"]
 
 
 def _secret(entry: Entry, at: int) -> bool:

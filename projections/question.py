@@ -14,7 +14,18 @@ GROUNDS: Final = frozenset(("law", "dispute", "law-enforcement", "rights"))
 ROLES: Final = frozenset(("controller", "processor"))
 ORIGINS: Final = frozenset(("subject", "passive", "other-source"))
 _CLOSED: Final = (("channel", CHANNELS), ("ground", GROUNDS), ("role", ROLES), ("origin", ORIGINS))
-_TEXTS: Final = ("controller", "subject", "purpose", "recipient", "list", "item", "service", "country", "transfer", "of")
+_TEXTS: Final = (
+    "controller",
+    "subject",
+    "purpose",
+    "recipient",
+    "list",
+    "item",
+    "service",
+    "country",
+    "transfer",
+    "of",
+)
 FIELDS: Final = frozenset(
     (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
 )
@@ -108,7 +119,7 @@ def check_words(question: Question, pack: Pack) -> None:
         raise InvalidQuestion("purpose", f"{question.purpose!r} is no purpose of this pack")
     unknown = question.categories - pack.known_categories
     if unknown:
-        raise InvalidQuestion("categories", f"{sorted(unknown)[0]!r} is no category of this pack")
+        raise InvalidQuestion("categories", f"{min(unknown)!r} is no category of this pack")
     classify(question, pack)
 
 

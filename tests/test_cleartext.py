@@ -239,11 +239,18 @@ def test_a_national_number_is_found(look: Callable[[str], Hit | None], what: str
         text,
         f"it is {text}.",
         f"({text})",
-        f"2026/{text}",
         f"order 2026-000123, {text}, open",
         f"urn:{text}",
     ):
         assert look(written) == expected
+
+
+def test_a_slash_separates():
+    for what, texts in NATIONAL:
+        for text in texts:
+            if "/" not in text:
+                assert find(f"2026/{text}") == Hit(Kind.NATIONAL, what)
+    assert find("12/ 123-45-6789 8") == find("12/3 123-45-6789 8") == Hit(Kind.NATIONAL, "US social security number")
 
 
 @pytest.mark.parametrize(("what", "text"), WORDED)
