@@ -71,6 +71,7 @@ def _lines(stream: IO[bytes]) -> Iterator[_Line]:
             while more := stream.readline(LINE_LIMIT_BYTES):
                 size += len(more)
                 if more.endswith(b"\n"):
+                    size -= 1  # a line's bytes do not count its end, here as below
                     break
             yield _Line(number, raw, size, cut=False)
             continue

@@ -530,9 +530,8 @@ _NUMBERS: Final = (
     _Number("South African identity number", _za_id, ("999999 9999 999", "999999-9999-999"), words=("rsa id", "sa id")),
     _Number("Turkish identity number", _tr_kimlik, words=("kimlik", "tckn", "tc kimlik")),
     _Number("Australian tax file number", _au_tfn, words=("tfn", "tax file")),
-    _Number(
-        "Japanese individual number", _jp_number, words=("my number", "マイナンバ", "個人番号")
-    ),  # the long vowel sign folds to a dash
+    # without the long vowel sign at its end, which passes for a dash
+    _Number("Japanese individual number", _jp_number, words=("my number", "マイナンバ", "個人番号")),
 )
 
 # -- payment cards -----------------------------------------------------------------------------------------------------
@@ -874,7 +873,7 @@ def find(text: str) -> Hit | None:
     E-mail addresses by form (RFC 5322, with RFC 6531's characters); telephone numbers in the forms of E.164, the North
     American plan and national plans with a trunk zero; payment cards by issuer prefix, length and check digit
     (ISO/IEC 7812-1); national numbers by form, date and check digit, each by its issuer's rule. The first one found is
-    returned, in no promised order. Constant time for strings with no `@`, no `%` and fewer than six digits.
+    returned, in no promised order. A string without `@` or `%` and with fewer than six digits is read once and let go.
     """
     if not text.isascii():
         text = _fold(text)
@@ -886,8 +885,8 @@ def find(text: str) -> Hit | None:
 def forbidden_number(text: str) -> Hit | None:
     """Say which payment card or national number a personal value holds, or None. Raises nothing.
 
-    The same forms as in `find`, of which only those with valid check digits count. A telephone number that is written
-    with a plus is never taken for a national number.
+    The same numbers as in `find`, and valid ones only, where a check digit exists. What follows a plus is a telephone
+    number and never taken for a national one; without a plus a few forms are both (docs/reference/clear-text.md).
     """
     if not text.isascii():
         text = _fold(text)

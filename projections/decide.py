@@ -220,9 +220,9 @@ def _allowed(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: i
             return _denied([rule.clause], [one for one in found if not one.holds], "")
         gated += found
     fresh = None
-    if not free and not question.anonymous and question.action in ("use", "contact", "disclose"):
-        if question.purpose in case.world.new_uses:
-            fresh = new_use(case.state, case.world, case.packs, question, now, case.versions)
+    touched = not free and not question.anonymous and question.action in ("use", "contact", "disclose")
+    if touched and question.purpose in case.world.new_uses:
+        fresh = new_use(case.state, case.world, case.packs, question, now, case.versions)
     if fresh is not None and not fresh.open:
         return Verdict("deny", fresh.clauses, fresh.because, [fresh.says])
     if top:

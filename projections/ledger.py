@@ -279,9 +279,10 @@ def _reason(verdict: Verdict) -> str:
 
 def _bearing(pack: Pack, case: Case, verdict: Verdict, at: int) -> list[Row]:
     """Open obligations of the clauses that decided."""
-    if not (case.state.requests or case.state.affected or case.state.disclosures or case.state.complaints):
-        if not any(track.age for track in case.state.tracks.values()):
-            return []
+    state = case.state
+    owing = state.requests or state.affected or state.disclosures or state.complaints
+    if not owing and not any(track.age for track in state.tracks.values()):
+        return []
     return [row for row in obligations(pack, case, at) if row["clause"] in verdict.clauses and row["status"] != "done"]
 
 

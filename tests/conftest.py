@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -15,9 +17,11 @@ import pytest
 
 from consumers import opening
 from consumers.ingest import ingest
+from ledger import points
 from ledger.audit import verify_store
 from ledger.deadletters import listed
 from ledger.entry import decode
+from ledger.recorder import LedgerPool
 from ledger.times import SECOND, format_time, parse_time
 from ledger.verifier import parse_vkey
 
@@ -122,7 +126,7 @@ def accept(ledger, *events):
     return [one.position for one in outcomes]
 
 
-def one(ledger, body):
+def outcome_of(ledger, body):
     """Record one event. Returns what became of it."""
     (outcome,) = ledger.record([body])
     return outcome
@@ -209,6 +213,13 @@ class Store:
         """Ingest events or lines. Returns the tally."""
         return ingest(self.ledger, BytesIO(ndjson(*events)), origin)
 
+    def assert_again(self, *events):
+        """Ingest what must all be there: nothing may come of it."""
+        before = stored(self.ledger)
+        tally = self.ingest(*events)
+        assert (tally.duplicate, tally.accepted, tally.invalid) == (len(events), 0, 0), tally
+        assert stored(self.ledger) == before
+
     def files(self):
         """The bytes of the store's file and its write-ahead log."""
         beside = self.path.with_name(self.path.name + "-wal")
@@ -217,8 +228,44 @@ class Store:
     def close(self):
         while self._opened:
             ledger = self._opened.pop()
+            ledger._watch = None  # holds a connection: the last one to close puts the write-ahead log into the file
             ledger.projector.close()
             ledger.app.close()
+
+
+def with_pragma(monkeypatch, pragma):
+    """Every connection to a store that is opened from now on has this pragma."""
+    create = LedgerPool._create_connection
+
+    def with_it(self):
+        connection = create(self)
+        connection._sqlite_conn.execute(f"PRAGMA {pragma}")
+        return connection
+
+    monkeypatch.setattr(LedgerPool, "_create_connection", with_it)
+
+
+def command(*args, first=""):
+    """Run the command line in a process of its own, after some Python."""
+    python = [sys.executable, "-c", f"{first}\nfrom consumers.cli import main\nmain()", *map(str, args)]
+    return subprocess.run(python, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def fail_at(monkeypatch):
+    """Raise an error when a named point is reached, the first time or a later one."""
+
+    def arm(name, error, *, turn=1):
+        left = [turn]
+
+        def reached(point):
+            left[0] -= point == name
+            if point == name and left[0] == 0:
+                raise error
+
+        monkeypatch.setattr(points, "hook", reached)
+
+    return arm
 
 
 @pytest.fixture

@@ -494,6 +494,8 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "no-break space": lambda text: text.replace(" ", "\u00a0"),
     "narrow no-break space": lambda text: text.replace(" ", "\u202f"),
     "ideographic space": lambda text: text.replace(" ", "\u3000"),
+    "line separator": lambda text: text.replace(" ", "\u2028"),
+    "ogham space": lambda text: text.replace(" ", "\u1680"),
     "braille blank": lambda text: text.replace(" ", "\u2800"),
     "hangul filler": lambda text: text.replace(" ", "\u3164"),
     "tab": lambda text: text.replace(" ", "\t"),
@@ -743,6 +745,8 @@ SHAPES: dict[str, tuple[Sample, float, float]] = {
     "IPv4": (lambda rng: ".".join(str(rng.randrange(256)) for _ in range(4)), 0, 0),
     "MAC address": (like("xx-xx-xx-xx-xx-xx"), 0, 0),
     "coordinates": (lambda rng: f"{rng.uniform(-90, 90):.6f} {rng.uniform(-180, 180):.6f}", 0, 0),
+    "IBAN in fours": (like("DE99 9999 9999 9999 9999 99"), 50_000, 50_000),
+    "IBAN": (like("DE99999999999999999999"), 0, 0),
     "amount": (lambda rng: f"{rng.randrange(10**9):,}.{digits(rng, 2)}", 0, 0),
 }
 # What is a telephone number to `find` must not be a national number in a personal field.
