@@ -5,8 +5,9 @@ hold, at the last release); names still lead to the history, so that the person 
 names too and appends the fact: from then on the log proves what happened and when, no longer to whom.
 
 SQLite must not keep the bytes either: `secure_delete` zeroes what is freed, the write-ahead log is truncated, and
-`scrub` looks into the files for what must be gone (moved b-tree cells can leave copies) and rebuilds the file if it
-finds any.
+`scrub` looks into the files for what must be gone (moved b-tree cells can leave copies, mostly cut off at their end)
+and rebuilds the file if it finds any. What is destroyed is noted in `meta` by the same transaction and the note removed
+by the scrub: where that was cut short, the next one no longer knows what to look for, and rebuilds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import mmap
 import sqlite3
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 METHOD: Final = "keys-and-names-destroyed"
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
+PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
+_NOTE: Final = "unscrubbed:"
 
 
 def stream_entries(c: SQLiteCursor, streams: Iterable[str], types: tuple[str, ...] | None = None) -> list[Entry]:
@@ -107,7 +111,9 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
     deletions = [entry.order for entry in entries if isinstance(entry.data, ev.DeletionCompleted)]
     if not deletions or standing_holds(entries):
         return []
-    return _destroy(app, c, group, until=max(deletions))
+    gone = _destroy(app, c, group, until=max(deletions))
+    _note_unscrubbed(c, gone)
+    return gone
 
 
 def _destroy(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None) -> list[bytes]:
@@ -145,28 +151,29 @@ def erase(app: LedgerApplication, controller: str, name: str, now: int) -> list[
 
 
 def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journal: bool) -> list[int]:
-    """Erase by identifier (see `erase`)."""
+    """Erase by identifier (see `erase`). `journal` False: again, in an older copy, whatever stood when it was made."""
     from ledger.append import Batch
 
     with app._lock:  # noqa: SLF001  one writer in this process
         with app.writing() as c:
             group = {name for person in persons for name in connected(c, person)}
             holds = standing_holds(stream_entries(c, group, ("hold.placed", "hold.released")))
-            if holds:
+            if holds and journal:
                 raise HoldStanding(holds[0])
             if journal:
                 app.keys.note_erasure(sorted(group), "erase")
             points.reached("erasure noted")
             batch = Batch(app, c)
             batch._clock(now)  # noqa: SLF001
-            positions = [batch.append_erased(name, METHOD) for name in sorted(group)]
+            appended = [batch.append_erased(name, METHOD) for name in sorted(group)]
             gone = _destroy(app, c, group, until=None) + _forget(app, c, group)
+            _note_unscrubbed(c, gone)
             batch.destroyed += gone
             batch.finish()
             points.reached("before erasure commit")
         points.reached("after erasure commit")
         batch.committed()
-    return positions
+    return [position for position in appended if position >= 0]  # none for a name that was only ever mentioned
 
 
 def _forget(app: LedgerApplication, c: SQLiteCursor, group: set[str]) -> list[bytes]:
@@ -177,14 +184,16 @@ def _forget(app: LedgerApplication, c: SQLiteCursor, group: set[str]) -> list[by
         aliases = [row[0] for row in c.fetchall()]
         for entry in stream_entries(c, [name]):
             key = app.vault.digest(f"{entry.source}\0{entry.id}".encode())
+            c.execute("SELECT digest FROM keys WHERE key=? AND digest IS NOT NULL", [key])
+            gone += [row[0] for row in c.fetchall()]
             c.execute("UPDATE keys SET digest=NULL WHERE key=?", [key])
         for alias in aliases:
             # a refused event keeps its key, so that it is refused again, under a digest that compares with nothing
             c.execute("SELECT digest FROM refused WHERE person_key=?", [alias])
             gone += [row[0] for row in c.fetchall()]
             c.execute("UPDATE OR REPLACE refused SET digest=zeroblob(0), person_key=NULL WHERE person_key=?", [alias])
-            c.execute("SELECT sealed FROM dead_letters WHERE person_key=?", [alias])
-            gone += [row[0] for row in c.fetchall()]
+            c.execute("SELECT sealed, digest FROM dead_letters WHERE person_key=?", [alias])
+            gone += [one for row in c.fetchall() for one in row]
             c.execute("DELETE FROM dead_letters WHERE person_key=?", [alias])
             app.persons.pop(alias, None)
         gone += aliases
@@ -198,8 +207,8 @@ def _forget(app: LedgerApplication, c: SQLiteCursor, group: set[str]) -> list[by
 def scrub(app: LedgerApplication, gone: list[bytes]) -> bool:
     """Make sure that none of these bytes is in any file of the store. Returns whether the file had to be rebuilt.
 
-    Raises StoreBusy where another reader keeps the write-ahead log from being truncated: the rows are gone, run
-    `doctor` when that reader is done.
+    It is also rebuilt for what another scrub left undone. Raises StoreBusy where another reader keeps the write-ahead
+    log from being truncated: the rows are gone, run `doctor` when that reader is done.
     """
     datastore = app.store.datastore
     if datastore.pool.is_sqlite_memory_mode:
@@ -207,14 +216,32 @@ def scrub(app: LedgerApplication, gone: list[bytes]) -> bool:
     path = Path(unquote(datastore.pool.db_name.removeprefix("file:")))
     points.reached("before scrub")
     _truncate_wal(app, path)
-    rebuilt = False
-    if len(gone) > SCAN_LIMIT or any(_found(path, needle) for needle in gone):
+    with app.reading() as c:
+        c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
+        notes = [row[0] for row in c.fetchall()]
+    left_undone = set(notes) - {_note_of(needle) for needle in gone}
+    rebuilt = bool(left_undone) or len(gone) > SCAN_LIMIT or any(_found(path, needle) for needle in gone)
+    if rebuilt:
         with readable_errors(app.where), datastore.get_connection(commit=True) as connection:
             connection.cursor().execute("VACUUM")
         _truncate_wal(app, path)
-        rebuilt = True
+    points.reached("scrubbed")
+    if notes:
+        with app.writing() as c:
+            c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in notes])
+        _truncate_wal(app, path)
     points.reached("after scrub")
     return rebuilt
+
+
+def _note_unscrubbed(c: SQLiteCursor, gone: list[bytes]) -> None:
+    """Note that the files are to be scrubbed, in the transaction that destroys."""
+    if gone:
+        c.execute("INSERT OR IGNORE INTO meta VALUES (?, x'')", [_note_of(gone[0])])
+
+
+def _note_of(needle: bytes) -> str:
+    return _NOTE + sha256(needle).hexdigest()
 
 
 def _truncate_wal(app: LedgerApplication, path: Path) -> None:
@@ -229,11 +256,12 @@ def _truncate_wal(app: LedgerApplication, path: Path) -> None:
 
 
 def _found(path: Path, needle: bytes) -> bool:
+    """Whether the beginning or the end of `needle` is in the store's files: a copy can be cut, a long one is in parts."""
     for suffix in ("", "-wal"):
         file = path.with_name(path.name + suffix)
         if file.exists() and file.stat().st_size:
             with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                if view.find(needle) >= 0:
+                if view.find(needle[:PIECE_BYTES]) >= 0 or view.find(needle[-PIECE_BYTES:]) >= 0:
                     return True
     return False
 

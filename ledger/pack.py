@@ -84,7 +84,7 @@ class NamedService(_Model):
 class OwnCompany(_Model):
     """The recipient is the company the person was registered with."""
 
-    need: Literal["own-company"]
+    need: Literal["registered-company"]
 
 
 class TransferNotice(_Model):

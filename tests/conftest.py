@@ -5,6 +5,7 @@ Import the builders (`from conftest import event`), ask for the fixtures (`store
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import subprocess
@@ -228,9 +229,15 @@ class Store:
     def close(self):
         while self._opened:
             ledger = self._opened.pop()
-            ledger._watch = None  # holds a connection: the last one to close puts the write-ahead log into the file
+            ledger._watch = None
             ledger.projector.close()
             ledger.app.close()
+
+    def shut(self):
+        """Close everything, and have the write-ahead log put into the file: the last connection to go does that."""
+        self.close()
+        del self.ledger
+        gc.collect()
 
 
 def with_pragma(monkeypatch, pragma):

@@ -122,7 +122,14 @@ def given_ledger(controller, rows, subjects=("ann",)):
         tell(ledger, controller, f"o{number}", "2020-01-01T00:00:00Z", at(0), body)
     for number, (subject, happened, told, type_name, data) in enumerate(rows):
         now[0] = parse_time(at(told))
-        tell(ledger, controller, f"r{number}", at(happened), at(told), {"type": type_name, "subject": subject, "data": data})
+        tell(
+            ledger,
+            controller,
+            f"r{number}",
+            at(happened),
+            at(told),
+            {"type": type_name, "subject": subject, "data": data},
+        )
     return ledger
 
 
@@ -177,7 +184,9 @@ def test_folding_step_by_step_is_folding_from_scratch(controller, rows):
 
 @CONTROLLERS
 @settings(max_examples=60)
-@given(rows=histories(), question=questions(), scope=st.sampled_from(["all", "general", "purpose", "list", "recipient"]))
+@given(
+    rows=histories(), question=questions(), scope=st.sampled_from(["all", "general", "purpose", "list", "recipient"])
+)
 def test_an_opt_out_never_turns_a_denial_into_a_permission(controller, rows, question, scope):
     before = answer(given_ledger(controller, rows), controller, {**question, "at": at(500)})
     named = {"purpose": "promotion", "list": "news", "recipient": "goldco"}
@@ -222,12 +231,23 @@ def test_linking_and_then_unlinking_restores_every_answer(controller, rows, ques
     linked = given_ledger(controller, rows, ("ann", "bob"))
     other = {"personal": {"other": "bob"}}
     for number, type_name in ((600, "subject.linked"), (610, "subject.unlinked")):
-        tell(linked, controller, f"l{number}", at(number), at(number), {"type": type_name, "subject": "ann", "data": other})
+        tell(
+            linked,
+            controller,
+            f"l{number}",
+            at(number),
+            at(number),
+            {"type": type_name, "subject": "ann", "data": other},
+        )
     for subject in ("ann", "bob"):
         body = {"controller": controller, "subject": subject, **question, "at": at(700)}
         one, two = plain.decide(body), linked.decide(body)
         assert (one.outcome, one.clauses) == (two.outcome, two.clauses)
     joined = linked.decide({"controller": controller, "subject": "ann", **question, "at": at(605)})
     apart = [plain.decide({"controller": controller, "subject": s, **question, "at": at(605)}) for s in ("ann", "bob")]
-    if question["action"] == "contact" and all(one.outcome == "deny" for one in apart) and controller == "whereverworks":
+    if (
+        question["action"] == "contact"
+        and all(one.outcome == "deny" for one in apart)
+        and controller == "whereverworks"
+    ):
         assert joined.outcome == "deny"

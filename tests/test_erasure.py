@@ -1,0 +1,402 @@
+"""Erasure looked at from outside: the bytes of every file beside the store, before and after."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import defaultdict
+
+import pytest
+from conftest import PERSON, accept, event, ndjson, outcome_of, rows
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from consumers import maintenance
+from ledger import erasure, points
+from ledger.audit import verify_store
+from ledger.deadletters import listed
+from ledger.errors import HoldStanding, InvalidQuestion, KeyFileError, StoreBusy
+from ledger.recorder import LedgerPool
+from ledger.verifier import parse_vkey, verify_evidence
+
+SUBJECT, OTHER = "crm:quillfeather-ann", "web:quillfeather-anna"
+FIELDS = {
+    "full_name": "Ann Quillfeather",
+    "email": "ann.quillfeather@example.com",
+    "postal_address": "7 Quillfeather Lane, Northford",
+    "telephone": "+1 212 555 0147 quillfeather",
+    "company": "quillfeather & daughters",
+    "form_ip": "203.0.113.77 quillfeather",
+    "friend_email": "friend.of.quillfeather@example.org",  # the pack drops it
+}
+MARKERS = [b"uillfeather", b"212 555 0147", b"203.0.113.77"]
+WHO = {"controller": "parature", "subject": SUBJECT}
+WINDOW = 12  # bytes: a remnant as long as a nonce is found wherever its cell was cut
+
+
+# -- builders and checks -----------------------------------------------------------------------------------------------
+
+
+def ann(type_name="service.used", data=None, personal=None, **attributes):
+    return event(type_name, data, personal, **{"subject": SUBJECT} | attributes)
+
+
+def her_events():
+    """Everything that can be stored of a person: fields, two names, a refusal and a conflict."""
+    first = ann("subject.registered", personal=FIELDS, id="ann-1")
+    return [
+        first,
+        ann("information.collected", personal={"email": FIELDS["email"]}),
+        ann("subject.linked", personal={"other": OTHER}),
+        ann("information.collected", personal={"words": "written as quillfeather"}, subject=OTHER),
+        ann("information.collected", {"categories": ["national-id"]}, {"email": FIELDS["email"]}),
+        {**first, "data": {"kind": "customer", "personal": {"full_name": "another quillfeather"}}},
+    ]
+
+
+def tell(store):
+    """Ann's events, dead letters of both her names, and a bystander. Returns the events."""
+    events = her_events()
+    outcomes = store.ledger.record(events)
+    assert [one.kind for one in outcomes] == ["accepted"] * 4 + ["refused", "conflict"]
+    lost = [ann("message.sent", {"purpose": "telepathy"}, {"email": FIELDS["email"]}, subject=s) for s in (SUBJECT, OTHER)]
+    assert store.ingest(*lost).invalid == 2
+    accept(store.ledger, event("subject.registered", personal={"full_name": "Bob Bystander"}))
+    return events
+
+
+def traces(ledger, *subjects):
+    """Every random-looking byte string that the store holds of a person, by what it is."""
+    vault, found = ledger.app.vault, defaultdict(list)
+    for subject in subjects:
+        person, alias = ledger.app.person("parature", subject), vault.alias("parature", subject)
+        of_stream = "FROM {} JOIN entries e USING (position) WHERE e.stream=?"
+        found["fields"] += rows(ledger, "SELECT sealed " + of_stream.format("secrets"), person)
+        found["digest"] += rows(ledger, "SELECT digest " + of_stream.format("keys"), person)
+        found["key"] += rows(ledger, "SELECT wrapped FROM people WHERE person=?", person)
+        found["name"] += rows(ledger, "SELECT sealed FROM aliases WHERE person=?", person)
+        found["alias"] += rows(ledger, "SELECT alias FROM aliases WHERE person=?", person)
+        found["refused"] += rows(ledger, "SELECT digest FROM refused WHERE person_key=?", alias)
+        found["letter"] += rows(ledger, "SELECT sealed FROM dead_letters WHERE person_key=?", alias)
+        found["letter digest"] += rows(ledger, "SELECT digest FROM dead_letters WHERE person_key=?", alias)
+    return dict(found)
+
+
+def secrets(ledger, subject):
+    """(version, position, sealed bytes, random bytes) of every record of a person that still opens."""
+    person = ledger.app.person("parature", subject)
+    found = []
+    with ledger.app.reading() as c:
+        c.execute("SELECT e.version, position, sealed FROM secrets JOIN entries e USING (position) WHERE stream=?", [person])
+        for version, position, sealed in c.fetchall():
+            secret, _ = ledger.app.vault.open_fields(c, person, version, position)
+            found.append((version, position, sealed, secret))
+    assert found
+    return person, found
+
+
+def files(store):
+    """The bytes of every file in the store's folder, the keys' included, by name."""
+    folder = store.path.parent
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {"ledger.db", "ledger.db.projections", "ledger.db.keys/kek"} <= found.keys()
+    return found
+
+
+def remains(store, found):
+    """What is left of those byte strings in any file, even a piece of one: (file, what it is)."""
+    windows = {}
+    for what, strings in found.items():
+        for one in strings:
+            windows |= {one[n : n + WINDOW]: what for n in range(len(one) - WINDOW + 1)}
+    seen = set()
+    for name, body in files(store).items():
+        seen |= {(name, windows[w]) for n in range(len(body)) if (w := body[n : n + WINDOW]) in windows}
+    return seen
+
+
+def assert_nobody_named(store):
+    assert [(name, one) for name, body in files(store).items() for one in MARKERS if one in body] == []
+
+
+def assert_holds(ledger):
+    verify_store(ledger.app, parse_vkey(ledger.app.signer.vkey))
+
+
+def dump(store):
+    """The content of every table, and the journal of erasures."""
+    with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as db:
+        lines = list(db.iterdump())
+    db.close()
+    journal = store.keys / "erasures.ndjson"
+    return lines, journal.exists() and journal.read_bytes()
+
+
+def plant(store, needle):
+    """Leave bytes where a moved cell would leave them: in the unallocated middle of a page of `secrets`."""
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name='secrets'").fetchone()
+    db.close()
+    with store.path.open("r+b") as file:
+        file.seek(4096 * (root - 1))
+        page = file.read(4096)
+        assert page[0] == 13, "wants a page that is root and leaf"
+        gap, used = 8 + 2 * int.from_bytes(page[3:5], "big"), int.from_bytes(page[5:7], "big")
+        assert used - gap > len(needle) + 100
+        file.seek(4096 * (root - 1) + used - len(needle) - 50)
+        file.write(needle)
+    store.ledger = store.open()
+
+
+# -- erase -------------------------------------------------------------------------------------------------------------
+
+
+def test_erase_leaves_no_byte_of_the_person(store):
+    tell(store)
+    store.ledger.projector.catch_up()
+    before = traces(store.ledger, SUBJECT, OTHER)
+    assert {what: len(found) for what, found in before.items()} == {
+        "fields": 4, "digest": 4, "key": 2, "name": 2, "alias": 2, "refused": 2, "letter": 2, "letter digest": 2,
+    }  # fmt: skip
+    opened = {subject: secrets(store.ledger, subject) for subject in (SUBJECT, OTHER)}
+    assert {what for _, what in remains(store, before)} == before.keys()
+    assert all(any(one in body for body in files(store).values()) for found in before.values() for one in found)
+    assert_nobody_named(store)
+    positions = maintenance.erase(store.ledger, WHO)
+    assert len(positions) == 2
+    before["random"] = [secret for _, found in opened.values() for *_, secret in found]
+    assert remains(store, before) == set()
+    assert_nobody_named(store)
+    assert_holds(store.ledger)
+    assert_nothing_opens(store.reopen(), opened)
+    assert secrets(store.ledger, PERSON)
+
+
+def assert_nothing_opens(ledger, opened):
+    """What somebody kept of the sealed bytes opens with no key that is left."""
+    keys, vault = ledger.app.keys, ledger.app.vault
+    left = [(person.encode(), wrapped) for person, wrapped in rows(ledger, "SELECT person, wrapped FROM people")]
+    left += [(b"index", value) for value in rows(ledger, "SELECT value FROM meta WHERE name='index_key'")]
+    unwrapped = [keys.unwrap(wrapped, context) for context, wrapped in left]
+    assert len(unwrapped) >= 2
+    for person, found in opened.values():
+        assert rows(ledger, "SELECT person FROM people WHERE person=?", person) == []
+        with pytest.raises(KeyFileError):
+            keys.unwrap(left[0][1], person.encode())
+        for version, position, sealed, _ in found:
+            with ledger.app.reading() as c:
+                assert vault.open_fields(c, person, version, position) is None
+            for key in unwrapped:
+                with pytest.raises(InvalidTag):
+                    AESGCM(key).decrypt(sealed[:12], sealed[12:], f"{person}:{version}".encode())
+
+
+def test_evidence_of_the_erased_is_had_by_identifier_and_opens_no_field(store):
+    tell(store)
+    person = store.ledger.app.person("parature", SUBJECT)
+    vkey = parse_vkey(store.ledger.app.signer.vkey)
+    told = verify_evidence(maintenance.evidence_for(store.ledger, WHO, ["all"], auditor=False), [vkey])
+    assert {name for _, name in told.fields} == FIELDS.keys() - {"friend_email"} | {"other"}
+    maintenance.erase(store.ledger, WHO)
+    with pytest.raises(InvalidQuestion, match="no person"):
+        maintenance.evidence_for(store.ledger, WHO, ["all"], auditor=False)
+    body = maintenance.evidence_for(store.ledger, {**WHO, "subject": person}, ["all"], auditor=False)
+    report = verify_evidence(body, [vkey])
+    assert (report.person, report.fields, report.entries) == (person, (), told.entries + 1)
+
+
+def test_letters_and_refusals_of_the_erased_are_gone_and_those_of_others_stay(store):
+    tell(store)
+    assert store.ingest(event("message.sent", {"purpose": "telepathy"})).invalid == 1
+    assert len(listed(store.ledger.app)) == 3
+    maintenance.erase(store.ledger, WHO)
+    assert [one.reason for one in listed(store.ledger.app)] == ["'telepathy' is no purpose of this pack"]
+    assert rows(store.ledger, "SELECT count(*) FROM refused WHERE person_key IS NOT NULL OR digest<>x''") == [0]
+
+
+def test_a_replay_of_the_erased_adds_and_seals_nothing(store):
+    events = tell(store)
+    positions = [outcome_of(store.ledger, one).position for one in events]
+    maintenance.erase(store.ledger, WHO)
+    before = dump(store)
+    for again in (lambda: store.ledger, store.reopen):
+        outcomes = again().record(events)
+        assert [one.kind for one in outcomes[:5]] == ["accepted"] * 4 + ["refused"]
+        assert [one.position for one in outcomes[:5]] == positions[:5]
+        assert all(one.duplicate for one in outcomes)  # the conflict too: nothing is left to tell it by
+        assert dump(store) == before
+
+
+def test_the_same_name_after_erasure_is_a_new_person(store):
+    tell(store)
+    old = store.ledger.app.person("parature", SUBJECT)
+    maintenance.erase(store.ledger, WHO)
+    accept(store.ledger, ann(personal={"email": FIELDS["email"]}))
+    new, _ = secrets(store.ledger, SUBJECT)
+    assert new != old
+    assert [row["version"] for row in store.ledger.history(WHO)] == [1]
+    assert store.ledger.app.known_names(old) == 0
+
+
+def test_erase_under_a_hold_is_refused_and_changes_nothing(store):
+    tell(store)
+    accept(store.ledger, ann("hold.placed", {"hold": "hold-of-the-other-name"}, subject=OTHER))
+    before = dump(store)
+    with pytest.raises(HoldStanding, match="'hold-of-the-other-name' stands"):
+        maintenance.erase(store.ledger, WHO)
+    assert dump(store) == before
+    accept(store.ledger, ann("hold.released", {"hold": "hold-of-the-other-name"}, subject=OTHER))
+    assert len(maintenance.erase(store.ledger, WHO)) == 2
+
+
+def test_a_joined_name_of_which_nothing_else_is_known_goes_too(store):
+    accept(store.ledger, ann(personal=FIELDS), ann("subject.linked", personal={"other": OTHER}))
+    before = traces(store.ledger, SUBJECT, OTHER)
+    assert len(before["key"]) == 2
+    assert maintenance.erase(store.ledger, WHO) == [store.ledger.app.current_head().size - 1]
+    assert remains(store, before) == set()
+
+
+# -- deletion.completed and holds --------------------------------------------------------------------------------------
+
+
+def test_a_completed_deletion_destroys_fields_and_key_and_keeps_the_names(store):
+    tell(store)
+    before = traces(store.ledger, SUBJECT, OTHER)
+    opened = {subject: secrets(store.ledger, subject) for subject in (SUBJECT, OTHER)}
+    accept(store.ledger, ann("deletion.completed", {"request": None}))
+    kept = {what: before.pop(what) for what in ("digest", "alias", "refused", "letter", "letter digest")}
+    assert remains(store, before) == set()
+    assert {what for _, what in remains(store, kept)} == kept.keys()
+    assert_nothing_opens(store.ledger, opened)
+    assert [row["type"] for row in store.ledger.history(WHO)][-1] == "deletion.completed"
+    assert_nobody_named(store)
+    assert_holds(store.ledger)
+
+
+def test_under_holds_nothing_is_destroyed_until_the_last_release(store):
+    tell(store)
+    holds = [ann("hold.placed", {"hold": "one"}), ann("hold.placed", {"hold": "two"}, subject=OTHER)]
+    accept(store.ledger, *holds, ann("deletion.completed", {"request": None}))
+    before = {what: found for what, found in traces(store.ledger, SUBJECT, OTHER).items() if what in ("fields", "key")}
+    opened = {subject: secrets(store.ledger, subject) for subject in (SUBJECT, OTHER)}
+    accept(store.ledger, ann("hold.released", {"hold": "one"}), ann("hold.released", {"hold": "never placed"}))
+    assert [secrets(store.ledger, subject) for subject in opened] == list(opened.values())
+    accept(store.ledger, ann("hold.released", {"hold": "two"}, subject=OTHER))
+    assert remains(store, before) == set()
+    assert_nothing_opens(store.ledger, opened)
+
+
+def test_a_deletion_told_late_spares_what_was_collected_after_it(store):
+    days = [ann(personal={"words": f"day {day}"}, time=f"2026-01-{day:02}T00:00:00Z") for day in (10, 20, 30)]
+    accept(store.ledger, *days)
+    _, found = secrets(store.ledger, SUBJECT)
+    accept(store.ledger, ann("deletion.completed", {"request": None}, time="2026-01-20T00:00:00Z"))
+    _, left = secrets(store.ledger, SUBJECT)
+    assert left == found[2:]
+    assert remains(store, {"early": [sealed for _, _, sealed, _ in found[:2]]}) == set()
+
+
+# -- the files ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_keeps_the_log_and_doctor_truncates_it_afterwards(store, monkeypatch):
+    tell(store)
+    before = traces(store.ledger, SUBJECT, OTHER)
+    create = LedgerPool._create_connection
+
+    def impatient(pool):
+        connection = create(pool)
+        connection._sqlite_conn.execute("PRAGMA busy_timeout=1")
+        return connection
+
+    monkeypatch.setattr(LedgerPool, "_create_connection", impatient)
+    ledger = store.open()
+    reader = sqlite3.connect(store.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchone()
+    with pytest.raises(StoreBusy, match="rows are erased.*run doctor"):
+        maintenance.erase(ledger, WHO)
+    assert ledger.app.person("parature", SUBJECT) is None
+    assert {what for _, what in remains(store, before)} == before.keys()
+    reader.close()
+    assert all(check["ok"] for check in maintenance.examine(ledger))
+    assert files(store)["ledger.db-wal"] == b""
+    assert remains(store, before) == set()
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(20), slice(-20, None)], ids=["whole", "beginning", "end"])
+@pytest.mark.parametrize("what", ["key", "fields", "letter"])
+def test_a_copy_left_by_a_moved_cell_is_found_and_removed(store, what, part):
+    tell(store)
+    before = traces(store.ledger, SUBJECT, OTHER)
+    plant(store, before[what][0][part])
+    maintenance.erase(store.ledger, WHO)
+    assert remains(store, before) == set()
+    assert_holds(store.ledger)
+
+
+@pytest.mark.parametrize("how", ["erased", "deleted"])
+def test_what_an_interrupted_erasure_left_in_the_files_doctor_removes(store, how, monkeypatch):
+    tell(store)
+    found = traces(store.ledger, SUBJECT, OTHER)
+    before = {what: found[what] for what in ("key", "fields", "name")}
+    plant(store, before["fields"][0])
+
+    def die(name):
+        if name == "before scrub":
+            raise SystemExit
+
+    monkeypatch.setattr(points, "hook", die)
+    with pytest.raises(SystemExit):
+        if how == "erased":
+            maintenance.erase(store.ledger, WHO)
+        else:
+            store.ledger.record([ann("deletion.completed", {"request": None})])
+    monkeypatch.setattr(points, "hook", None)
+    ledger = store.reopen()
+    assert remains(store, before)
+    assert all(check["ok"] for check in maintenance.examine(ledger))
+    assert remains(store, before) == set()
+    assert erasure.scrub(ledger.app, []) is False  # once is enough
+    assert_holds(ledger)
+
+
+def test_a_backup_made_under_a_hold_brings_nobody_back(store, tmp_path):
+    tell(store)
+    accept(store.ledger, ann("hold.placed"))
+    before = traces(store.ledger, SUBJECT, OTHER)
+    backup, again = tmp_path / "backup.db", tmp_path / "again" / "ledger.db"
+    maintenance.back_up(store.ledger, backup)
+    accept(store.ledger, ann("hold.released"))
+    maintenance.erase(store.ledger, WHO)
+    again.parent.mkdir()
+    assert maintenance.restore(backup, again, store.keys)[1] == 2
+    backup.unlink()
+    assert remains(store, before) == set()
+
+
+def test_twenty_of_three_hundred_leave_no_byte_and_the_others_still_open(store):
+    rng = random.Random(4711)
+    people = [f"crm:{number}" for number in range(300)]
+    told = [
+        event("information.collected", personal={"words": f"{subject} " + "x" * rng.randrange(400)}, subject=subject)
+        for _ in range(6)
+        for subject in rng.sample(people, len(people))
+    ]
+    for start in range(0, len(told), 150):
+        accept(store.ledger, *told[start : start + 150])
+    erased = rng.sample(people, 20)
+    everything = defaultdict(list)
+    for number, subject in enumerate(erased):
+        for what, found in traces(store.ledger, subject).items():
+            everything[what] += found
+        maintenance.erase(store.ledger, {**WHO, "subject": subject})
+        if number % 5 == 4:
+            assert remains(store, everything) == set()
+    assert len(everything["fields"]) == 120
+    for subject in set(people) - set(erased):
+        assert len(secrets(store.ledger, subject)[1]) == 6
+    assert_holds(store.ledger)

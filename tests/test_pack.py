@@ -1,0 +1,93 @@
+"""Packs: what is refused, and that nothing in the engine hangs on a name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from consumers.opening import shipped_packs
+from consumers.prose import pack_as_prose
+from consumers.scenarios import load_scenarios, run_scenario
+from ledger.errors import PackError
+from ledger.pack import load_pack
+
+PARATURE = shipped_packs()["parature"].decode()
+SHARED = Path(__file__).parents[2] / "shared" / "scenarios"
+OWN = Path(__file__).parent / "scenarios"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("format = 1", "format = 2", "format"),
+        ("format = 1", "format = [", "TOML"),
+        ('controller = "parature"', 'controler = "parature"', "controller"),
+        ('purpose = ["service-message"]', 'purpose = ["service-mesage"]', "service-mesage"),
+        ('class = ["affiliate"]\nneeds', 'class = ["afiliate"]\nneeds', "afiliate"),
+        ('any_category = ["national-id"]', 'any_category = ["national_id"]', "national_id"),
+        ('fact = "partner-notified" }', 'fact = "partner-told" }', "partner-told"),
+        ('need = "service-agreement"', 'need = "service-agrement"', "PAR-SVC-1"),
+        ('id = "PAR-OPT-1"', 'id = "PAR-CORR-2"', "PAR-CORR-2 stands twice"),
+        ('event = "subject.registered"', 'event = "subject.registerd"', "subject.registerd"),
+        ('clause = "PAR-SCOPE-3"', 'clause = "PAR-SCOPE-9"', "PAR-SCOPE-9"),
+        ('"name", "postal-address", "email"', '"name", "statistics", "postal-address", "email"', "statistics"),
+    ],
+    ids=lambda value: re.sub(r"\W+", "-", value)[:20],
+)
+def test_a_wrong_pack_is_refused_by_its_place(old, new, said):
+    assert old in PARATURE
+    with pytest.raises(PackError, match=re.escape(said)):
+        load_pack(PARATURE.replace(old, new, 1).encode())
+
+
+@pytest.mark.parametrize("controller", sorted(shipped_packs()))
+def test_prose_has_a_section_for_every_clause(controller):
+    pack = load_pack(shipped_packs()[controller])
+    prose = pack_as_prose(pack)
+    for clause in pack.clause:
+        assert f"## {clause.id}: " in prose
+        assert clause.rule in prose
+
+
+NAMED = {"id", "controller", "purpose", "class", "service", "list", "recipient", "recipients", "new_uses"} | {
+    "clause", "clauses", "refused", "of", "new_owner"
+}  # fmt: skip
+
+
+def renamed(value, names, key=None):
+    """The value with the names of clauses, purposes, lists, recipients, classes and controllers replaced."""
+    if isinstance(value, dict):
+        return {name: renamed(one, names, name) for name, one in value.items()}
+    if isinstance(value, list):
+        return [renamed(one, names, key) for one in value]
+    if isinstance(value, str) and key in NAMED:
+        head, slash, tail = value.partition("/")
+        return names.get(head, head) + slash + tail
+    return value
+
+
+@pytest.mark.parametrize("controller", sorted(shipped_packs()))
+def test_with_every_name_changed_all_scenarios_still_pass(controller):
+    body = shipped_packs()[controller].decode()
+    pack = load_pack(body.encode())
+    files = [*sorted(OWN.glob("*.yaml")), *(sorted(SHARED.glob("*.yaml")) if SHARED.is_dir() else [])]
+    scenarios = [one for file in files for one in load_scenarios(file) if one["controller"] == controller]
+    assert scenarios
+    grounds = {"law", "dispute", "law-enforcement", "rights"}  # fixed by the contract, whatever a purpose is called
+    words = {
+        word: f"word{number}" for number, word in enumerate((*pack.purposes, *pack.classes)) if word not in grounds
+    }
+    words |= {clause: f"ROW-{number}" for number, clause in enumerate(pack.ids)}
+    words |= {controller: "somebody", "paypal": "till"}
+    lists = ("product-news", "partner-news", "offers", "events", "safety-tips", "other")
+    words |= {name: f"list{number}" for number, name in enumerate(lists)}
+    quoted = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    pattern = re.compile(rf'"({quoted})"')
+    other = load_pack(pattern.sub(lambda match: f'"{words[match[1]]}"', body).encode())
+    problems = []
+    for scenario in scenarios:
+        result = run_scenario(renamed(scenario, words), other)
+        problems += [f"{result.id}: {problem}" for problem in result.problems]
+    assert problems == []

@@ -1,0 +1,144 @@
+"""The projection: exactly once, late news, rebuilt and compared."""
+
+from __future__ import annotations
+
+import sqlite3
+from hashlib import sha256
+
+import pytest
+
+from consumers.generator import bench_events, generate
+from consumers.opening import create_ledger, open_ledger, shipped_packs
+from ledger import points
+from ledger.times import FOREVER
+from projections import projector as module
+from projections.people import fold_person
+from projections.projector import Projector, rebuild
+from projections.snapshot import dump
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = create_ledger(f"sqlite:///{tmp_path / 'store.db'}")
+    for body in shipped_packs().values():
+        ledger.app.add_pack(body)
+    yield ledger
+    ledger.projector.close()
+    ledger.app.close()
+
+
+def digest(projector):
+    return sha256(repr(list(projector._contents())).encode()).hexdigest()
+
+
+def fill(ledger, people=120, events=1200):
+    stream = generate(people=people, events=events, packs=shipped_packs())
+    ledger.app.record(stream.events, stream.told()[-1])
+
+
+def test_small_pages_and_one_large_one_are_the_same(ledger, monkeypatch):
+    fill(ledger)
+    ledger.projector.catch_up()
+    monkeypatch.setattr(module, "PAGE", 7)
+    monkeypatch.setattr(module, "KEPT", 3)
+    small = Projector(ledger.app, None)
+    small.catch_up()
+    assert digest(small) == digest(ledger.projector)
+
+
+def test_every_projected_person_is_what_folding_from_the_log_gives(ledger):
+    fill(ledger)
+    ledger.projector.catch_up()
+    checked = 0
+    for controller in shipped_packs():
+        for name in ledger.projector.persons(controller):
+            row = ledger.projector.person(name)
+            if row.linked:
+                continue
+            person = ledger.people._loaded(name)
+            if len(person.names) > 1:
+                continue
+            assert dump(fold_person(person, FOREVER, FOREVER)) == dump(row.state)
+            checked += 1
+    assert checked > 50
+
+
+def test_a_failure_in_the_middle_of_a_page_leaves_the_page_before(ledger, monkeypatch):
+    fill(ledger)
+    monkeypatch.setattr(module, "PAGE", 200)
+    hits = []
+
+    def fail(name):
+        hits.append(name)
+        if name == "projection written" and hits.count(name) == 3:
+            raise RuntimeError("the power went")
+
+    monkeypatch.setattr(points, "hook", fail)
+    with pytest.raises(RuntimeError):
+        ledger.projector.catch_up()
+    assert ledger.projector.cursor == 400
+    monkeypatch.setattr(points, "hook", None)
+    ledger.projector.catch_up()
+    fresh = Projector(ledger.app, None)
+    fresh.catch_up()
+    assert digest(fresh) == digest(ledger.projector)
+
+
+def test_rebuild_says_who_differs(ledger, tmp_path):
+    fill(ledger)
+    ledger.projector.catch_up()
+    path = ledger.projector.path
+    persons = ledger.projector.persons("parature")
+    ledger.projector.close()
+    folded, differences = rebuild(ledger.app, path)
+    assert folded == ledger.app.current_head().size
+    assert differences == []
+    db = sqlite3.connect(path)
+    db.execute("UPDATE people SET snapshot=(SELECT snapshot FROM people WHERE person=?) WHERE person=?", persons[:2])
+    db.execute("DELETE FROM people WHERE person=?", [persons[3]])
+    db.commit()
+    db.close()
+    _, differences = rebuild(ledger.app, path)
+    assert {(one.person, one.what) for one in differences} == {
+        (persons[1], "state differs"),
+        (persons[3], "was missing"),
+    }
+    assert rebuild(ledger.app, path)[1] == []
+    ledger.projector = Projector(ledger.app, path)
+
+
+def test_a_projection_of_another_log_starts_anew(ledger, tmp_path):
+    events = list(bench_events(300, 3))
+    ledger.record(events)
+    ledger.projector.catch_up()
+    other = create_ledger(f"sqlite:///{tmp_path / 'other.db'}")
+    other.app.add_pack(shipped_packs()["parature"])
+    other.record(events[:50])
+    strange = Projector(other.app, ledger.projector.path)
+    strange.catch_up()
+    assert strange.cursor == other.app.current_head().size
+    fresh = Projector(other.app, None)
+    fresh.catch_up()
+    assert digest(strange) == digest(fresh)
+
+
+def test_a_cold_answer_from_the_projection_is_the_answer_from_the_log(ledger, tmp_path):
+    fill(ledger)
+    body = {
+        "controller": "parature",
+        "action": "contact",
+        "purpose": "newsletter",
+        "list": "product-news",
+        "channel": "email",
+    }
+    names = sorted({f"crm:{number}" for number in range(10_000, 10_400)})
+    from_log = {}
+    for name in names:
+        if ledger.app.person("parature", name) is not None:
+            from_log[name] = ledger.decide({**body, "subject": name, "at": "2026-07-01T00:00:00Z"}).to_dict()
+    assert len(from_log) > 20
+    ledger.projector.catch_up()
+    again = open_ledger(f"sqlite:///{tmp_path / 'store.db'}")
+    for name, expected in from_log.items():
+        found = again.decide({**body, "subject": name, "at": "2026-07-01T00:00:00Z"}).to_dict()
+        assert {**found, "known_at": None} == {**expected, "known_at": None}
