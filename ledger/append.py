@@ -88,7 +88,7 @@ class Batch:
         vault = self.app.vault
         good = [event for event in prepared if isinstance(event, Prepared)]
         for event in good:
-            event.key = vault.digest(event.source_and_id())
+            event.key = vault.event_key(event.source, event.id)
             event.digest = vault.digest(event.content())
             if event.subject is not None:
                 event.alias = vault.alias(event.controller, event.subject)

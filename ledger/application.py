@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from eventsourcing.application import Application
@@ -23,6 +23,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from eventsourcing.utils import Environment
 
 from ledger import points
+from ledger.collector import paused
 from ledger.entry import Entry, decode
 from ledger.errors import InvalidEvent, KeyFileError, LedgerError, NotALedger, PackError, StoreError
 from ledger.incoming import Prepared, prepare
@@ -39,8 +40,7 @@ PAGE: Final = 1000
 _KEY_NAMES: Final = (b"index", b"digest")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one event.
 
     accepted   it is entry `position`; `duplicate` if it was there before
@@ -238,6 +238,12 @@ class LedgerApplication(Application[str]):
         `now`: the moment of recording, microseconds. `scenario`: moments of recording of its own for each.
         All of a call is one transaction: a failure (StoreError) leaves nothing of it.
         """
+        with paused():
+            return self._submit(self._prepared(bodies, now, scenario), now)
+
+    def _prepared(
+        self, bodies: Sequence[Any], now: int, scenario: Sequence[int] | None
+    ) -> list[Prepared | InvalidEvent]:
         prepared: list[Prepared | InvalidEvent] = []
         for number, body in enumerate(bodies):
             if isinstance(body, InvalidEvent):
@@ -249,6 +255,9 @@ class LedgerApplication(Application[str]):
                 prepared.append(event)
             except InvalidEvent as error:
                 prepared.append(error)
+        return prepared
+
+    def _submit(self, prepared: list[Prepared | InvalidEvent], now: int) -> list[Outcome]:
         call = _Call(prepared, now)
         with self._queue_lock:
             self._waiting.append(call)

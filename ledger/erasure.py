@@ -183,7 +183,7 @@ def _forget(app: LedgerApplication, c: SQLiteCursor, group: set[str]) -> list[by
         c.execute("SELECT alias FROM aliases WHERE person=?", [name])
         aliases = [row[0] for row in c.fetchall()]
         for entry in stream_entries(c, [name]):
-            key = app.vault.digest(f"{entry.source}\0{entry.id}".encode())
+            key = app.vault.event_key(entry.source, entry.id)
             c.execute("SELECT digest FROM keys WHERE key=? AND digest IS NOT NULL", [key])
             gone += [row[0] for row in c.fetchall()]
             c.execute("UPDATE keys SET digest=NULL WHERE key=?", [key])
@@ -256,7 +256,7 @@ def _truncate_wal(app: LedgerApplication, path: Path) -> None:
 
 
 def _found(path: Path, needle: bytes) -> bool:
-    """Whether the beginning or the end of `needle` is in the store's files: a copy can be cut, a long one is in parts."""
+    """Whether the beginning or end of `needle` is in the store's files: a copy can be cut, a long one is in parts."""
     for suffix in ("", "-wal"):
         file = path.with_name(path.name + suffix)
         if file.exists() and file.stat().st_size:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from eventsourcing.persistence import JSONTranscoder, Mapper, Notification, StoredEvent
 
@@ -11,8 +10,7 @@ from ledger.entry import LIMIT_BYTES, Entry, decode
 from ledger.errors import CorruptEntry, InvalidEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An entry about to be appended: its stream, version, type and exact bytes."""
 
     originator_id: str

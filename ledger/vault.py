@@ -9,9 +9,9 @@ identifier: no key leads from a name to it once the alias row is gone.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import os
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -29,6 +29,7 @@ from ledger.verifier import commitment
 SECRET_BYTES: Final = 32
 ALIAS_BYTES: Final = 16
 DIGEST_BYTES: Final = 16
+SOURCE_BYTES: Final = 8
 CACHED_KEYS: Final = 100_000
 
 
@@ -62,6 +63,7 @@ class Vault:
         self._digest_key = digest_key
         self._random = randomness
         self._data_keys: dict[str, AESGCM] = {}
+        self._sources: dict[str, bytes] = {}
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
@@ -72,6 +74,15 @@ class Vault:
     def digest(self, content: bytes) -> bytes:
         """The keyed digest by which the content of two events is compared."""
         return blake2b(content, key=self._digest_key, digest_size=DIGEST_BYTES).digest()
+
+    def event_key(self, source: str, event_id: str) -> bytes:
+        """The idempotency key of an event: neighbours in a source's numbering stay neighbours in the index."""
+        prefix = self._sources.get(source)
+        if prefix is None:
+            prefix = self._sources[source] = blake2b(source.encode(), digest_size=SOURCE_BYTES).digest()
+            if len(self._sources) > CACHED_KEYS:
+                self._sources.clear()
+        return prefix + event_id.encode()
 
     def new_person(self, now: int) -> str:
         """A random identifier that sorts by time of creation (UUID version 7, 32 hex digits)."""
@@ -122,8 +133,8 @@ class Vault:
         commitments = {}
         for name, value in fields.items():
             salt = self._random(SECRET_BYTES) if name in dropped else field_salt(secret, name)
-            commitments[name] = base64.b64encode(commitment(salt, name, value)).decode()
-        kept = {name: value for name, value in fields.items() if name not in dropped}
+            commitments[name] = b2a_base64(commitment(salt, name, value), newline=False).decode()
+        kept = {name: value for name, value in fields.items() if name not in dropped} if dropped else fields
         if kept:
             body = secret + orjson.dumps(kept)
             sealed = self._seal(self._data_key(c, writes, person), body, f"{person}:{version}".encode())

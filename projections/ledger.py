@@ -15,7 +15,7 @@ from projections.decide import changes_at, decide
 from projections.judge import controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import obligations
-from projections.people import People, Person, View, fold_person, known_entries
+from projections.people import People, Person, View, fold_person, joined_names, known_entries
 from projections.projector import Projector
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
 
@@ -206,7 +206,9 @@ class Ledger:
         if question.subject is not None:
             return view, [self._person(view, question.subject)], at
         self.projector.catch_up()
-        persons = [self.people.person(stream) for stream in self.projector.persons(controller)]
+        everybody = (self.people.person(stream) for stream in self.projector.persons(controller))
+        # whoever goes by several names is one person: the first of the names speaks for all
+        persons = [one for one in everybody if min(joined_names(one, at, known_at)) == one.person]
         return view, persons, at
 
     def _controller(self, question: Question) -> str:
@@ -261,9 +263,11 @@ class Ledger:
         if not self._watch():
             return
         head = self.app.current_head()
-        if head.size != self._seen:
+        if self._seen < 0:
+            self.people.forget()
+        elif head.size != self._seen:
             with self.app.reading() as c:
-                c.execute("SELECT DISTINCT stream FROM entries WHERE position>=?", [max(self._seen, 0)])
+                c.execute("SELECT DISTINCT stream FROM entries WHERE position>=?", [self._seen])
                 self.people.forget(row[0] for row in c.fetchall())
         self._views.clear()
         self._names.clear()

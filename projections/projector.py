@@ -14,6 +14,7 @@ from typing import Final
 
 from ledger import points
 from ledger.application import LedgerApplication
+from ledger.collector import paused
 from ledger.entry import Entry, decode
 from ledger.recorder import readable_errors
 from projections.snapshot import FORMAT, dump, load
@@ -68,6 +69,7 @@ class Projector:
             self.db.executescript(_SCHEMA)
             self.db.execute("INSERT OR IGNORE INTO cursor VALUES (1, 0, NULL)")
         self._rows: dict[str, Row] = {}
+        self._folded = 0  # the cursor that `_rows` belong to: another process may have moved it
 
     def _clear(self) -> None:
         for table in ("cursor", "people"):
@@ -88,25 +90,58 @@ class Projector:
         """Fold what is new. Returns the number of entries folded. Starts anew where the log is another one."""
         done = 0
         if self.cursor > self.app.current_head().size:
-            self._clear()
-            self.db.executescript(_SCHEMA)
-            self.db.execute("INSERT INTO cursor VALUES (1, 0, NULL)")
-            self._rows.clear()
-        while True:
-            with self.app.reading() as c:
-                c.execute(
-                    "SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?",
-                    [self.cursor, PAGE],
-                )
-                page = c.fetchall()
-            if not page:
-                return done
-            self._fold_page([decode(position, state) for position, state in page])
-            done += len(page)
+            self._start_anew()
+        while self.cursor < self.app.current_head().size:
+            with paused():
+                folded = self._fold_page()
+            if not folded:  # somebody else did, or the log lacks its end
+                break
+            done += folded
             if progress:
                 progress(done)
+        return done
 
-    def _fold_page(self, entries: list[Entry]) -> None:
+    def _start_anew(self) -> None:
+        with self.db:
+            self.db.execute("BEGIN IMMEDIATE")
+            self.db.execute("DELETE FROM people")
+            self.db.execute("UPDATE cursor SET next=0")
+
+    def _fold_page(self) -> int:
+        """Fold and save the next page. Returns its entries. Others who fold into the same file wait, or were first."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            cursor = self.cursor
+            if cursor != self._folded:
+                self._rows.clear()
+            entries = self._page(cursor)
+            self._folded = entries[-1].position + 1 if entries else cursor
+            touched = self._fold(entries)
+            rows = [
+                (person, r.controller, r.state.entries, r.last_time, r.last_recorded, r.linked, dump(r.state))
+                for person, r in touched.items()
+            ]
+            self.db.executemany("INSERT OR REPLACE INTO people VALUES (?,?,?,?,?,?,?)", rows)
+            self.db.execute("UPDATE cursor SET next=?", [self._folded])
+            points.reached("projection written")
+            self.db.execute("COMMIT")
+        except BaseException:
+            self._rows.clear()
+            self.db.rollback()
+            raise
+        points.reached("projection committed")
+        self._rows.update(touched)
+        if len(self._rows) > KEPT:
+            self._rows.clear()
+        return len(entries)
+
+    def _page(self, start: int) -> list[Entry]:
+        with self.app.reading() as c:
+            c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, PAGE])
+            page = c.fetchall()
+        return [decode(position, state) for position, state in page]
+
+    def _fold(self, entries: list[Entry]) -> dict[str, Row]:
         touched: dict[str, Row] = {}
         for entry in entries:
             if entry.stream.startswith("controller:"):
@@ -124,24 +159,7 @@ class Projector:
         for person, row in touched.items():
             if row.late:
                 row.state, row.late = self._refold(person, entries[-1].position), False
-        rows = [
-            (person, r.controller, r.state.entries, r.last_time, r.last_recorded, r.linked, dump(r.state))
-            for person, r in touched.items()
-        ]
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            self.db.executemany("INSERT OR REPLACE INTO people VALUES (?,?,?,?,?,?,?)", rows)
-            self.db.execute("UPDATE cursor SET next=?", [entries[-1].position + 1])
-            points.reached("projection written")
-            self.db.execute("COMMIT")
-        except BaseException:
-            self.db.execute("ROLLBACK")
-            self._rows.clear()
-            raise
-        points.reached("projection committed")
-        self._rows.update(touched)
-        if len(self._rows) > KEPT:
-            self._rows.clear()
+        return touched
 
     def _row(self, entry: Entry) -> Row:
         row = self._rows.get(entry.stream)

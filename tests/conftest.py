@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import subprocess
 import sys
+import threading
 from io import BytesIO
 from pathlib import Path
 
@@ -252,6 +253,45 @@ def with_pragma(monkeypatch, pragma):
     monkeypatch.setattr(LedgerPool, "_create_connection", with_it)
 
 
+class Counted:
+    """A lock that tells when it has been held so many times: every caller is in the queue then."""
+
+    def __init__(self, lock, times):
+        self.lock, self.left, self.all = lock, times, threading.Event()
+
+    def __enter__(self):
+        self.lock.acquire()
+
+    def __exit__(self, *_):
+        self.left -= 1
+        if self.left == 0:
+            self.all.set()
+        self.lock.release()
+
+
+def together(ledger, bodies, monkeypatch):
+    """Record each event by a thread of its own, all waiting when the first begins. Returns what each got."""
+    came = [None] * len(bodies)
+
+    def call(number):
+        try:
+            (came[number],) = ledger.record([bodies[number]])
+        except BaseException as error:  # noqa: BLE001  it is what the test is about
+            came[number] = error
+
+    threads = [threading.Thread(target=call, args=[number]) for number in range(len(bodies))]
+    with monkeypatch.context() as patch:
+        queue = Counted(ledger.app._queue_lock, len(bodies))
+        patch.setattr(ledger.app, "_queue_lock", queue)
+        with ledger.app._lock:
+            for thread in threads:
+                thread.start()
+            assert queue.all.wait(timeout=30)
+        for thread in threads:
+            thread.join(timeout=30)
+    return came
+
+
 def command(*args, first=""):
     """Run the command line in a process of its own, after some Python."""
     python = [sys.executable, "-c", f"{first}\nfrom consumers.cli import main\nmain()", *map(str, args)]
@@ -273,6 +313,14 @@ def fail_at(monkeypatch):
         monkeypatch.setattr(points, "hook", reached)
 
     return arm
+
+
+@pytest.fixture
+def commits(monkeypatch):
+    """The commits made since."""
+    seen = []
+    monkeypatch.setattr(points, "hook", lambda name: seen.append(name) if name == "after commit" else None)
+    return seen
 
 
 @pytest.fixture

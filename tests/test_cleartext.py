@@ -287,7 +287,7 @@ def test_one_digit_off_is_no_such_number(what: str, text: str):
         *("RSSMRA85T10A562T", "RSSMRA85A10A562S", "BOXW310820HNERXN08", "BOXW311320HNERXN09"),
         *("86095742719", "44051401359", "111222333", "15108695088", "11144477735", "8803200016", "2110625629"),
         *("2026.01.115", "2026.01.150", "1234.56.783", "111.111.111-11", "S1234567A", "A123456(4)", "A1234563"),
-        *("ssn 123456789abc", "ssn 123456789-a1", "12345678Z-9", "9-12345678Z", "260102-1234565"),
+        *("ssn 123456789abc", "ssn 123456789-a1", "12345678Z-9", "9-12345678Z", "260102-1234568", "PPS 6433435OAx"),
         *("20260102-0001", "260102-0001", "20200229-" + "001" + luhn_digit("200229001")),
         *("881320-0016", "880332-0016"),
         *("36042619910101007X", "360426201501010070"),
@@ -407,6 +407,7 @@ def test_a_telephone_number_is_no_forbidden_number():
     for text in TELEPHONES:
         if "612 345 678" not in text:  # has the shape, and the check digit, of a Canadian number
             assert forbidden_number(text) is None, text
+    assert forbidden_number("+4111 1111 1111 1111") == Hit(Kind.CARD, "payment card (Visa)")  # E.164 ends at 15 digits
     assert forbidden_number("+4222 222 222 222") is None  # an old Visa without its plus
     for place in range(1000):  # after a plus no national number is looked for
         assert forbidden_number(f"+34 612 345 {place:03}") is None

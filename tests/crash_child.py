@@ -1,0 +1,96 @@
+"""A process that dies where it is told to. Run by test_crash.py: `crash_child.py JOB`, JOB in JSON.
+
+    {"store": "/tmp/x/ledger.db", "file": "/tmp/events.ndjson", "mode": "ingest", "kill": ["point", "after commit", 3]}
+
+Modes: ingest, erase, rebuild. What it dies of, always the n-th since it started:
+
+    point NAME n   a marked point
+    statement n    a SQL statement about to run, one for each row of many
+    step n         a hundred steps of SQLite's machine, within a statement
+    call n         a call or return in Python, calls of C included
+    bytes n        a write to any file behind its n-th byte: the kernel lets the write happen up to there
+
+Nothing here looks at a clock. One that was not killed prints how often each was met.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+from consumers import ingest, maintenance, opening
+from consumers.generator import NOW
+from ledger import points
+from ledger.recorder import LedgerPool
+from ledger.times import parse_time
+from projections import projector
+
+BATCH = 60  # lines
+PAGE = 200  # entries
+STEPS = 100  # of SQLite's machine
+
+
+def watch(kill):
+    """Count everything there is to die of, and die of the one that `kill` names."""
+    met = Counter()
+    what, number = (kill[:-1], kill[-1]) if kill else (None, 0)
+
+    def meet(*kind):
+        name = " ".join(kind)
+        met[name] += 1
+        if list(kind) == what and met[name] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    points.hook = lambda name: meet("point", name)
+    create = LedgerPool._create_connection
+
+    def watched(pool):
+        connection = create(pool)
+        connection._sqlite_conn.set_trace_callback(lambda _: meet("statement"))
+        connection._sqlite_conn.set_progress_handler(lambda: meet("step"), STEPS)
+        return connection
+
+    LedgerPool._create_connection = watched
+    if what == ["bytes"]:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python would make an error of it
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
+    if what in (None, ["call"]):
+        sys.setprofile(lambda *_: meet("call"))
+    return met
+
+
+def run_ingest(ledger, job):
+    """Record a file and fold after each batch, as a server would."""
+    with Path(job["file"]).open("rb") as stream:
+        ingest.ingest(ledger, stream, "events", progress=lambda _: ledger.projector.catch_up())
+
+
+def run_erase(ledger, job):
+    maintenance.erase(ledger, job["who"])
+
+
+def run_rebuild(ledger, job):
+    ledger.projector.close()
+    projector.rebuild(ledger.app, ledger.projector.path)
+
+
+MODES = {"ingest": run_ingest, "erase": run_erase, "rebuild": run_rebuild}
+
+
+def main(job):
+    ingest.BATCH, projector.PAGE = BATCH, PAGE
+    opening.clock = lambda: parse_time(NOW)
+    met = watch(job["kill"])
+    MODES[job["mode"]](opening.open_ledger(job["store"]), job)
+    sys.setprofile(None)
+    print(json.dumps(met))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,306 @@
+"""`kill -9` at every marked point and at random moments: nothing is lost, doubled or half done.
+
+The child (crash_child.py) kills itself, at a moment that is counted and never timed. A seed names a series of random
+moments: CRASH_SEED=... repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import crash_child
+import pytest
+from conftest import PACKS, accept, assert_whole, decoded, event, rows, stored
+from test_erasure import remains, traces
+
+from consumers import maintenance, opening
+from consumers import ingest as ingest_module
+from consumers.generator import NOW, generate, write
+from ledger import points
+from ledger.evidence import prove_consistency
+from ledger.times import parse_time
+from ledger.verifier import verify_consistency
+from projections.projector import Projector, rebuild
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [path for package in ("ledger", "projections", "consumers") for path in (ROOT / package).rglob("*.py")]
+POINTS = sorted({name for path in SOURCES for name in re.findall(r'points\.reached\(\s*"([^"]+)"', path.read_text())})
+KILLED = {-signal.SIGKILL, -signal.SIGXFSZ}
+
+
+class Folder:
+    """A store in a folder of its own, and the child that works on it."""
+
+    def __init__(self, folder, world):
+        self.path, self.world = folder / "ledger.db", world
+
+    def copy(self, folder):
+        shutil.copytree(self.path.parent, folder)
+        return Folder(folder, self.world)
+
+    def run(self, mode, *kill):
+        """Run the child. Returns whether it was killed, and what it met if it was not."""
+        job = {"store": f"sqlite:///{self.path}", "mode": mode, "kill": kill, **self.world}
+        command = [sys.executable, crash_child.__file__, json.dumps(job)]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode in KILLED:
+            return True, None
+        assert done.returncode == 0, done.stderr
+        return False, Counter(json.loads(done.stdout))
+
+    def killed(self, mode, *kill):
+        assert self.run(mode, *kill)[0], f"{mode} never came to {kill}"
+
+    @contextmanager
+    def opened(self):
+        ledger = opening.open_ledger(f"sqlite:///{self.path}")
+        try:
+            yield ledger
+        finally:
+            ledger.projector.close()
+            ledger.app.close()
+
+    def resume(self, ledger):
+        with Path(self.world["file"]).open("rb") as stream:
+            ingest_module.ingest(ledger, stream, "events")
+
+
+# -- what is true after any death --------------------------------------------------------------------------------------
+
+
+def told(ledger):
+    """What the log says, in order, and what was undeliverable; nothing that is drawn at random."""
+    said = []
+    for entry in decoded(ledger):
+        refused = entry.type == "intake.refused"
+        said.append((entry.type, *entry.data.model_dump().values()) if refused else (entry.type, entry.source, entry.id))
+    return said, Counter(rows(ledger, "SELECT origin, line, field, reason, bytes FROM dead_letters"))
+
+
+def check_grown(ledger, before=(), old=None):
+    """Nothing is half, the entries and the head from before are the beginning of today's. Returns both of today."""
+    assert_whole(ledger, before)
+    assert rows(ledger, "SELECT position FROM entries ORDER BY position") == list(range(len(stored(ledger))))
+    head = ledger.app.current_head()
+    if old is not None and old.size:
+        verify_consistency(old.size, head.size, old.root, head.root, prove_consistency(ledger.app, old.size))
+    return stored(ledger), head
+
+
+def check_projections(ledger):
+    """Caught up, the projections are what folding everything anew gives, and so says rebuild."""
+    ledger.projector.catch_up()
+    fresh = Projector(ledger.app, None)
+    fresh.catch_up()
+    assert contents(ledger.projector) == contents(fresh)
+    fresh.close()
+    ledger.projector.close()
+    assert rebuild(ledger.app, ledger.projector.path)[1] == []
+    assert list(ledger.projector.path.parent.glob("*.rebuilding*")) == []
+
+
+def contents(projector):
+    return projector.cursor, projector.db.execute("SELECT * FROM people ORDER BY person").fetchall()
+
+
+def check_resumed(store, reference):
+    """Resume the killed ingest to its end: everything is there, once."""
+    with store.opened() as ledger:
+        before, head = check_grown(ledger)
+        store.resume(ledger)
+        check_grown(ledger, before, head)
+        assert told(ledger) == reference
+        check_projections(ledger)
+
+
+def check_erased(store, whole, needles):
+    """Erase again or find it done: no trace is left, and it was done once."""
+    with store.opened() as ledger:
+        person = ledger.app.person(*store.world["who"].values())
+        before, head = check_grown(ledger)
+        if person is not None:  # the transaction was taken back as a whole
+            assert before == whole
+            assert traces(ledger, *store.world["names"]) == needles
+            maintenance.erase(ledger, store.world["who"])
+        assert all(check["ok"] for check in maintenance.examine(ledger))
+        check_grown(ledger, before, head)
+        assert stored(ledger)[: len(whole)] == whole
+        assert [entry.type for entry in decoded(ledger)[len(whole) :]] == ["subject.erased"] * 2
+        assert ledger.app.keys.erasures()
+        check_projections(ledger)
+    assert remains(store, needles) == set()
+
+
+# -- fixtures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "clock", lambda: parse_time(NOW))
+        patch.setattr(ingest_module, "BATCH", crash_child.BATCH)
+        yield
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A store with packs and nothing else, and the events that are to come."""
+    folder = tmp_path_factory.mktemp("crash")
+    stream = generate(people=100, events=1500, packs=PACKS)
+    write(folder / "events.ndjson", stream)
+    linked = next(one for one in stream.events if one["type"] == "subject.linked" and one["controller"] == "parature")
+    names = [linked["subject"], linked["data"]["personal"]["other"]]
+    who = {"controller": "parature", "subject": names[0]}
+    store = folder / "empty"
+    store.mkdir()
+    ledger = opening.create_ledger(f"sqlite:///{store / 'ledger.db'}")
+    for body in PACKS.values():
+        ledger.app.add_pack(body)
+    ledger.projector.close()
+    ledger.app.close()
+    return Folder(store, {"file": str(folder / "events.ndjson"), "who": who, "names": names})
+
+
+@pytest.fixture(scope="module")
+def whole(empty, tmp_path_factory):
+    """The same after an ingest that nothing interrupted, and what the child met on its way."""
+    store = empty.copy(tmp_path_factory.mktemp("whole") / "store")
+    killed, met = store.run("ingest")
+    assert not killed
+    return store, met
+
+
+@pytest.fixture(scope="module")
+def reference(whole):
+    with whole[0].opened() as ledger:
+        said, letters = told(ledger)
+        kinds = Counter(kind for kind, *_ in said)
+        assert len(said) > 1400
+        assert min(kinds["intake.refused"], kinds["deletion.completed"], letters.total()) > 5
+        return said, letters
+
+
+@pytest.fixture(scope="module")
+def met(whole, tmp_path_factory):
+    """What each mode meets when nothing kills it."""
+    store, by_ingest = whole
+    found = {"ingest": by_ingest}
+    for mode in crash_child.MODES.keys() - found.keys():
+        found[mode] = store.copy(tmp_path_factory.mktemp(mode) / "store").run(mode)[1]
+    return found
+
+
+# -- the tests ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_points_are_found_in_the_source():
+    assert len(POINTS) >= 16
+    assert {"before commit", "after commit", "before swap", "after swap"} <= set(POINTS)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_point(point, empty, whole, reference, met, tmp_path):
+    modes = [mode for mode in crash_child.MODES if met[mode][f"point {point}"]]
+    assert modes, f"no child comes to {point!r}: give crash_child.py a mode that does"
+    for mode in modes:
+        times = met[mode][f"point {point}"]
+        for number in sorted({1, (times + 1) // 2, times} if mode == "ingest" else {1, times}):
+            store = (empty if mode == "ingest" else whole[0]).copy(tmp_path / f"{mode}-{number}")
+            if mode == "ingest":
+                store.killed(mode, "point", point, number)
+                check_resumed(store, reference)
+            elif mode == "erase":
+                with store.opened() as ledger:
+                    before, needles = stored(ledger), traces(ledger, *store.world["names"])
+                store.killed(mode, "point", point, number)
+                check_erased(store, before, needles)
+            else:
+                store.killed(mode, "point", point, number)
+                with store.opened() as ledger:
+                    check_projections(ledger)
+
+
+def random_kill(rng, met):
+    """Something to die of, within the first third of the work."""
+    kind = rng.choice(["point", "statement", "step", "call", "bytes"])
+    if kind == "bytes":
+        return kind, rng.randrange(40_960, 1_000_000)
+    name = [kind]
+    if kind == "point":
+        name = ["point", rng.choice([one for one in POINTS if met[f"point {one}"] > 3])]
+    return *name, rng.randrange(1, max(2, met[" ".join(name)] // 3))
+
+
+def test_fifty_kills_at_random_moments(empty, reference, met, tmp_path):
+    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"CRASH_SEED={seed}")
+    rng, died, stores = random.Random(seed), Counter(), 0
+    while died.total() < 50 or stores < 5:
+        stores += 1
+        store, before, head = empty.copy(tmp_path / f"store-{stores}"), [], None
+        for _ in range(rng.randrange(3, 9)):
+            kill = random_kill(rng, met["ingest"])
+            print("store", stores, "kill", *kill)
+            if not store.run("ingest", *kill)[0]:
+                break
+            died[kill[0]] += 1
+            with store.opened() as ledger:
+                before, head = check_grown(ledger, before, head)
+        check_resumed(store, reference)
+        shutil.rmtree(store.path.parent)
+    print(stores, "stores", dict(died))
+    assert died.keys() >= {"point", "statement", "step", "call", "bytes"}
+
+
+# -- the projections, without a death ----------------------------------------------------------------------------------
+
+
+def test_two_who_fold_into_one_file_count_each_entry_once(store):
+    app, path = store.ledger.app, store.path.with_name("shared")
+    one, other = Projector(app, path), Projector(app, path)
+    for turn in (one, other, one, one, other):
+        accept(store.ledger, event(), event())
+        turn.catch_up()
+    fresh = Projector(app, None)
+    fresh.catch_up()
+    assert contents(one) == contents(other) == contents(fresh)
+
+
+@pytest.mark.parametrize("where", ["locked", "refold", "point"])
+def test_what_could_not_be_folded_is_folded_once_later(store, monkeypatch, where):
+    projector = Projector(store.ledger.app, store.path.with_name("other"))
+    projector.db.execute("PRAGMA busy_timeout=1")
+    accept(store.ledger, event(), event(subject="crm:2"))
+    projector.catch_up()
+    late = event(subject="crm:2", time="2025-06-01T00:00:00Z")
+    accept(store.ledger, event(), *([late] if where == "refold" else []))
+
+    def fail(*_):
+        raise sqlite3.OperationalError("no")
+
+    with sqlite3.connect(projector.path, isolation_level=None) as lock, monkeypatch.context() as patch:
+        if where == "locked":
+            lock.execute("BEGIN IMMEDIATE")
+        elif where == "refold":
+            patch.setattr(projector, "_refold", fail)
+        else:
+            patch.setattr(points, "hook", fail)
+        with pytest.raises(sqlite3.OperationalError):
+            projector.catch_up()
+    lock.close()
+    projector.catch_up()
+    fresh = Projector(store.ledger.app, None)
+    fresh.catch_up()
+    assert contents(projector) == contents(fresh)
