@@ -103,7 +103,9 @@ class Batch:
             for key, digest, position in self.c.fetchall():
                 self.refused.setdefault(key, {}).setdefault(digest, position)
         if len(self.app.persons) > CACHED:
+            self.flush()  # names of this transaction are found in the store from here on
             self.app.persons.clear()
+            self.looked_up.clear()
         aliases = {event.alias for event in good if event.alias}
         self.looked_up |= aliases
         missing = [alias for alias in aliases if alias not in self.app.persons]
@@ -119,6 +121,7 @@ class Batch:
         from ledger.application import Outcome
 
         key, digest = event.key, event.digest
+        pack = self._pack(event)
         known = self.known.get(key)
         if known is not None:
             if known[1] is None or known[1] == digest:
@@ -128,16 +131,28 @@ class Batch:
         if earlier is not None:
             reason = Refusal(CONFLICT, "the same source and id was refused with other content")
             return self._refuse(event, key, digest, reason)
-        pack = self._pack(event)
         self._words(event, pack)
         if event.role == "controller":
             refusal = refuse(event, pack, lambda need: self._is_minor(event, need))
             if refusal is not None:
                 return self._refuse(event, key, digest, refusal)
-        position = self._append_event(event, pack)
+        before = self.writes.mark()
+        try:
+            position = self._append_event(event, pack)
+        except InvalidEvent:
+            self._forget_since(before)
+            raise
         self.keys.append((key, position, digest))
         self.known[key] = (position, digest)
         return Outcome("accepted", position)
+
+    def _forget_since(self, mark: tuple[int, int, int]) -> None:
+        """An event that did not become an entry leaves no name and no key."""
+        for alias, person, _ in self.writes.aliases[mark[1] :]:
+            self.app.persons.pop(alias, None)
+            self.app.tips.pop(person, None)
+            self.app.vault.forget_key(person)
+        self.writes.reset(mark)
 
     def _refuse(self, event: Prepared, key: bytes, digest: bytes, refusal: Refusal) -> Outcome:
         """Refuse, visibly; the same refusal again adds nothing."""
@@ -280,8 +295,6 @@ class Batch:
             entry["personal"] = personal
         raw = encode(entry)
         if len(raw) > LIMIT_BYTES:
-            if personal and self.writes.secrets and self.writes.secrets[-1][0] == self.next:
-                self.writes.secrets.pop()
             raise InvalidEvent("data", f"the entry would have {len(raw)} bytes, the limit is {LIMIT_BYTES}: split it")
         leaf = sha256(b"\0" + raw).digest()
         self.app.tips[stream] = (version + 1, leaf)

@@ -32,7 +32,7 @@ from ledger.mapper import EntryMapper
 from ledger.merkle import Frontier
 from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack, load_pack
-from ledger.recorder import Head, LedgerFactory, LedgerRecorder, read_head, readable_errors
+from ledger.recorder import APPLICATION_ID, Head, LedgerFactory, LedgerRecorder, read_head, readable_errors
 from ledger.vault import Vault
 from ledger.verifier import EMPTY_ROOT
 
@@ -137,6 +137,8 @@ class LedgerApplication(Application[str]):
                 c.execute("INSERT INTO meta VALUES (?, ?)", [name.decode() + "_key", wrapped])
             checkpoint = signer.sign(format_checkpoint(origin, 0, EMPTY_ROOT))
             c.execute("INSERT INTO head VALUES (1, 0, ?, ?, ?, ?)", [EMPTY_ROOT, -(2**62), checkpoint, b""])
+        with readable_errors(self.where), self.store.datastore.get_connection(commit=True) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header says whose file it is
         self.load()
 
     def load(self) -> None:
@@ -388,8 +390,9 @@ def open_file(path: Path, keys: KeyProvider, *, create: bool = False) -> LedgerA
 def _require_sqlite(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(100)  # the file's header: nothing is opened, and so changed, that is not ours
     except OSError as error:
         raise sqlite3.OperationalError(str(error)) from None
-    if start != b"SQLite format 3\0":
+    ours = start[:16] == b"SQLite format 3\0" and start[68:72] == APPLICATION_ID.to_bytes(4, "big")
+    if not ours:
         raise NotALedger(f"{path}: not a consent-ledger store (name another file, or run init on a new path)")

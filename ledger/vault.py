@@ -41,6 +41,14 @@ class VaultWrites:
     aliases: list[tuple[bytes, str, bytes]] = field(default_factory=list)
     secrets: list[tuple[int, bytes]] = field(default_factory=list)
 
+    def mark(self) -> tuple[int, int, int]:
+        """How much is gathered so far."""
+        return len(self.people), len(self.aliases), len(self.secrets)
+
+    def reset(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was gathered since a mark."""
+        del self.people[mark[0] :], self.aliases[mark[1] :], self.secrets[mark[2] :]
+
     def flush(self, c: SQLiteCursor) -> None:
         """Insert what was gathered and forget it."""
         if self.people:
@@ -164,6 +172,10 @@ class Vault:
     def forget_names(self, c: SQLiteCursor, person: str) -> None:
         """Destroy all names of a person."""
         c.execute("DELETE FROM aliases WHERE person=?", [person])
+
+    def forget_key(self, person: str) -> None:
+        """Drop one unwrapped data key."""
+        self._data_keys.pop(person, None)
 
     def forget_cache(self) -> None:
         """Drop unwrapped data keys: after a rollback, or when another process wrote."""

@@ -88,7 +88,6 @@ def test_a_bad_line_is_one_dead_letter_and_nothing_else(store, name):
     assert_whole(store.ledger, given)
 
 
-@pytest.mark.xfail(reason="ledger/append.py: the name and data key of a new person stay when the entry is too long")
 def test_an_entry_too_long_leaves_nothing_of_a_person_who_was_new(store):
     store.ingest(event("information.collected", WIDE, subject="nobody:yet"))
     assert_whole(store.ledger)
@@ -179,7 +178,6 @@ def test_what_is_no_ledger_is_named_and_left_alone(store, tmp_path, name):
         assert (path.read_bytes() if path.is_file() else None) == before
 
 
-@pytest.mark.xfail(reason="ledger/recorder.py: another program's database is turned to WAL before it is looked at")
 def test_another_programs_database_is_not_touched(store, tmp_path):
     path = tmp_path / "other.db"
     other_database(path)

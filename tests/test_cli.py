@@ -1,0 +1,539 @@
+"""The command line: what each command does, prints and exits with. Exit 0 done, 1 no or failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import stat
+import zipfile
+from pathlib import Path
+
+import orjson
+import pytest
+from conftest import PACKS, PERSON, Clock, accept, assert_whole, command, event, ndjson, published, rows, size, stored
+from typer.testing import CliRunner
+
+from consumers import opening
+from consumers.cli import app
+from consumers.generator import ANN, ANN_PARTNER, NOW, generate
+from ledger.events import OWN_TYPES
+from ledger.pack import load_pack
+from ledger.verifier import leaf_hash, open_checkpoint, parse_vkey
+
+HER = {"email": "ann@example.com", "full_name": "Ann Example"}
+MAY_I = ("--action", "contact", "--purpose", "newsletter", "--list", "product-news", "--channel", "email")
+
+
+class Cli:
+    """The command line on one store. Every call asserts the exit code and that nothing escaped."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def __call__(self, *args, code=0, stdin=None):
+        result = CliRunner().invoke(app, [str(one) for one in args], stdin, env={"CONSENT_LEDGER_STORE": self.store})
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == code, (result.exit_code, result.output)
+        return result
+
+    def json(self, *args, code=0):
+        result = self(*args, "--json", code=code)
+        assert result.stderr == ""
+        return orjson.loads(result.stdout)
+
+    def fails(self, *args, stdin=None):
+        """A user's mistake: nothing printed but one line that says so. Returns it without its beginning."""
+        result = self(*args, code=1, stdin=stdin)
+        assert result.stdout == ""
+        assert result.stderr.startswith("consent-ledger: ")
+        assert result.stderr.endswith("\n")
+        assert result.stderr.count("\n") == 1
+        return result.stderr.removeprefix("consent-ledger: ").strip()
+
+
+@pytest.fixture
+def cli(store):
+    return Cli(store.name)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A store made by the command line alone, from a made-up stream of two years."""
+    folder = tmp_path_factory.mktemp("house")
+    stream = folder / "stream.ndjson"
+    stream.write_bytes(b"".join(generate(people=100, events=1000, packs=PACKS).lines()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "clock", Clock(NOW))
+        cli = Cli(f"sqlite:///{folder / 'ledger.db'}")
+        cli("init", "--origin", "example.org/house")
+        for controller in PACKS:
+            cli("pack", "add", controller)
+        cli("ingest", stream)
+        yield cli
+
+
+@pytest.fixture
+def copy(house, tmp_path):
+    """A copy of the house, to break."""
+    shutil.copytree(Path(house.store.removeprefix("sqlite:///")).parent, tmp_path / "copy")
+    return Cli(f"sqlite:///{tmp_path / 'copy' / 'ledger.db'}")
+
+
+def damage(cli, *statements, beside=""):
+    """Change the store's file behind its back."""
+    db = sqlite3.connect(cli.store.removeprefix("sqlite:///") + beside, isolation_level=None)
+    for statement in statements:
+        db.execute(statement)
+    db.close()
+
+
+def vkey(cli):
+    return opening.open_ledger(cli.store).app.signer.vkey
+
+
+def write(path, *events):
+    path.write_bytes(ndjson(*events))
+    return path
+
+
+# -- a store and what comes in -----------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_store_and_keys_that_only_their_owner_reads(tmp_path, clock):
+    cli = Cli(f"sqlite:///{tmp_path / 'new.db'}")
+    said = cli("init", "--origin", "example.org/log").stdout
+    keys = tmp_path / "new.db.keys"
+    assert [line.split()[0] for line in said.splitlines()] == ["store", "keys", "log", "vkey"]
+    assert (str(keys) in said, "example.org/log+" in said) == (True, True)
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in keys.iterdir()} == {0o600}
+    assert "there is a file already" in cli.fails("init")
+    assert cli("verify").stdout.startswith("holds: 0 entries")
+
+
+def test_a_store_is_named_by_option_or_environment_its_keys_too(store, tmp_path, monkeypatch):
+    accept(store.ledger, event())
+    elsewhere = Cli("sqlite:///nowhere.db")
+    shutil.move(store.keys, tmp_path / "keys")
+    assert "no keys folder" in elsewhere.fails("state", PERSON, "--store", store.name)
+    assert elsewhere.json("state", PERSON, "--store", store.name, "--keys", tmp_path / "keys")
+    monkeypatch.setenv("CONSENT_LEDGER_KEYS", str(tmp_path / "keys"))
+    assert elsewhere.json("state", PERSON, "--store", store.path)
+
+
+def test_pack_add_takes_a_file_or_the_name_of_a_shipped_one(tmp_path, clock):
+    cli = Cli(f"sqlite:///{tmp_path / 'new.db'}")
+    cli("init")
+    for controller, body in PACKS.items():
+        (tmp_path / f"{controller}.toml").write_bytes(body)
+        digest = hashlib.sha256(body).hexdigest()
+        for name in (controller, tmp_path / f"{controller}.toml"):
+            assert cli("pack", "add", name).stdout.endswith(f"clauses, sha256 {digest}\n")
+    assert cli("ingest", write(tmp_path / "e.ndjson", published("parature"), event())).stdout.startswith("2 accepted")
+
+
+@pytest.mark.parametrize("way", ["file", "-"])
+def test_ingest_counts_and_says_what_was_wrong_where(store, cli, tmp_path, way):
+    lines = [event(), event("information.collected", {"categories": ["national-id"]}), event(colour="blue")]
+    name, stdin = (way, ndjson(*lines)) if way == "-" else (write(tmp_path / "e.ndjson", *lines), None)
+
+    done = cli("ingest", name, stdin=stdin)
+
+    assert done.stdout == "1 accepted, 0 duplicate, 1 refused, 0 conflict, 1 invalid\n"
+    said = done.stderr.splitlines()
+    assert said[0] == "  line 2: refused (PAR-COLLECT-2): national-id is not wanted"
+    assert said[1].startswith("  line 3: invalid (colour): unknown field")
+    assert "dead-letters list" in said[2]
+    again = cli.json("ingest", name) if way != "-" else orjson.loads(cli("ingest", "-", "--json", stdin=stdin).stdout)
+    assert [again[name] for name in ("accepted", "duplicate", "refused", "invalid")] == [0, 1, 1, 1]
+    assert size(store.ledger) == len(PACKS) + 2
+
+
+def test_dead_letters_are_listed_shown_retried_and_dropped(store, cli, tmp_path):
+    early = event("disclosure.made")
+    cli("ingest", write(tmp_path / "e.ndjson", early, b"no event"))
+    first, second = cli.json("dead-letters", "list")
+    assert (first["field"], first["line"], first["origin"]) == ("recipient", 1, "e.ndjson")
+    assert (second["field"], second["line"], second["bytes"]) == ("event", 2, 8)
+    assert "support-desk" in cli("dead-letters", "list").stdout
+    assert orjson.loads(cli("dead-letters", "show", first["id"]).stdout) == early
+
+    assert cli("dead-letters", "retry", first["id"], code=1).stdout == "0 recorded, 1 stay\n"
+    accept(store.ledger, event("recipient.registered"))
+    assert cli("dead-letters", "retry", code=1).stdout == "1 recorded, 1 stay\n"
+    assert rows(store.ledger, "SELECT count(*) FROM entries WHERE type='disclosure.made'") == [1]
+
+    assert cli("dead-letters", "drop", second["id"]).stdout == f"dead letter {second['id']} is gone\n"
+    assert cli.json("dead-letters", "list") == []
+    assert cli("dead-letters", "retry").stdout == "0 recorded, 0 stay\n"
+    for what in ("show", "drop", "retry"):
+        assert "there is no dead letter" in cli.fails("dead-letters", what, second["id"])
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+
+def test_decide_exits_with_the_answer(store, cli):
+    accept(store.ledger, event("subject.registered"), event("consent.granted", time="2026-02-01T00:00:00Z"))
+
+    yes = cli.json("decide", PERSON, *MAY_I)
+    assert (yes["outcome"], yes["clauses"], yes["because"][0]["type"]) == ("permit", ["PAR-MKT-1"], "consent.granted")
+    before = cli.json("decide", PERSON, *MAY_I, "--at", "2026-01-15T00:00:00Z", code=1)
+    assert (before["outcome"], before["clauses"]) == ("deny", ["PAR-MKT-1"])
+    assert "is known" in cli.fails("decide", PERSON, *MAY_I, "--known-at", "2026-02-15T00:00:00Z")
+    other = cli.json("decide", PERSON, *MAY_I, "--role", "processor", "--of", "acme")
+    assert (other["outcome"], other["policy"]["controller"]) == ("not-applicable", "acme")
+    said = cli("decide", PERSON, *MAY_I).stdout
+    assert ("PERMIT" in said, "product-news" in said, "entry 3 (consent.granted)" in said) == (True, True, True)
+    assert "DENY" in cli("decide", PERSON, "--action", "use", "--purpose", "newsletter", code=1).stdout
+
+
+@pytest.mark.parametrize("way", ["file", "-"])
+def test_decide_answers_each_line_of_a_file(store, cli, tmp_path, way):
+    accept(store.ledger, event("consent.granted"))
+    question = {"controller": "parature", "subject": PERSON, "action": "contact", "purpose": "newsletter"}
+    lines = ndjson(
+        {**question, "list": "product-news"}, question, {**question, "subject": "nobody"}, b"no question", [1]
+    )
+    (tmp_path / "q.ndjson").write_bytes(lines)
+    asked = cli("decide", "--from", "-" if way == "-" else tmp_path / "q.ndjson", stdin=lines if way == "-" else None)
+    answers = [orjson.loads(line) for line in asked.stdout.splitlines()]
+    assert [one.get("outcome", one.get("invalid")) for one in answers] == [
+        "permit",
+        "deny",
+        "subject",
+        "question",
+        "question",
+    ]
+
+
+READ_MODELS = {  # how many of Ann's at parature, a telling field of one row, what the table says
+    "state": (None, "choices", "product-news"),
+    "history": (24, "type", "subject.registered"),
+    "obligations": (3, "kind", "deletion"),
+    "findings": (2, "clause", "PAR-MKT-1"),
+    "recipients": (2, "recipient", "support-desk"),
+}
+
+
+@pytest.mark.parametrize("name", READ_MODELS)
+def test_each_read_model_is_a_table_and_json(house, name):
+    count, field, telling = READ_MODELS[name]
+    found = house.json(name, ANN, "--controller", "parature")
+    assert telling in house(name, ANN, "--controller", "parature").stdout
+    assert telling in str([row[field] for row in found] if count else found[field])
+    assert count is None or len(found) == count
+    early = house.json(name, ANN, "--controller", "parature", "--at", "2024-08-02T00:00:00Z")
+    assert count is None or len(early) < count
+    if name != "state":
+        everybody = house.json(name, "--controller", "parature")
+        assert len(everybody) > count
+    assert "is needed: this ledger has parature, whereverworks" in house.fails(name, ANN)
+
+
+def test_refusals_are_everybodys(house):
+    found = house.json("refusals")
+    assert {"PAR-COLLECT-2", "WW-FIN-1", "WW-COOKIE-1", "conflict"} <= {row["clause"] for row in found}
+    assert {row["controller"] for row in house.json("refusals", "--controller", "parature")} == {"parature"}
+    assert "WW-COOKIE-1" in house("refusals").stdout
+
+
+def test_what_is_secret_is_shown_to_an_auditor(store, cli, clock):
+    told = {
+        "recipient": "county-court",
+        "categories": ["email"],
+        "ground": "law",
+        "secret_until": "2026-06-01T00:00:00Z",
+    }
+    court = event("recipient.registered", {"recipient": "county-court", "class": "authority", "service": None})
+    accept(store.ledger, court, event("disclosure.compelled", told))
+    for name in ("history", "recipients"):
+        assert (cli.json(name, PERSON), len(cli.json(name, PERSON, "--as", "auditor"))) == ([], 1)
+    clock.set("2026-06-01T00:00:00Z")
+    assert len(cli.json("recipients", PERSON)) == 1
+
+
+# -- proof -------------------------------------------------------------------------------------------------------------
+
+
+def test_checkpoint_and_export_are_the_log(house):
+    ledger = opening.open_ledger(house.store)
+    signed = open_checkpoint(house("checkpoint").stdout, parse_vkey(vkey(house)))
+    lines = house("export").stdout_bytes.splitlines()
+    assert signed.size == len(lines) == size(ledger)
+    assert lines == stored(ledger)
+    assert [leaf_hash(line) for line in lines] == rows(ledger, "SELECT leaf FROM entries ORDER BY position")
+    assert house("export", "--from", len(lines) - 3).stdout_bytes.splitlines() == lines[-3:]
+    assert house("export", "--from", len(lines)).stdout == ""
+
+
+def test_verify_names_the_first_entry_that_was_changed(copy):
+    assert copy("verify").stdout.startswith(f"holds: {size(opening.open_ledger(copy.store))} entries in ")
+    assert copy("verify", "--key", vkey(copy)).exit_code == 0
+    other = vkey(copy)[:-8] + "AAAAAAA="
+    assert "key" in copy.fails("verify", "--key", other)
+    damage(
+        copy, "DROP TRIGGER entries_update", "UPDATE entries SET state=replace(state, 'news', 'olds') WHERE position=40"
+    )
+    damage(copy, "UPDATE entries SET state=CAST(state || ' ' AS BLOB) WHERE position=40")
+    assert copy.fails("verify").startswith("entry 40: ")
+    assert "entry 40" in copy("doctor", code=1).stdout
+    log = next(row for row in copy.json("doctor", code=1) if row["check"] == "log")
+    assert (log["ok"], log["says"].startswith("entry 40: ")) == (False, True)
+
+
+def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
+    accept(store.ledger, event("subject.registered", personal=HER), event("consent.granted", personal=HER))
+    file = tmp_path / "e.zip"
+
+    said = cli("evidence", PERSON, "-o", file, "--disclose", "email").stdout
+
+    assert (str(file) in said, vkey(cli) in said) == (True, True)
+    content = b"".join(zipfile.ZipFile(file).read(name) for name in zipfile.ZipFile(file).namelist())
+    assert (b"ann@example.com" in content, b"Ann Example" in content, PERSON.encode() in content) == (
+        True,
+        False,
+        False,
+    )
+    assert cli("verify", file, "--key", vkey(cli)).exit_code == 0
+    assert "--key" in cli("verify", file, code=2).stderr
+    other = Cli(f"sqlite:///{tmp_path / 'other.db'}")
+    other("init")
+    assert cli.fails("verify", file, "--key", vkey(other)).startswith(f"{file}: does not hold: ")
+    file.write_bytes(file.read_bytes()[:-30])
+    assert cli.fails("verify", file, "--key", vkey(cli)).startswith(f"{file}: does not hold: ")
+
+
+def test_erase_asks_and_then_only_the_identifier_leads_to_the_evidence(store, cli, tmp_path):
+    accept(store.ledger, event("subject.registered", personal=HER), event("hold.placed"))
+    person = store.ledger.app.person("parature", PERSON)
+    file = tmp_path / "e.zip"
+    assert "hold-1" in cli.fails("erase", PERSON, "--yes")
+    accept(store.ledger, event("hold.released"))
+    assert "Aborted" in cli("erase", PERSON, stdin="n\n", code=1).output
+    assert cli.json("history", PERSON)
+
+    assert cli("erase", PERSON, stdin="y\n").stdout.endswith(f"erased; entry {size(store.ledger) - 1} says so\n")
+
+    for args in (
+        ["evidence", PERSON, "-o", file],
+        ["erase", PERSON, "--yes"],
+        ["history", PERSON],
+        ["decide", PERSON, *MAY_I],
+    ):
+        assert PERSON in cli.fails(*args, "--controller", "parature")
+    assert "is erased already" in cli.fails("erase", person, "--yes", "--controller", "parature")
+    cli("evidence", person, "-o", file, "--controller", "parature", "--disclose", "all")
+    assert b"ann@example.com" not in b"".join(
+        zipfile.ZipFile(file).read(name) for name in zipfile.ZipFile(file).namelist()
+    )
+    assert cli("verify", file, "--key", vkey(cli)).exit_code == 0
+    types = [row["type"] for row in cli.json("history", person, "--controller", "parature")]
+    assert types == ["subject.registered", "hold.placed", "hold.released", "subject.erased"]
+
+
+# -- maintenance -------------------------------------------------------------------------------------------------------
+
+
+def test_rebuild_says_who_differed_and_mends_it(copy):
+    copy("findings", "--controller", "parature")  # folds everything
+    entries = size(opening.open_ledger(copy.store))
+    assert copy("rebuild").stdout == f"{entries} entries folded, 0 persons differ from before\n"
+    person = copy.json("history", ANN, "--controller", "parature")[0]["person"]
+    damage(copy, f"UPDATE people SET entries=entries+1 WHERE person='{person}'", beside=".projections")
+    assert copy.json("rebuild", code=1) == {
+        "folded": entries,
+        "differences": [{"person": person, "what": "state differs"}],
+    }
+    assert copy.json("rebuild") == {"folded": entries, "differences": []}
+
+
+def test_projections_that_are_gone_are_folded_anew(copy):
+    before = copy.json("findings", "--controller", "parature")
+    Path(copy.store.removeprefix("sqlite:///") + ".projections").unlink()
+    assert copy.json("findings", "--controller", "parature") == before
+
+
+def test_projections_that_cannot_be_written_are_one_line(store, cli):
+    accept(store.ledger, event())
+    damage(
+        cli, "CREATE TRIGGER no BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'no'); END", beside=".projections"
+    )
+    assert cli.fails("findings", "--controller", "parature") == "projections: no"
+    assert_whole(store.ledger)
+
+
+def test_a_person_erased_since_the_backup_is_erased_again(store, cli, tmp_path):
+    accept(store.ledger, event("subject.registered", personal=HER), event("subject.linked"), event("hold.placed"))
+    accept(store.ledger, event(subject="crm:other", personal={"email": "bob@example.com"}))
+    saved, entries, person = tmp_path / "saved.db", size(store.ledger), store.ledger.app.person("parature", PERSON)
+    assert cli("backup", saved).stdout.startswith(f"{saved}: {entries} entries")
+    assert "there is a file already" in cli.fails("backup", saved)
+    accept(store.ledger, event("hold.released"), event("message.sent"))
+    cli("erase", PERSON, "--yes", "--controller", "parature")
+
+    back = Cli(f"sqlite:///{tmp_path / 'back.db'}")
+    assert "keys" in back.fails("restore", saved)
+    assert list(tmp_path.glob("back.db*")) == []
+    said = back("restore", saved, "--keys", store.keys).stdout
+
+    assert said == f"{entries} entries restored, 2 persons erased again\n"  # under both her names
+    shutil.copytree(store.keys, tmp_path / "back.db.keys")
+    ledger = opening.open_ledger(back.store)
+    assert_whole(ledger, stored(store.ledger)[:entries])
+    assert rows(ledger, "SELECT count(*) FROM aliases") == rows(ledger, "SELECT count(*) FROM secrets") == [1]
+    assert PERSON in back.fails("history", PERSON, "--controller", "parature")
+    assert back.json("history", person, "--controller", "parature")[-1]["type"] == "subject.erased"
+    assert back.json("history", "crm:other")[0]["personal"] == ["email"]
+    assert (back("verify").stdout[:6], back("doctor").exit_code) == ("holds:", 0)
+    assert "there is a store already" in back.fails("restore", saved)
+    assert sorted(file.name for file in tmp_path.glob("*.partial*")) == []
+
+
+def test_what_is_no_backup_is_not_restored(store, cli, tmp_path):
+    back = Cli(f"sqlite:///{tmp_path / 'back.db'}")
+    (tmp_path / "text").write_text("no store")
+    assert back.fails("restore", tmp_path / "text", "--keys", store.keys).startswith(
+        f"{tmp_path / 'text'}: not a backup"
+    )
+    assert "there is no such backup" in back.fails("restore", tmp_path / "nothing", "--keys", store.keys)
+    assert list(tmp_path.glob("back.db*")) == []
+
+
+def test_doctor_looks_at_everything(store, cli):
+    accept(store.ledger, event(personal=HER))
+    store.ingest(b"no event")
+    found = {row["check"]: row for row in cli.json("doctor")}
+    assert {"store", "log", "vault", "projections", "files", "dead letters"} == found.keys()
+    assert all(row["ok"] for row in found.values())
+    assert found["dead letters"]["says"].startswith("1 are waiting")
+    damage(cli, "UPDATE secrets SET sealed=zeroblob(length(sealed))")
+    broken = [row["says"] for row in cli.json("doctor", code=1) if not row["ok"]]
+    assert any("sealed record of entry 2 was altered" in says for says in broken)
+
+
+# -- packs -------------------------------------------------------------------------------------------------------------
+
+SCENARIO = """
+scenarios:
+  - id: PAR-MKT-1/opted-in
+    controller: parature
+    given:
+      - {type: consent.granted, subject: ann, time: 2026-01-02T00:00:00Z,
+         data: {purpose: newsletter, list: product-news, basis: express}}
+    then:
+      - ask: {subject: ann, action: contact, purpose: newsletter, list: product-news, at: 2026-01-03T00:00:00Z}
+        expect: {outcome: OUTCOME, clauses: [PAR-MKT-1]}
+      - publish: {type: information.collected, subject: ann, time: 2026-01-04T00:00:00Z,
+                  data: {categories: [national-id], origin: subject}}
+        expect: {refused: PAR-COLLECT-2}
+      - refusals: {at: 2026-01-05T00:00:00Z}
+        expect: [{clause: PAR-COLLECT-2}]
+"""
+
+
+def test_pack_test_exits_with_the_result(cli, tmp_path):
+    good, bad, none = tmp_path / "good.yaml", tmp_path / "bad.yaml", tmp_path / "none.yaml"
+    good.write_text(SCENARIO.replace("OUTCOME", "permit"))
+    bad.write_text(SCENARIO.replace("OUTCOME", "deny"))
+    assert cli("pack", "test", good).stdout == "1 scenarios, 1 passed, 0 failed\n"
+    failed = cli("pack", "test", good, bad, code=1).stdout
+    assert "FAILED PAR-MKT-1/opted-in" in failed
+    assert ("expected {'outcome': 'deny'" in failed, "'outcome': 'permit'" in failed) == (True, True)
+    assert failed.endswith("2 scenarios, 1 passed, 1 failed\n")
+    assert [len(one["problems"]) for one in cli.json("pack", "test", good, bad, code=1)] == [0, 1]
+    for text in (
+        "scenario: []",
+        "[1, 2",
+        "scenarios: [{id: x}]",
+        SCENARIO.replace("controller: parature", "controller: x"),
+    ):
+        none.write_text(text)
+        said = cli("pack", "test", good, none, code=2)
+        assert (said.stderr.startswith(f"consent-ledger: {none}: "), said.stderr.count("\n")) == (True, 1)
+    assert cli("pack", "test", tmp_path / "nothing.yaml", code=2).stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("controller", sorted(PACKS))
+def test_pack_show_mentions_every_clause(cli, controller):
+    said = cli("pack", "show", controller).stdout
+    for clause in load_pack(PACKS[controller]).clause:
+        assert f"## {clause.id}: {clause.title}" in said
+        assert clause.rule in said
+        assert clause.interpretation is None or clause.interpretation in said
+    assert "no problem found" in cli("pack", "check", controller).stdout
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what the line says
+    "ingest {t}/nothing": "{t}/nothing: No such file or directory",
+    "ingest {t}": "{t}: Is a directory",
+    "state nobody --controller parature": "no person 'nobody' is known to 'parature'",
+    "state crm:4711 --controller nobody": "controller: 'nobody' is not registered",
+    "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",
+    "findings --known-at 2026-01-01T00:00:00": "known_at: wants an RFC 3339 time with an offset",
+    "decide crm:4711 --action dance": "action: wants one of collect, use",
+    "decide --action use": "controller: is needed",
+    "decide crm:4711 --action use --purpose telepathy": "purpose: 'telepathy' is no purpose",
+    "decide crm:4711 --action use --category shoe-size": "categories: 'shoe-size' is no category",
+    "decide crm:4711 --action disclose --recipient unheard-of": "recipient: no recipient 'unheard-of'",
+    "decide --from {t}/nothing": "{t}/nothing: No such file",
+    "evidence crm:4711 -o {t}/no/e.zip": "{t}/no/e.zip: No such file",
+    "verify {t}/nothing --key x": "{t}/nothing: does not hold",
+    "backup {t}/no/saved.db": "{t}/no: there is no such folder",
+    "pack add {t}/text": "not a TOML file",
+    "pack add nothing": "nothing: there is no such file",
+    "pack check parature {t}/text": "{t}/text: not a TOML file",
+    "state x --store sqlite:///{t}/nothing": "{t}/nothing: there is no such store",
+    "state x --store oracle://x": "oracle://: this version opens sqlite:///PATH only",
+    "init --store sqlite:///{t}/no/new.db": "{t}/no: there is no such folder",
+}
+
+
+@pytest.mark.parametrize("typed", MISTAKES)
+def test_a_mistake_is_one_line_that_says_what_to_do(store, cli, tmp_path, typed):
+    accept(store.ledger, event())
+    (tmp_path / "text").write_text("no pack, no zip\n")
+    before = stored(store.ledger)
+    args, says = typed.format(t=tmp_path).split(), MISTAKES[typed].format(t=tmp_path)
+    said = Cli(store.name)(*args, code=1)
+    lines = said.stderr.splitlines()
+    assert (len(lines), lines[0].startswith("consent-ledger: ")) == (1, True)
+    assert says in lines[0]
+    assert stored(store.ledger) == before
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "dance",
+        "state",
+        "ingest",
+        "--store x",
+        "decide x --purple",
+        "export --from -1",
+        "dead-letters show one",
+        "pack",
+        "pack show",
+    ],
+)
+def test_wrong_usage_exits_2(cli, typed):
+    said = cli(*typed.split(), code=2)
+    assert "Usage: " in said.output
+
+
+def test_the_program_itself_exits_with_the_code_and_no_traceback(store, tmp_path):
+    accept(store.ledger, event("consent.granted"))
+    store.shut()
+    file = write(tmp_path / "e.ndjson", event())
+    done = command("ingest", file, "--store", store.name)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "1 accepted, 0 duplicate, 0 refused, 0 conflict, 0 invalid\n",
+        "",
+    )
+    done = command("state", "nobody", "--store", store.name, "--controller", "parature")
+    said = "consent-ledger: subject: no person 'nobody' is known to 'parature'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
