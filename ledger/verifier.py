@@ -16,8 +16,13 @@ An evidence zip, version 1, holds exactly these files; any other key or file is 
     entries/5.json           the entry's exact stored bytes
     proofs/5.tlog-proof      its inclusion proof; ends in the same checkpoint, byte for byte
 
+An entry of the person that must stay secret for now is withheld: its row has the leaf hash in place of the file,
+{"position": 5, "withheld": "<base64>", "proof": "proofs/5.tlog-proof"}, and counts as one version.
+
 It proves that these entries stand in the log at these positions, are versions 1 to k of one person without a gap, and
-that the opened fields are what was committed. It cannot prove that no version follows k: map epochs do.
+that the opened fields are what was committed. A withheld entry is bound to the person by the entry after it, which
+names its hash; where none is shown after it, it only stands in the log. It cannot prove that no version follows k: map
+epochs do.
 """
 
 from __future__ import annotations
@@ -55,7 +60,7 @@ MAX_DIRECTORY_BYTES: Final = 16 << 20
 MAX_ZIP_BYTES: Final = 128 << 20
 MAX_UNPACKED_BYTES: Final = 256 << 20
 
-_Proven = tuple[bytes, dict[str, Any]]  # an entry that stands in the log: its leaf hash and its JSON
+_Proven = tuple[bytes, dict[str, Any] | None]  # an entry that stands in the log: leaf hash, and JSON unless withheld
 
 _NAME_CHAR: Final = r"[^\s+\x00-\x1f\x7f\ud800-\udfff]"
 _DECIMAL: Final = "(0|[1-9][0-9]{0,18})"  # below 10^19, so that int() cannot be made to work hard
@@ -369,7 +374,11 @@ def commitment(salt: bytes, name: str, value: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was checked and holds: how many entries of the person, the opened fields as (position, name), the log."""
+    """What was checked and holds: how many entries of the person, the opened fields as (position, name), the log.
+
+    `withheld`: positions of those entries of which only the hash is shown; `unbound`: of those among them that no shown
+    entry follows, so that only whoever made the evidence says that they are the person's.
+    """
 
     origin: str
     size: int
@@ -378,17 +387,25 @@ class Report:
     entries: int
     context: int
     fields: tuple[tuple[int, str], ...]
+    withheld: tuple[int, ...]
+    unbound: tuple[int, ...]
     witnesses: tuple[str, ...]
 
     def __str__(self) -> str:
         opened = ", ".join(f"{name!r} of entry {position}" for position, name in self.fields) or "none"
+        unbound = f"whether {_listing(self.unbound)}, withheld, is this person's; " if self.unbound else ""
         return (
             f"holds: {self.entries} entries of person {self.person}, versions 1 to {self.entries}\n"
+            f"withheld, only their hashes are shown: {len(self.withheld)} ({_listing(self.withheld)})\n"
             f"controller: {self.controller!r}, entries about it: {self.context}\n"
             f"personal fields opened: {len(self.fields)} ({opened})\n"
             f"log: {self.origin}, size {self.size}, witnesses: {', '.join(self.witnesses) or 'none asked for'}\n"
-            f"not shown by this file: whether a version {self.entries + 1} exists"
+            f"not shown by this file: {unbound}whether a version {self.entries + 1} exists"
         )
+
+
+def _listing(positions: Sequence[int]) -> str:
+    return ", ".join(f"entry {position}" for position in positions) or "none"
 
 
 def verify_evidence(
@@ -409,12 +426,14 @@ def verify_evidence(
         raise EvidenceError(
             f"manifest.json: origin and size are not the checkpoint's {checkpoint.origin!r}, {checkpoint.size}"
         )
-    proven = {row["position"]: _prove(row["position"], files, note, checkpoint) for row in rows}
+    proven = {row["position"]: _prove(row, files, note, checkpoint) for row in rows}
     _check_person(manifest, proven)
     _check_context(manifest, proven)
     fields = tuple(_check_field(row, proven) for row in manifest["fields"])
     if len(set(fields)) != len(fields):
         raise EvidenceError("manifest.json: a field is opened twice")
+    hidden = [proven[row["position"]][1] is None for row in manifest["entries"]]
+    withheld = [(row["position"], last) for row, one, last in zip(manifest["entries"], hidden, [*hidden[1:], True], strict=True) if one]
     return Report(
         origin=checkpoint.origin,
         size=checkpoint.size,
@@ -423,6 +442,8 @@ def verify_evidence(
         entries=len(manifest["entries"]),
         context=len(manifest["context"]),
         fields=fields,
+        withheld=tuple(position for position, _ in withheld),
+        unbound=tuple(position for position, last in withheld if last),
         witnesses=tuple(witness.name for witness in witnesses),
     )
 
@@ -511,13 +532,10 @@ def _manifest(files: dict[str, bytes]) -> tuple[dict[str, Any], list[dict[str, A
     listed = {"manifest.json", "checkpoint"}
     rows = manifest["entries"] + manifest["context"]
     for row in rows:
-        _require_keys(row, "manifest.json: a row of entries or context", position=int, file=str, proof=str)
-        position = row["position"]
-        if (row["file"], row["proof"]) != (f"entries/{position}.json", f"proofs/{position}.tlog-proof"):
-            raise EvidenceError(f"manifest.json: the files of entry {position} are not named after its position")
-        if row["file"] in listed:
-            raise EvidenceError(f"manifest.json: entry {position} is listed twice")
-        listed |= {row["file"], row["proof"]}
+        named = _require_row(row, withheld=row in manifest["entries"])
+        if not named.isdisjoint(listed):
+            raise EvidenceError(f"manifest.json: entry {row['position']} is listed twice")
+        listed |= named
     for name in sorted(listed ^ files.keys()):
         raise EvidenceError(f"file {name!r}: " + ("missing from the zip" if name in listed else "not in the manifest"))
     return manifest, rows

@@ -222,22 +222,18 @@ def _followed(entry: Entry, expect: pk.Expect, entries: list[Entry]) -> bool:
     )
 
 
-def recipients(judged: Judged, now: int, *, auditor: bool = False) -> list[Row]:
+def recipients(state: State, permitted_by: dict[int, str | None], now: int, *, auditor: bool = False) -> list[Row]:
     """One row per disclosure: who holds what, since when, on which ground, whether it is stale."""
     rows = []
-    for disclosure in judged.state.disclosures:
+    for disclosure in state.disclosures:
         hidden = disclosure.secret_until is not None and now < disclosure.secret_until
         if hidden and not auditor:
             continue
-        told = [
-            ref.order
-            for ref, name, about in judged.state.told
-            if name == disclosure.recipient and about == "correction"
-        ]
+        told = [ref.order for ref, name, about in state.told if name == disclosure.recipient and about == "correction"]
         last_told = max(told, default=(-(2**62), -1))
         stale = any(
             ref.order > disclosure.ref.order and ref.order > last_told and set(categories) & set(disclosure.categories)
-            for ref, categories in judged.state.corrections
+            for ref, categories in state.corrections
         )
         rows.append(
             {
@@ -247,7 +243,7 @@ def recipients(judged: Judged, now: int, *, auditor: bool = False) -> list[Row]:
                 "ground": disclosure.ground,
                 "since": format_time(disclosure.ref.time),
                 "stale": stale,
-                "clause": judged.permitted_by.get(disclosure.ref.position),
+                "clause": permitted_by.get(disclosure.ref.position),
                 "position": disclosure.ref.position,
                 "secret_until": format_time(disclosure.secret_until) if disclosure.secret_until else None,
             }

@@ -10,9 +10,9 @@ from ledger.application import LedgerApplication, Outcome
 from ledger.entry import Entry
 from ledger.errors import InvalidQuestion
 from ledger.pack import Pack
-from ledger.times import FOREVER, format_time
+from ledger.times import FOREVER, format_time, parse_time
 from projections.decide import changes_at, decide
-from projections.judge import controller_findings, judge, recipients
+from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import obligations
 from projections.people import People, Person, View, fold_person, joined_names, known_entries
@@ -91,7 +91,7 @@ class Ledger:
         return view.case(person, at)
 
     def _check(self, question: Question, view: View, case: Case, pack: Pack) -> None:
-        check_words(question, view.newest_pack())
+        check_words(question, view.newest_pack)
         classify(question, pack)
         if question.recipient is not None:
             recipient = case.world.recipients.get(question.recipient)
@@ -104,7 +104,7 @@ class Ledger:
     def _as_processor(
         self, question: Question, case: Case, view: View, at: int, known_at: int, position: int
     ) -> Answer:
-        pack = view.newest_pack()
+        pack = view.newest_pack
         of = question.of or case.state.processor_of
         clauses = [pack.processor.clause] if pack.processor else []
         reason = f"Decided by the statement of {of or 'the controller whose processor this is'}."
@@ -127,26 +127,45 @@ class Ledger:
         """What was done against the policy: towards a person, or all and the controller's own (`subject` None)."""
         view, persons, at = self._asked(body)
         rows = []
-        for person in persons:
-
-            def then(entry: Entry, person: Person = person) -> Any:
-                return View(self.people, view.controller, min(entry.time, view.known_at)).looking_back(person, at)
-
-            judged = judge(view.looking_back(person, at), then=then)
-            rows += [{**self._who(person), **row} for row in judged.findings]
+        with self.projector.saving():
+            for person in persons:
+                findings, _ = self._judged(view, person, at)
+                rows += [{**self._who(person), **row} for row in findings if parse_time(row["time"]) <= at]
         if body.get("subject") is None:
             entries = [entry for entry in view.entries if entry.time <= at]
-            rows += [{"person": None, **row} for row in controller_findings(entries, view.newest_pack())]
+            rows += [{"person": None, **row} for row in controller_findings(entries, view.newest_pack)]
         return sorted(rows, key=lambda row: (row["time"], row["position"]))
 
     def recipients(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
         """Who holds what of a person, one row per disclosure."""
         view, persons, at = self._asked(body)
         rows = []
-        for person in persons:
-            judged = judge(view.looking_back(person, at))
-            rows += [{**self._who(person), **row} for row in recipients(judged, at, auditor=auditor)]
+        with self.projector.saving():
+            for person in persons:
+                _, permitted_by = self._judged(view, person, at)
+                held = recipients(view.state(person, at), permitted_by, at, auditor=auditor)
+                rows += [{**self._who(person), **row} for row in held]
         return rows
+
+    def _judged(self, view: View, person: Person, at: int) -> tuple[list[Row], dict[int, str | None]]:
+        """(findings, clause by position of a disclosure), of what is recorded as saved before if nothing was added."""
+        state = self.people.newest(person)
+        alone = view.known_at == FOREVER and len(person.names) == 1 and state.of is None
+        if alone:
+            saved = self.projector.judged(person.person, state.entries, len(view.entries))
+            if saved is not None:
+                return saved
+            at = FOREVER  # acts are judged by what came before them: later ones are left out by who asks
+
+        def then(entry: Entry) -> Record:
+            return View(self.people, view.controller, min(entry.time, view.known_at)).looking_back(person, at)
+
+        judged = judge(view.looking_back(person, at), then=then)
+        if alone:
+            self.projector.save_judged(
+                person.person, state.entries, len(view.entries), judged.findings, judged.permitted_by
+            )
+        return judged.findings, judged.permitted_by
 
     def history(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
         """What is on record of a person, in the order in which it was in force."""
@@ -294,8 +313,6 @@ def _secret(entry: Entry, at: int) -> bool:
     until = getattr(entry.data, "secret_until", None)
     if until is None:
         return False
-    from ledger.times import parse_time
-
     return at < parse_time(until)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 from ledger import events as ev
@@ -238,6 +238,7 @@ class View:
         versions = case.versions
         return self.pack_of_version(versions[-1].version) if versions else None
 
+    @cached_property
     def newest_pack(self) -> Pack:
         """The pack published last by what is known, for words and for the controller's own findings."""
         published = [entry for entry in self.entries if isinstance(entry.data, ev.PolicyPublished)]

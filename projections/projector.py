@@ -10,7 +10,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from ledger import points
 from ledger.application import LedgerApplication
@@ -20,7 +22,7 @@ from ledger.recorder import readable_errors
 from projections.snapshot import FORMAT, dump, load
 from projections.state import State, evolve, fold, new_state
 
-SCHEMA_FORMAT: Final = 100 + FORMAT
+SCHEMA_FORMAT: Final = 200 + FORMAT
 PAGE: Final = 20_000
 KEPT: Final = 50_000  # states remembered between pages
 _SCHEMA: Final = """
@@ -30,6 +32,12 @@ CREATE TABLE IF NOT EXISTS people (
     last_time INTEGER NOT NULL, last_recorded INTEGER NOT NULL, linked INTEGER NOT NULL, snapshot BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS people_by_controller ON people (controller);
+-- What was done to a person and by which clause, judged when it was first asked for; void when `entries` of the person
+-- or `about` the controller have grown since.
+CREATE TABLE IF NOT EXISTS judged (
+    person TEXT PRIMARY KEY, entries INTEGER NOT NULL, about INTEGER NOT NULL, findings BLOB NOT NULL,
+    permitted_by BLOB NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -72,7 +80,7 @@ class Projector:
         self._folded = 0  # the cursor that `_rows` belong to: another process may have moved it
 
     def _clear(self) -> None:
-        for table in ("cursor", "people"):
+        for table in ("cursor", "people", "judged"):
             self.db.execute(f"DROP TABLE IF EXISTS {table}")
         self.db.execute(f"PRAGMA user_version={SCHEMA_FORMAT}")
 
@@ -191,6 +199,33 @@ class Projector:
         """The persons of a controller, in order of their identifiers."""
         found = self.db.execute("SELECT person FROM people WHERE controller=? ORDER BY person", [controller])
         return [row[0] for row in found.fetchall()]
+
+    def judged(
+        self, person: str, entries: int, about: int
+    ) -> tuple[list[dict[str, Any]], dict[int, str | None]] | None:
+        """(findings, clause by position of a disclosure) as saved for exactly so many entries, or None."""
+        row = self.db.execute(
+            "SELECT findings, permitted_by FROM judged WHERE person=? AND entries=? AND about=?",
+            [person, entries, about],
+        ).fetchone()
+        return (orjson.loads(row[0]), dict(orjson.loads(row[1]))) if row else None
+
+    def save_judged(
+        self,
+        person: str,
+        entries: int,
+        about: int,
+        findings: list[dict[str, Any]],
+        permitted_by: dict[int, str | None],
+    ) -> None:
+        """Save what was judged. It is computed from the log alone: losing it loses nothing."""
+        row = [person, entries, about, orjson.dumps(findings), orjson.dumps(list(permitted_by.items()))]
+        self.db.execute("INSERT OR REPLACE INTO judged VALUES (?,?,?,?,?)", row)
+
+    def saving(self) -> sqlite3.Connection:
+        """A transaction over many `save_judged`: use it as a context manager."""
+        self.db.execute("BEGIN IMMEDIATE")
+        return self.db
 
     def _contents(self) -> Iterator[tuple[str, bytes]]:
         rows = self.db.execute("SELECT person, entries, snapshot FROM people ORDER BY person")

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 from consumers import opening
+from consumers.cli import app
 from consumers.ingest import ingest
 from ledger import points
 from ledger.audit import verify_store
@@ -298,6 +300,33 @@ def command(*args, first=""):
     return subprocess.run(python, capture_output=True, text=True, timeout=60, check=False)
 
 
+class Cli:
+    """The command line on one store. Every call asserts the exit code and that nothing escaped."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def __call__(self, *args, code=0, stdin=None):
+        result = CliRunner().invoke(app, [str(one) for one in args], stdin, env={"CONSENT_LEDGER_STORE": self.store})
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == code, (result.exit_code, result.output)
+        return result
+
+    def json(self, *args, code=0):
+        result = self(*args, "--json", code=code)
+        assert result.stderr == ""
+        return orjson.loads(result.stdout)
+
+    def fails(self, *args, stdin=None):
+        """A user's mistake: nothing printed but one line that says so. Returns it without its beginning."""
+        result = self(*args, code=1, stdin=stdin)
+        assert result.stdout == ""
+        assert result.stderr.startswith("consent-ledger: ")
+        assert result.stderr.endswith("\n")
+        assert result.stderr.count("\n") == 1
+        return result.stderr.removeprefix("consent-ledger: ").strip()
+
+
 @pytest.fixture
 def fail_at(monkeypatch):
     """Raise an error when a named point is reached, the first time or a later one."""
@@ -349,3 +378,8 @@ def memory(clock):
     yield ledger
     ledger.projector.close()
     ledger.app.close()
+
+
+@pytest.fixture
+def cli(store):
+    return Cli(store.name)

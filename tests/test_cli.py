@@ -11,50 +11,15 @@ from pathlib import Path
 
 import orjson
 import pytest
-from conftest import PACKS, PERSON, Clock, accept, assert_whole, command, event, ndjson, published, rows, size, stored
-from typer.testing import CliRunner
+from conftest import PACKS, PERSON, Cli, Clock, accept, assert_whole, command, event, ndjson, rows, size, stored
 
 from consumers import opening
-from consumers.cli import app
-from consumers.generator import ANN, ANN_PARTNER, NOW, generate
-from ledger.events import OWN_TYPES
+from consumers.generator import ANN, NOW, generate
 from ledger.pack import load_pack
 from ledger.verifier import leaf_hash, open_checkpoint, parse_vkey
 
 HER = {"email": "ann@example.com", "full_name": "Ann Example"}
 MAY_I = ("--action", "contact", "--purpose", "newsletter", "--list", "product-news", "--channel", "email")
-
-
-class Cli:
-    """The command line on one store. Every call asserts the exit code and that nothing escaped."""
-
-    def __init__(self, store):
-        self.store = store
-
-    def __call__(self, *args, code=0, stdin=None):
-        result = CliRunner().invoke(app, [str(one) for one in args], stdin, env={"CONSENT_LEDGER_STORE": self.store})
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        assert result.exit_code == code, (result.exit_code, result.output)
-        return result
-
-    def json(self, *args, code=0):
-        result = self(*args, "--json", code=code)
-        assert result.stderr == ""
-        return orjson.loads(result.stdout)
-
-    def fails(self, *args, stdin=None):
-        """A user's mistake: nothing printed but one line that says so. Returns it without its beginning."""
-        result = self(*args, code=1, stdin=stdin)
-        assert result.stdout == ""
-        assert result.stderr.startswith("consent-ledger: ")
-        assert result.stderr.endswith("\n")
-        assert result.stderr.count("\n") == 1
-        return result.stderr.removeprefix("consent-ledger: ").strip()
-
-
-@pytest.fixture
-def cli(store):
-    return Cli(store.name)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +62,11 @@ def write(path, *events):
     return path
 
 
+def unzipped(file):
+    with zipfile.ZipFile(file) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist())
+
+
 # -- a store and what comes in -----------------------------------------------------------------------------------------
 
 
@@ -130,7 +100,7 @@ def test_pack_add_takes_a_file_or_the_name_of_a_shipped_one(tmp_path, clock):
         digest = hashlib.sha256(body).hexdigest()
         for name in (controller, tmp_path / f"{controller}.toml"):
             assert cli("pack", "add", name).stdout.endswith(f"clauses, sha256 {digest}\n")
-    assert cli("ingest", write(tmp_path / "e.ndjson", published("parature"), event())).stdout.startswith("2 accepted")
+    assert cli("ingest", write(tmp_path / "e.ndjson", event())).stdout.startswith("1 accepted")
 
 
 @pytest.mark.parametrize("way", ["file", "-"])
@@ -193,19 +163,14 @@ def test_decide_exits_with_the_answer(store, cli):
 def test_decide_answers_each_line_of_a_file(store, cli, tmp_path, way):
     accept(store.ledger, event("consent.granted"))
     question = {"controller": "parature", "subject": PERSON, "action": "contact", "purpose": "newsletter"}
-    lines = ndjson(
-        {**question, "list": "product-news"}, question, {**question, "subject": "nobody"}, b"no question", [1]
-    )
+    asked = [{**question, "list": "product-news"}, question, {**question, "subject": "nobody"}, b"no question", [1]]
+    lines = ndjson(*asked)
     (tmp_path / "q.ndjson").write_bytes(lines)
-    asked = cli("decide", "--from", "-" if way == "-" else tmp_path / "q.ndjson", stdin=lines if way == "-" else None)
-    answers = [orjson.loads(line) for line in asked.stdout.splitlines()]
-    assert [one.get("outcome", one.get("invalid")) for one in answers] == [
-        "permit",
-        "deny",
-        "subject",
-        "question",
-        "question",
-    ]
+    said = cli("decide", "--from", "-" if way == "-" else tmp_path / "q.ndjson", stdin=lines if way == "-" else None)
+    answers = [orjson.loads(line) for line in said.stdout.splitlines()]
+    assert [
+        one.get("outcome", one.get("invalid")) for one in answers
+    ] == "permit deny subject question question".split()
 
 
 READ_MODELS = {  # how many of Ann's at parature, a telling field of one row, what the table says
@@ -240,13 +205,8 @@ def test_refusals_are_everybodys(house):
 
 
 def test_what_is_secret_is_shown_to_an_auditor(store, cli, clock):
-    told = {
-        "recipient": "county-court",
-        "categories": ["email"],
-        "ground": "law",
-        "secret_until": "2026-06-01T00:00:00Z",
-    }
-    court = event("recipient.registered", {"recipient": "county-court", "class": "authority", "service": None})
+    told = {"recipient": "court", "categories": ["email"], "ground": "law", "secret_until": "2026-06-01T00:00:00Z"}
+    court = event("recipient.registered", {"recipient": "court", "class": "authority", "service": None})
     accept(store.ledger, court, event("disclosure.compelled", told))
     for name in ("history", "recipients"):
         assert (cli.json(name, PERSON), len(cli.json(name, PERSON, "--as", "auditor"))) == ([], 1)
@@ -273,10 +233,8 @@ def test_verify_names_the_first_entry_that_was_changed(copy):
     assert copy("verify", "--key", vkey(copy)).exit_code == 0
     other = vkey(copy)[:-8] + "AAAAAAA="
     assert "key" in copy.fails("verify", "--key", other)
-    damage(
-        copy, "DROP TRIGGER entries_update", "UPDATE entries SET state=replace(state, 'news', 'olds') WHERE position=40"
-    )
-    damage(copy, "UPDATE entries SET state=CAST(state || ' ' AS BLOB) WHERE position=40")
+    one_byte_more = "UPDATE entries SET state=CAST(state || ' ' AS BLOB) WHERE position=40"
+    damage(copy, "DROP TRIGGER entries_update", one_byte_more)
     assert copy.fails("verify").startswith("entry 40: ")
     assert "entry 40" in copy("doctor", code=1).stdout
     log = next(row for row in copy.json("doctor", code=1) if row["check"] == "log")
@@ -290,12 +248,9 @@ def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
     said = cli("evidence", PERSON, "-o", file, "--disclose", "email").stdout
 
     assert (str(file) in said, vkey(cli) in said) == (True, True)
-    content = b"".join(zipfile.ZipFile(file).read(name) for name in zipfile.ZipFile(file).namelist())
-    assert (b"ann@example.com" in content, b"Ann Example" in content, PERSON.encode() in content) == (
-        True,
-        False,
-        False,
-    )
+    assert b"ann@example.com" in unzipped(file)
+    assert b"Ann Example" not in unzipped(file)
+    assert PERSON.encode() not in unzipped(file)
     assert cli("verify", file, "--key", vkey(cli)).exit_code == 0
     assert "--key" in cli("verify", file, code=2).stderr
     other = Cli(f"sqlite:///{tmp_path / 'other.db'}")
@@ -316,18 +271,11 @@ def test_erase_asks_and_then_only_the_identifier_leads_to_the_evidence(store, cl
 
     assert cli("erase", PERSON, stdin="y\n").stdout.endswith(f"erased; entry {size(store.ledger) - 1} says so\n")
 
-    for args in (
-        ["evidence", PERSON, "-o", file],
-        ["erase", PERSON, "--yes"],
-        ["history", PERSON],
-        ["decide", PERSON, *MAY_I],
-    ):
-        assert PERSON in cli.fails(*args, "--controller", "parature")
+    for name, more in (("evidence", ["-o", file]), ("erase", ["--yes"]), ("history", []), ("decide", MAY_I)):
+        assert PERSON in cli.fails(name, PERSON, *more, "--controller", "parature")
     assert "is erased already" in cli.fails("erase", person, "--yes", "--controller", "parature")
     cli("evidence", person, "-o", file, "--controller", "parature", "--disclose", "all")
-    assert b"ann@example.com" not in b"".join(
-        zipfile.ZipFile(file).read(name) for name in zipfile.ZipFile(file).namelist()
-    )
+    assert b"ann@example.com" not in unzipped(file)
     assert cli("verify", file, "--key", vkey(cli)).exit_code == 0
     types = [row["type"] for row in cli.json("history", person, "--controller", "parature")]
     assert types == ["subject.registered", "hold.placed", "hold.released", "subject.erased"]
@@ -342,24 +290,13 @@ def test_rebuild_says_who_differed_and_mends_it(copy):
     assert copy("rebuild").stdout == f"{entries} entries folded, 0 persons differ from before\n"
     person = copy.json("history", ANN, "--controller", "parature")[0]["person"]
     damage(copy, f"UPDATE people SET entries=entries+1 WHERE person='{person}'", beside=".projections")
-    assert copy.json("rebuild", code=1) == {
-        "folded": entries,
-        "differences": [{"person": person, "what": "state differs"}],
-    }
+    assert copy.json("rebuild", code=1)["differences"] == [{"person": person, "what": "state differs"}]
     assert copy.json("rebuild") == {"folded": entries, "differences": []}
-
-
-def test_projections_that_are_gone_are_folded_anew(copy):
-    before = copy.json("findings", "--controller", "parature")
-    Path(copy.store.removeprefix("sqlite:///") + ".projections").unlink()
-    assert copy.json("findings", "--controller", "parature") == before
 
 
 def test_projections_that_cannot_be_written_are_one_line(store, cli):
     accept(store.ledger, event())
-    damage(
-        cli, "CREATE TRIGGER no BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'no'); END", beside=".projections"
-    )
+    damage(cli, "CREATE TRIGGER no BEFORE INSERT ON people BEGIN SELECT RAISE(ABORT, 'no'); END", beside=".projections")
     assert cli.fails("findings", "--controller", "parature") == "projections: no"
     assert_whole(store.ledger)
 
@@ -394,9 +331,7 @@ def test_a_person_erased_since_the_backup_is_erased_again(store, cli, tmp_path):
 def test_what_is_no_backup_is_not_restored(store, cli, tmp_path):
     back = Cli(f"sqlite:///{tmp_path / 'back.db'}")
     (tmp_path / "text").write_text("no store")
-    assert back.fails("restore", tmp_path / "text", "--keys", store.keys).startswith(
-        f"{tmp_path / 'text'}: not a backup"
-    )
+    assert f"{tmp_path}/text: not a backup" in back.fails("restore", tmp_path / "text", "--keys", store.keys)
     assert "there is no such backup" in back.fails("restore", tmp_path / "nothing", "--keys", store.keys)
     assert list(tmp_path.glob("back.db*")) == []
 
@@ -443,12 +378,7 @@ def test_pack_test_exits_with_the_result(cli, tmp_path):
     assert ("expected {'outcome': 'deny'" in failed, "'outcome': 'permit'" in failed) == (True, True)
     assert failed.endswith("2 scenarios, 1 passed, 1 failed\n")
     assert [len(one["problems"]) for one in cli.json("pack", "test", good, bad, code=1)] == [0, 1]
-    for text in (
-        "scenario: []",
-        "[1, 2",
-        "scenarios: [{id: x}]",
-        SCENARIO.replace("controller: parature", "controller: x"),
-    ):
+    for text in ("scenario: []", "[1, 2", "scenarios: [{id: x}]", SCENARIO.replace("parature", "nobody")):
         none.write_text(text)
         said = cli("pack", "test", good, none, code=2)
         assert (said.stderr.startswith(f"consent-ledger: {none}: "), said.stderr.count("\n")) == (True, 1)
@@ -505,20 +435,10 @@ def test_a_mistake_is_one_line_that_says_what_to_do(store, cli, tmp_path, typed)
     assert stored(store.ledger) == before
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "dance",
-        "state",
-        "ingest",
-        "--store x",
-        "decide x --purple",
-        "export --from -1",
-        "dead-letters show one",
-        "pack",
-        "pack show",
-    ],
-)
+USAGES = "dance; state; ingest; --store x; decide x --purple; export --from -1; dead-letters show one; pack; pack show"
+
+
+@pytest.mark.parametrize("typed", USAGES.split("; "))
 def test_wrong_usage_exits_2(cli, typed):
     said = cli(*typed.split(), code=2)
     assert "Usage: " in said.output
@@ -529,11 +449,8 @@ def test_the_program_itself_exits_with_the_code_and_no_traceback(store, tmp_path
     store.shut()
     file = write(tmp_path / "e.ndjson", event())
     done = command("ingest", file, "--store", store.name)
-    assert (done.returncode, done.stdout, done.stderr) == (
-        0,
-        "1 accepted, 0 duplicate, 0 refused, 0 conflict, 0 invalid\n",
-        "",
-    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "1 accepted, 0 duplicate, 0 refused, 0 conflict, 0 invalid\n"
     done = command("state", "nobody", "--store", store.name, "--controller", "parature")
     said = "consent-ledger: subject: no person 'nobody' is known to 'parature'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
