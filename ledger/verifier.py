@@ -393,10 +393,11 @@ class Report:
 
     def __str__(self) -> str:
         opened = ", ".join(f"{name!r} of entry {position}" for position, name in self.fields) or "none"
-        unbound = f"whether {_listing(self.unbound)}, withheld, is this person's; " if self.unbound else ""
+        withheld = f"withheld, only the hash is shown: {_listing(self.withheld)}\n" if self.withheld else ""
+        unbound = f"whether {_listing(self.unbound)} is about this person; " if self.unbound else ""
         return (
             f"holds: {self.entries} entries of person {self.person}, versions 1 to {self.entries}\n"
-            f"withheld, only their hashes are shown: {len(self.withheld)} ({_listing(self.withheld)})\n"
+            f"{withheld}"
             f"controller: {self.controller!r}, entries about it: {self.context}\n"
             f"personal fields opened: {len(self.fields)} ({opened})\n"
             f"log: {self.origin}, size {self.size}, witnesses: {', '.join(self.witnesses) or 'none asked for'}\n"
@@ -405,7 +406,7 @@ class Report:
 
 
 def _listing(positions: Sequence[int]) -> str:
-    return ", ".join(f"entry {position}" for position in positions) or "none"
+    return f"{len(positions)} of these (entry {', entry '.join(map(str, positions))})"
 
 
 def verify_evidence(
@@ -427,13 +428,11 @@ def verify_evidence(
             f"manifest.json: origin and size are not the checkpoint's {checkpoint.origin!r}, {checkpoint.size}"
         )
     proven = {row["position"]: _prove(row, files, note, checkpoint) for row in rows}
-    _check_person(manifest, proven)
+    withheld, unbound = _check_person(manifest, proven)
     _check_context(manifest, proven)
     fields = tuple(_check_field(row, proven) for row in manifest["fields"])
     if len(set(fields)) != len(fields):
         raise EvidenceError("manifest.json: a field is opened twice")
-    hidden = [proven[row["position"]][1] is None for row in manifest["entries"]]
-    withheld = [(row["position"], last) for row, one, last in zip(manifest["entries"], hidden, [*hidden[1:], True], strict=True) if one]
     return Report(
         origin=checkpoint.origin,
         size=checkpoint.size,
@@ -442,8 +441,8 @@ def verify_evidence(
         entries=len(manifest["entries"]),
         context=len(manifest["context"]),
         fields=fields,
-        withheld=tuple(position for position, _ in withheld),
-        unbound=tuple(position for position, last in withheld if last),
+        withheld=withheld,
+        unbound=unbound,
         witnesses=tuple(witness.name for witness in witnesses),
     )
 
@@ -531,28 +530,36 @@ def _manifest(files: dict[str, bytes]) -> tuple[dict[str, Any], list[dict[str, A
         raise EvidenceError("manifest.json: wants a person of 32 hex digits and at least one entry")
     listed = {"manifest.json", "checkpoint"}
     rows = manifest["entries"] + manifest["context"]
-    for row in rows:
-        named = _require_row(row, withheld=row in manifest["entries"])
-        if not named.isdisjoint(listed):
-            raise EvidenceError(f"manifest.json: entry {row['position']} is listed twice")
-        listed |= named
+    for number, row in enumerate(rows):
+        if number < len(manifest["entries"]) and isinstance(row, dict) and "withheld" in row:
+            _require_keys(row, "manifest.json: a row of an entry withheld", position=int, withheld=str, proof=str)
+        else:
+            _require_keys(row, "manifest.json: a row of entries or context", position=int, file=str, proof=str)
+        position = row["position"]
+        file, proof = f"entries/{position}.json", f"proofs/{position}.tlog-proof"
+        if (row.get("file", file), row["proof"]) != (file, proof):
+            raise EvidenceError(f"manifest.json: the files of entry {position} are not named after its position")
+        if proof in listed:
+            raise EvidenceError(f"manifest.json: entry {position} is listed twice")
+        listed |= {proof, file} if "file" in row else {proof}
     for name in sorted(listed ^ files.keys()):
         raise EvidenceError(f"file {name!r}: " + ("missing from the zip" if name in listed else "not in the manifest"))
     return manifest, rows
 
 
-def _prove(position: int, files: dict[str, bytes], note: str, checkpoint: Checkpoint) -> _Proven:
-    """Leaf hash and JSON of the entry at `position`, once it is known to stand there in the checkpoint's tree."""
-    raw, proof = files[f"entries/{position}.json"], files[f"proofs/{position}.tlog-proof"]
-    if len(raw) > MAX_ENTRY_BYTES:
+def _prove(row: dict[str, Any], files: dict[str, bytes], note: str, checkpoint: Checkpoint) -> _Proven:
+    """Leaf hash and JSON of the entry of a manifest's row, once it is known to stand there in the checkpoint's tree."""
+    position, proof = row["position"], row["proof"]
+    raw = None if "withheld" in row else files[row["file"]]
+    if raw is not None and len(raw) > MAX_ENTRY_BYTES:
         raise EvidenceError(f"entry {position}: {len(raw)} bytes, the limit is {MAX_ENTRY_BYTES}")
-    leaf = leaf_hash(raw)
     try:
-        _check_proof(leaf, position, proof.decode(), note, checkpoint)
+        leaf = decode_base64(row["withheld"]) if raw is None else leaf_hash(raw)
+        _check_proof(leaf, position, files[proof].decode(), note, checkpoint)
     except ValueError as error:
-        files_used = f"entries/{position}.json with proofs/{position}.tlog-proof"
-        raise EvidenceError(f"entry {position} ({files_used}): {error}") from None
-    return leaf, _parse_json(raw, f"entry {position}")
+        what = "its hash" if raw is None else row["file"]
+        raise EvidenceError(f"entry {position} ({what} with {proof}): {error}") from None
+    return leaf, None if raw is None else _parse_json(raw, f"entry {position}")
 
 
 def _check_proof(leaf: bytes, position: int, text: str, note: str, checkpoint: Checkpoint) -> None:
@@ -566,26 +573,41 @@ def _check_proof(leaf: bytes, position: int, text: str, note: str, checkpoint: C
     verify_inclusion(leaf, index, checkpoint.size, hashes, checkpoint.root)
 
 
-def _check_person(manifest: dict[str, Any], proven: dict[int, _Proven]) -> None:
-    """Versions 1 to k of the manifest's person, in the order of the log, each naming the hash of the one before."""
+def _check_person(manifest: dict[str, Any], proven: dict[int, _Proven]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Versions 1 to k of the manifest's person, in the order of the log, each naming the hash of the one before.
+
+    Returns the positions of the withheld ones, and of those among them that no shown one names.
+    """
     last, prev = -1, None
+    withheld, unbound = [], []
     for version, row in enumerate(manifest["entries"], start=1):
         position = row["position"]
         leaf, body = proven[position]
-        wanted = {"person": manifest["person"], "controller": manifest["controller"], "version": version, "prev": prev}
-        for key, value in wanted.items():
-            found = body.get(key)
-            if type(found) is not type(value) or found != value:  # True equals 1, and is none
-                raise EvidenceError(f"entry {position}: {key} is {found!r:.80}, wanted {value!r}")
+        if body is None:
+            withheld.append(position)
+            unbound.append(position)
+        else:
+            wanted = {"person": manifest["person"], "controller": manifest["controller"], "version": version}
+            _check_link(position, body, {**wanted, "prev": prev})
+            if unbound and unbound[-1] == last:
+                unbound.pop()
         if position <= last:
             raise EvidenceError(f"entry {position}: listed after entry {last}, out of the log's order")
         last, prev = position, encode_base64(leaf)
+    return tuple(withheld), tuple(unbound)
+
+
+def _check_link(position: int, body: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for key, value in wanted.items():
+        found = body.get(key)
+        if type(found) is not type(value) or found != value:  # True equals 1, and is none
+            raise EvidenceError(f"entry {position}: {key} is {found!r:.80}, wanted {value!r}")
 
 
 def _check_context(manifest: dict[str, Any], proven: dict[int, _Proven]) -> None:
     for position in (row["position"] for row in manifest["context"]):
         _, body = proven[position]
-        if "person" in body or not isinstance(body.get("stream"), str):
+        if body is None or "person" in body or not isinstance(body.get("stream"), str):
             raise EvidenceError(f"entry {position}: given as context, but not about the controller")
         if body.get("controller") != manifest["controller"]:
             raise EvidenceError(f"entry {position}: controller is {body.get('controller')!r:.80}, not the manifest's")
@@ -598,11 +620,14 @@ def _check_field(row: Any, proven: dict[int, _Proven]) -> tuple[int, str]:
     where = f"field {name!r} of entry {position}"
     if position not in proven:
         raise EvidenceError(f"{where}: that entry is not in the manifest")
+    body = proven[position][1]
+    if body is None:
+        raise EvidenceError(f"{where}: that entry is withheld")
     try:
         opened = encode_base64(commitment(decode_base64(row["salt"]), name, row["value"]))
     except ValueError as error:
         raise EvidenceError(f"{where}: {error}") from None
-    personal = proven[position][1].get("personal")
+    personal = body.get("personal")
     if not isinstance(personal, dict) or personal.get(name) != opened:
         raise EvidenceError(f"{where}: value and salt are not what the entry commits to")
     return position, name

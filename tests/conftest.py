@@ -317,6 +317,10 @@ class Cli:
         assert result.stderr == ""
         return orjson.loads(result.stdout)
 
+    @property
+    def vkey(self):
+        return opening.open_ledger(self.store).app.signer.vkey
+
     def fails(self, *args, stdin=None):
         """A user's mistake: nothing printed but one line that says so. Returns it without its beginning."""
         result = self(*args, code=1, stdin=stdin)

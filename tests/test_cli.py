@@ -53,10 +53,6 @@ def damage(cli, *statements, beside=""):
     db.close()
 
 
-def vkey(cli):
-    return opening.open_ledger(cli.store).app.signer.vkey
-
-
 def write(path, *events):
     path.write_bytes(ndjson(*events))
     return path
@@ -168,9 +164,8 @@ def test_decide_answers_each_line_of_a_file(store, cli, tmp_path, way):
     (tmp_path / "q.ndjson").write_bytes(lines)
     said = cli("decide", "--from", "-" if way == "-" else tmp_path / "q.ndjson", stdin=lines if way == "-" else None)
     answers = [orjson.loads(line) for line in said.stdout.splitlines()]
-    assert [
-        one.get("outcome", one.get("invalid")) for one in answers
-    ] == "permit deny subject question question".split()
+    came = [one.get("outcome", one.get("invalid")) for one in answers]
+    assert came == ["permit", "deny", "subject", "question", "question"]
 
 
 READ_MODELS = {  # how many of Ann's at parature, a telling field of one row, what the table says
@@ -219,7 +214,7 @@ def test_what_is_secret_is_shown_to_an_auditor(store, cli, clock):
 
 def test_checkpoint_and_export_are_the_log(house):
     ledger = opening.open_ledger(house.store)
-    signed = open_checkpoint(house("checkpoint").stdout, parse_vkey(vkey(house)))
+    signed = open_checkpoint(house("checkpoint").stdout, parse_vkey(house.vkey))
     lines = house("export").stdout_bytes.splitlines()
     assert signed.size == len(lines) == size(ledger)
     assert lines == stored(ledger)
@@ -230,8 +225,8 @@ def test_checkpoint_and_export_are_the_log(house):
 
 def test_verify_names_the_first_entry_that_was_changed(copy):
     assert copy("verify").stdout.startswith(f"holds: {size(opening.open_ledger(copy.store))} entries in ")
-    assert copy("verify", "--key", vkey(copy)).exit_code == 0
-    other = vkey(copy)[:-8] + "AAAAAAA="
+    assert copy("verify", "--key", copy.vkey).exit_code == 0
+    other = copy.vkey[:-8] + "AAAAAAA="
     assert "key" in copy.fails("verify", "--key", other)
     one_byte_more = "UPDATE entries SET state=CAST(state || ' ' AS BLOB) WHERE position=40"
     damage(copy, "DROP TRIGGER entries_update", one_byte_more)
@@ -247,17 +242,17 @@ def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
 
     said = cli("evidence", PERSON, "-o", file, "--disclose", "email").stdout
 
-    assert (str(file) in said, vkey(cli) in said) == (True, True)
+    assert (str(file) in said, cli.vkey in said) == (True, True)
     assert b"ann@example.com" in unzipped(file)
     assert b"Ann Example" not in unzipped(file)
     assert PERSON.encode() not in unzipped(file)
-    assert cli("verify", file, "--key", vkey(cli)).exit_code == 0
+    assert cli("verify", file, "--key", cli.vkey).exit_code == 0
     assert "--key" in cli("verify", file, code=2).stderr
     other = Cli(f"sqlite:///{tmp_path / 'other.db'}")
     other("init")
-    assert cli.fails("verify", file, "--key", vkey(other)).startswith(f"{file}: does not hold: ")
+    assert cli.fails("verify", file, "--key", other.vkey).startswith(f"{file}: does not hold: ")
     file.write_bytes(file.read_bytes()[:-30])
-    assert cli.fails("verify", file, "--key", vkey(cli)).startswith(f"{file}: does not hold: ")
+    assert cli.fails("verify", file, "--key", cli.vkey).startswith(f"{file}: does not hold: ")
 
 
 def test_erase_asks_and_then_only_the_identifier_leads_to_the_evidence(store, cli, tmp_path):
@@ -276,7 +271,7 @@ def test_erase_asks_and_then_only_the_identifier_leads_to_the_evidence(store, cl
     assert "is erased already" in cli.fails("erase", person, "--yes", "--controller", "parature")
     cli("evidence", person, "-o", file, "--controller", "parature", "--disclose", "all")
     assert b"ann@example.com" not in unzipped(file)
-    assert cli("verify", file, "--key", vkey(cli)).exit_code == 0
+    assert cli("verify", file, "--key", cli.vkey).exit_code == 0
     types = [row["type"] for row in cli.json("history", person, "--controller", "parature")]
     assert types == ["subject.registered", "hold.placed", "hold.released", "subject.erased"]
 
@@ -405,16 +400,13 @@ MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what t
     "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",
     "findings --known-at 2026-01-01T00:00:00": "known_at: wants an RFC 3339 time with an offset",
     "decide crm:4711 --action dance": "action: wants one of collect, use",
-    "decide --action use": "controller: is needed",
     "decide crm:4711 --action use --purpose telepathy": "purpose: 'telepathy' is no purpose",
     "decide crm:4711 --action use --category shoe-size": "categories: 'shoe-size' is no category",
     "decide crm:4711 --action disclose --recipient unheard-of": "recipient: no recipient 'unheard-of'",
     "decide --from {t}/nothing": "{t}/nothing: No such file",
     "evidence crm:4711 -o {t}/no/e.zip": "{t}/no/e.zip: No such file",
-    "verify {t}/nothing --key x": "{t}/nothing: does not hold",
     "backup {t}/no/saved.db": "{t}/no: there is no such folder",
     "pack add {t}/text": "not a TOML file",
-    "pack add nothing": "nothing: there is no such file",
     "pack check parature {t}/text": "{t}/text: not a TOML file",
     "state x --store sqlite:///{t}/nothing": "{t}/nothing: there is no such store",
     "state x --store oracle://x": "oracle://: this version opens sqlite:///PATH only",

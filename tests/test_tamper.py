@@ -1,0 +1,391 @@
+"""`consent-ledger verify` on damaged stores and damaged evidence: each damage has a name and is named."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import sqlite3
+import zipfile
+
+import pytest
+from conftest import PACKS, Cli, accept, event, published
+from test_verifier import ANN, ANNS, BOB, KEYS, Evidence, Log, field, refused
+
+from consumers import maintenance, opening
+from ledger.notes import Signer, format_checkpoint
+from ledger.verifier import encode_base64, leaf_hash, verify_evidence
+
+PEOPLE = 12
+SIZE = 300  # more than a subtree
+OTHER = Signer(b"\x05" * 32, "other.example/ledger")
+HERS, HERS_NEXT, HIS = 122, 134, 123  # two entries of one person, and between them one of another
+
+
+# -- a store to be damaged ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A store of 300 entries, and evidence about one person with all fields opened."""
+    path = tmp_path_factory.mktemp("tamper") / "ledger.db"
+    ledger = opening.create_ledger(f"sqlite:///{path}")
+    for body in PACKS.values():
+        ledger.app.add_pack(body)
+    events = [published(controller) for controller in sorted(PACKS)]
+    for number in range(SIZE - len(events)):
+        subject = f"crm:{number % PEOPLE}"
+        events.append(event("information.collected", personal={"words": f"{subject}, {number}"}, subject=subject))
+    assert accept(ledger, *events) == list(range(SIZE))
+    with ledger.app.reading() as c:
+        c.execute("SELECT position FROM entries WHERE stream=(SELECT stream FROM entries WHERE position=?)", [HERS])
+        assert {HERS, HERS_NEXT} < {row[0] for row in c.fetchall()}
+    body = maintenance.evidence_for(ledger, {"controller": "parature", "subject": "crm:0"}, ["all"], auditor=False)
+    vkey = ledger.app.signer.vkey
+    ledger.projector.close()
+    ledger.app.close()
+    return path, body, vkey
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    path, _, vkey = whole
+    shutil.copytree(path.parent, tmp_path / "copy")
+    return Damaged(tmp_path / "copy" / "ledger.db", vkey)
+
+
+class Damaged:
+    """A store in the hands of somebody who can write to its file."""
+
+    def __init__(self, path, vkey):
+        self.path, self.vkey = path, vkey
+        self.db = sqlite3.connect(path, isolation_level=None)
+        for (name,) in self.db.execute("SELECT name FROM sqlite_master WHERE type='trigger'").fetchall():
+            self.db.execute(f"DROP TRIGGER {name}")
+
+    def sql(self, statement, *params):
+        found = self.db.execute(statement, params)
+        assert found.description or found.rowcount > 0, "changed nothing"
+        return found.fetchall()
+
+    def entry(self, position):
+        """(stream, version, type, leaf, state)."""
+        return self.sql("SELECT stream, version, type, leaf, state FROM entries WHERE position=?", position)[0]
+
+    def put(self, position, row):
+        columns = "stream=?, version=?, type=?, leaf=?, state=?"
+        self.sql(f"UPDATE entries SET {columns} WHERE position=?", *row, position)
+
+    def write(self, position, **changes):
+        """Write an entry anew, with the hashes that belong to it, as far as its own row goes."""
+        stream, version, type_name, _, state = self.entry(position)
+        body = json.loads(state) | changes
+        raw = json.dumps(body, separators=(",", ":")).encode()
+        self.put(position, (body.get("person", stream), body.get("version", version), type_name, leaf_hash(raw), raw))
+
+    def drop(self, position):
+        self.sql("DELETE FROM entries WHERE position=?", position)
+
+    def swap(self, one, other, columns=slice(0, 5)):
+        first, second = self.entry(one), self.entry(other)
+        self.sql("UPDATE entries SET version=-version WHERE position=?", one)
+        self.put(other, (*second[: columns.start], *first[columns]))
+        self.put(one, (*first[: columns.start], *second[columns]))
+
+    def flip_in_file(self, position):
+        """Flip a bit where the file holds the entry's bytes."""
+        state = self.entry(position)[4]
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.db.close()
+        raw = bytearray(self.path.read_bytes())
+        assert raw.count(state) == 1
+        raw[raw.index(state) + 20] ^= 1
+        self.path.write_bytes(raw)
+
+    def verify(self, key=None):
+        self.db.close()
+        return Cli(f"sqlite:///{self.path}").fails("verify", *(["--key", key] if key else []))
+
+
+def flipped(raw, at=-3):
+    raw = bytearray(raw)
+    raw[at] ^= 1
+    return bytes(raw)
+
+
+def other_logs_head(s):
+    """The head of another log of the same size and root, signed by its own key."""
+    root = s.sql("SELECT root FROM head")[0][0]
+    s.sql("UPDATE head SET checkpoint=?", OTHER.sign(format_checkpoint(OTHER.name, SIZE, root)))
+
+
+def older_head(s):
+    """A checkpoint that this log did sign, of fewer entries."""
+    folder = s.path.parent / "ledger.db.keys"
+    app = opening.open_file(s.path, opening.FileKeys(folder))
+    app.load()
+    s.sql("UPDATE head SET checkpoint=?", app.signer.sign(format_checkpoint(app.origin, SIZE - 1, bytes(32))))
+    app.close()
+
+
+def moved(s, position, to):
+    stream = s.entry(to)[0]
+    (version,) = s.sql("SELECT max(version) + 1 FROM entries WHERE stream=?", stream)[0]
+    return {"stream": stream, "version": version}
+
+
+# Name of the damage: what does it, and how the one line about it begins.
+STORE_DAMAGES = {
+    "flipped-byte": (
+        lambda s: s.sql("UPDATE entries SET state=? WHERE position=150", flipped(s.entry(150)[4])),
+        "entry 150: its bytes are not those that were appended",
+    ),
+    "flipped-byte-in-the-file": (lambda s: s.flip_in_file(151), "entry 151: its bytes are not those"),
+    "dropped-first": (lambda s: s.drop(0), "entry 0: is missing, the next one found is 1"),
+    "dropped-middle": (lambda s: s.drop(150), "entry 150: is missing, the next one found is 151"),
+    "dropped-last": (lambda s: s.drop(SIZE - 1), "entry 299: is missing, the checkpoint covers 300 entries"),
+    "swapped": (lambda s: s.swap(HERS, HIS), "the entries do not have the checkpoint's root: some were replaced or"),
+    "swapped-in-one-stream": (lambda s: s.swap(HERS, HERS_NEXT), "entry 122: version 12 of its stream follows version 10"),
+    "swapped-bytes": (lambda s: s.swap(HERS, HIS, slice(3, 5)), "entry 122: stands under another stream, version or type"),
+    "other-logs-checkpoint": (other_logs_head, "checkpoint: none of the given keys signed it, but 'other.example/ledger'"),
+    "older-checkpoint": (older_head, "checkpoint: says size 299, the store says 300"),
+    "other-root": (lambda s: s.sql("UPDATE head SET root=zeroblob(32)"), "checkpoint: says size 300, .*or another root"),
+    "other-edge": (lambda s: s.sql("UPDATE head SET edge=?", flipped(s.sql("SELECT edge FROM head")[0][0])), "the head's edge"),
+    "altered-leaf": (
+        lambda s: s.sql("UPDATE entries SET leaf=? WHERE position=150", flipped(s.entry(150)[3])),
+        "entry 150: .*leaf hash differs",
+    ),
+    "altered-subtree": (lambda s: s.sql("UPDATE subtrees SET hash=zeroblob(32)"), "subtree 1/0: stored hash differs"),
+    "dropped-subtree": (lambda s: s.sql("DELETE FROM subtrees"), "subtrees: 0 are stored, the tree has 1"),
+    "added-subtree": (lambda s: s.sql("INSERT INTO subtrees VALUES (1, 1, zeroblob(32))"), "subtrees: 2 are stored"),
+    "moved-to-another-stream": (
+        lambda s: s.sql("UPDATE entries SET stream=:stream, version=:version WHERE position=150", *moved(s, 150, 151).values()),
+        "entry 150: stands under another stream",
+    ),
+    "moved-with-its-bytes": (
+        lambda s: s.write(150, person=moved(s, 150, 151)["stream"], version=99),
+        "entry 150: version 99 of its stream follows version 12",
+    ),
+    "moved-to-the-right-version": (
+        lambda s: (s.drop(151), s.write(150, person=moved(s, 150, 152)["stream"], version=99), s.write(152, version=98)),
+        "entry 150: version 99",
+    ),
+    "altered-version": (lambda s: s.sql("UPDATE entries SET version=99 WHERE position=150"), "entry 150: stands under"),
+    "altered-type": (lambda s: s.sql("UPDATE entries SET type='service.used' WHERE position=150"), "entry 150: stands"),
+    "altered-and-hashed": (lambda s: s.write(150, source="urn:app:forged"), "entry 162: does not follow the entry before"),
+    "altered-last-and-hashed": (lambda s: s.write(299, source="urn:app:forged"), "the entries do not have the .* root"),
+    "no-entry": (lambda s: s.write(150, type="subject.astonished"), "entry 150: .*does not decode"),
+    "wrong-link": (lambda s: s.write(150, prev=encode_base64(bytes(32))), "entry 150: does not follow the entry before it"),
+}  # fmt: skip
+
+
+def test_the_store_that_was_not_damaged_holds(copy):
+    copy.db.close()
+    said = Cli(f"sqlite:///{copy.path}")("verify", "--key", copy.vkey).stdout
+    assert said.startswith("holds: 300 entries in 14 streams of log consent-ledger.local/ledger")
+
+
+@pytest.mark.parametrize("damage", STORE_DAMAGES)
+def test_a_damaged_store_is_refused_by_name(copy, damage):
+    change, message = STORE_DAMAGES[damage]
+    change(copy)
+    said = copy.verify()
+    assert re.match(message, said), said
+
+
+def test_a_store_under_a_wrong_key_is_refused(copy):
+    assert copy.verify(OTHER.vkey).startswith("checkpoint: none of the given keys signed it, but 'consent-ledger.local")
+    same_name = Signer(b"\x06" * 32, "consent-ledger.local/ledger")
+    assert copy.verify(same_name.vkey).startswith("checkpoint: none of the given keys signed it")
+
+
+# -- evidence that the ledger wrote ------------------------------------------------------------------------------------
+
+
+class Zip:
+    """What is in an evidence zip, to be damaged."""
+
+    def __init__(self, body):
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            self.files = {name: archive.read(name) for name in archive.namelist()}
+        self.manifest = json.loads(self.files["manifest.json"])
+        self.positions = [row["position"] for row in self.manifest["entries"]]
+
+    def write(self, path):
+        self.files["manifest.json"] = json.dumps(self.manifest).encode()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in self.files.items():
+                archive.writestr(name, content)
+
+    def entry(self, number):
+        return f"entries/{self.positions[number]}.json"
+
+    def put(self, name, content):
+        self.files[name] = content
+
+    def drop(self, number):
+        row = self.manifest["entries"].pop(number)
+        self.manifest["fields"] = [one for one in self.manifest["fields"] if one["position"] != row["position"]]
+        del self.files[row["file"]], self.files[row["proof"]]
+
+    def swap(self, one, other):
+        self.files[one], self.files[other] = self.files[other], self.files[one]
+
+    def opened(self, **changes):
+        self.manifest["fields"][3].update(changes)
+
+
+def to_another_stream(z):
+    """Give the entry out as one of another person."""
+    z.put(z.entry(5), z.files[z.entry(5)].replace(z.manifest["person"].encode(), b"f" * 32))
+
+
+# Positions of the person's entries are 2, 14, 26, 38 ...
+EVIDENCE_DAMAGES = {
+    "flipped-byte": (lambda z: z.put(z.entry(5), flipped(z.files[z.entry(5)])), r"entry 62 \(entries/62.json with .*root"),
+    "dropped-middle": (lambda z: z.drop(5), "entry 74: version is 7, wanted 6"),
+    "dropped-first": (lambda z: z.drop(0), "entry 14: version is 2, wanted 1"),
+    "dropped-file-of-the-last": (lambda z: z.files.pop(z.entry(-1)), "file 'entries/290.json': missing from the zip"),
+    "swapped-rows": (lambda z: z.manifest["entries"].insert(5, z.manifest["entries"].pop(6)), "entry 74: version is 7"),
+    "swapped-files": (lambda z: z.swap(z.entry(5), z.entry(6)), "entry 62 .*does not lead to the root"),
+    "altered-value": (lambda z: z.opened(value="never said"), "field 'words' of entry 38: value and salt are not"),
+    "altered-salt": (lambda z: z.opened(salt=encode_base64(bytes(32))), "field 'words' of entry 38: value and salt"),
+    "other-logs-checkpoint": (
+        lambda z: z.put("checkpoint", OTHER.sign(format_checkpoint(OTHER.name, SIZE, bytes(32))).encode()),
+        "checkpoint: none of the given keys signed it, but 'other.example/ledger'",
+    ),
+    "moved-to-another-stream": (to_another_stream, "entry 62 .*does not lead to the root"),
+    "of-another-person": (lambda z: z.manifest.update(person="f" * 32), "entry 2: person is '"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", EVIDENCE_DAMAGES)
+def test_damaged_evidence_is_refused_by_name(whole, tmp_path, damage):
+    _, body, vkey = whole
+    evidence, file = Zip(body), tmp_path / "evidence.zip"
+    assert len(evidence.manifest["fields"]) == 25
+    change, message = EVIDENCE_DAMAGES[damage]
+    change(evidence)
+    evidence.write(file)
+    said = Cli(None).fails("verify", file, "--key", vkey)
+    assert re.match(f"{re.escape(str(file))}: does not hold: {message}", said), said
+
+
+def test_evidence_under_a_wrong_key_is_refused_and_under_the_right_one_holds(whole, tmp_path):
+    _, body, vkey = whole
+    file = tmp_path / "evidence.zip"
+    Zip(body).write(file)
+    assert Cli(None)("verify", file, "--key", vkey).stdout.startswith("holds: 25 entries of person ")
+    assert "checkpoint: none of the given keys signed it" in Cli(None).fails("verify", file, "--key", OTHER.vkey)
+
+
+def test_the_last_entry_left_out_of_evidence_is_not_seen_and_the_report_says_so(whole, tmp_path):
+    _, body, vkey = whole
+    evidence, file = Zip(body), tmp_path / "evidence.zip"
+    evidence.drop(-1)
+    evidence.write(file)
+    said = Cli(None)("verify", file, "--key", vkey).stdout
+    assert said.startswith("holds: 24 entries")
+    assert "not shown by this file: whether a version 25 exists" in said
+
+
+# -- entries withheld --------------------------------------------------------------------------------------------------
+
+
+def withholding(*positions, log=None, entries=ANNS):
+    """Evidence of the log of test_verifier, of whose entries (2, 4, 5, 8) some are withheld."""
+    evidence = Evidence(log, positions=entries)
+    for row in evidence.manifest["entries"]:
+        if row["position"] in positions:
+            leaf = leaf_hash(evidence.files.pop(row.pop("file")))
+            row["withheld"] = encode_base64(leaf)
+    evidence.manifest["fields"] = [one for one in evidence.manifest["fields"] if one["position"] not in positions]
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("positions", "unbound"),
+    [((5,), ()), ((2,), ()), ((8,), (8,)), ((2, 4), (2,)), ((2, 5, 8), (5, 8)), ((4, 5, 8), (4, 5, 8)), (ANNS, ANNS)],
+)
+def test_a_withheld_entry_counts_as_a_version(positions, unbound):
+    report = verify_evidence(withholding(*positions).zipped(), KEYS)
+    assert (report.entries, report.withheld, report.unbound) == (4, positions, unbound)
+    listing = ", entry ".join(map(str, positions))
+    assert f"\nwithheld, only the hash is shown: {len(positions)} of these (entry {listing})\n" in str(report)
+    assert ("is about this person; whether a version 5 exists" in str(report)) == bool(unbound)
+    assert "withheld" not in str(verify_evidence(Evidence().zipped(), KEYS))
+
+
+def row(e, position):
+    (found,) = (one for one in e.manifest["entries"] if one["position"] == position)
+    return found
+
+
+WITHHELD_DAMAGES = {
+    "one-bit-hash": (
+        lambda e: row(e, 5).update(withheld=encode_base64(flipped(leaf_hash(e.log.raw[5])))),
+        r"^entry 5 \(its hash with proofs/5.tlog-proof\): .* does not lead to the root of size 11$",
+    ),
+    "hash-of-another-entry": (lambda e: row(e, 5).update(withheld=encode_base64(leaf_hash(e.log.raw[4]))), "^entry 5 .*root"),
+    "hash-too-short": (lambda e: row(e, 5).update(withheld=encode_base64(bytes(31))), "^entry 5 .*a hash has 32 bytes"),
+    "hash-not-base64": (lambda e: row(e, 5).update(withheld="nothing!"), "^entry 5 .*base64"),
+    "hash-a-number": (lambda e: row(e, 5).update(withheld=5), "^manifest.json: a row of an entry withheld: wants exactly"),
+    "shown-too": (lambda e: row(e, 5).update(file="entries/5.json"), "^manifest.json: a row of an entry withheld: wants"),
+    "file-in-the-zip": (lambda e: e.files.update({"entries/5.json": e.log.raw[5]}), "^file 'entries/5.json': not in the"),
+    "missing-proof": (lambda e: e.files.pop("proofs/5.tlog-proof"), "^file 'proofs/5.tlog-proof': missing from the zip$"),
+    "other-proof": (lambda e: row(e, 5).update(proof="proofs/4.tlog-proof"), "^manifest.json: the files of entry 5 are not"),
+    "listed-twice": (lambda e: e.manifest["entries"].insert(2, row(e, 5)), "^manifest.json: entry 5 is listed twice$"),
+    "left-out": (
+        lambda e: (e.manifest["entries"].remove(row(e, 5)), e.files.pop("proofs/5.tlog-proof")),
+        "^entry 8: version is 4, wanted 3$",
+    ),
+    "field-opened": (
+        lambda e: (e.manifest["fields"].append(Evidence().manifest["fields"][0]), field(e, position=5)),
+        "^field 'email' of entry 5: that entry is withheld$",
+    ),
+    "in-context": (
+        lambda e: e.manifest["context"].append(e.manifest["entries"].pop(2)),
+        "^manifest.json: a row of entries or context: wants exactly",
+    ),
+    "out-of-order": (
+        lambda e: e.manifest["entries"].append(e.manifest["entries"].pop(2)),
+        "^entry 8: version is 4, wanted 3$",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", WITHHELD_DAMAGES)
+def test_damage_to_a_withheld_entry_is_named(damage):
+    evidence = withholding(4, 5) if damage == "field-opened" else withholding(5)
+    if damage == "field-opened":
+        evidence.manifest["fields"] = []
+    change, message = WITHHELD_DAMAGES[damage]
+    change(evidence)
+    refused(evidence.zipped(), message)
+
+
+def test_somebody_elses_entry_withheld_in_place_of_hers_is_refused():
+    refused(withholding(3, entries=(2, 3, 5, 8)).zipped(), "^entry 5: prev is '.*, wanted '")
+    assert json.loads(Log().raw[3])["person"] == BOB != ANN
+
+
+def test_a_withheld_entry_listed_behind_a_later_one_is_refused():
+    refused(withholding(8, 5, entries=(2, 4, 8, 5)).zipped(), "^entry 5: listed after entry 8, out of the log's order$")
+
+
+def test_what_is_secret_is_withheld_from_all_but_an_auditor(store):
+    told = {"recipient": "court", "categories": ["email"], "ground": "law", "secret_until": "2026-06-01T00:00:00Z"}
+    court = event("recipient.registered", {"recipient": "court", "class": "authority", "service": None})
+    accept(store.ledger, event(), court, event("disclosure.compelled", told, {"email": "ann@example.com"}), event())
+    who, key = {"controller": "parature", "subject": "crm:4711"}, [opening_vkey(store)]
+    for auditor, withheld, opened in ((False, 1, 0), (True, 0, 1)):
+        body = maintenance.evidence_for(store.ledger, who, ["all"], auditor=auditor)
+        report = verify_evidence(body, key)
+        assert (report.entries, len(report.withheld), report.unbound, len(report.fields)) == (3, withheld, (), opened)
+        shown = b"".join(Zip(body).files.values())
+        assert (b"secret_until" in shown) == auditor
+
+
+def opening_vkey(store):
+    return maintenance.parse_vkey(store.ledger.app.signer.vkey)
