@@ -416,7 +416,7 @@ def pack_add(file: Path, store: Store = None, keys: Keys = None) -> None:
 @command
 def pack_check(files: list[Path]) -> None:
     """Check pack files. Exit 1 if one cannot be used."""
-    from ledger.pack import load_pack
+    from ledger.packfile import load_pack
 
     for file in files:
         try:
@@ -431,7 +431,7 @@ def pack_check(files: list[Path]) -> None:
 def pack_show(file: Path) -> None:
     """Print a pack as prose, a section a clause."""
     from consumers.prose import pack_as_prose
-    from ledger.pack import load_pack
+    from ledger.packfile import load_pack
 
     typer.echo(pack_as_prose(load_pack(opening.read_pack(file))))
 

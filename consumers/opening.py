@@ -12,7 +12,8 @@ from typing import Final
 from ledger.application import LedgerApplication, memory_name, open_file
 from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError
 from ledger.keys import FileKeys, MemoryKeys
-from ledger.pack import Pack, load_pack
+from ledger.pack import Pack
+from ledger.packfile import load_pack
 from projections.ledger import Ledger
 
 STORE_VARIABLE: Final = "CONSENT_LEDGER_STORE"

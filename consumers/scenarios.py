@@ -17,7 +17,8 @@ import yaml
 from consumers.opening import memory_ledger, shipped_packs
 from ledger.application import Outcome
 from ledger.errors import InvalidQuestion, LedgerError
-from ledger.pack import Pack, load_pack
+from ledger.pack import Pack
+from ledger.packfile import load_pack
 from ledger.times import format_time, from_datetime, parse_time
 from projections.ledger import Ledger
 

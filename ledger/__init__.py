@@ -2,7 +2,8 @@
 
 from ledger.application import LedgerApplication, Outcome
 from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, StoreError
-from ledger.pack import Pack, load_pack
+from ledger.pack import Pack
+from ledger.packfile import load_pack
 
 __all__ = [
     "InvalidEvent",

@@ -31,7 +31,8 @@ from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
 from ledger.merkle import Frontier
 from ledger.notes import Signer, format_checkpoint
-from ledger.pack import Pack, load_pack
+from ledger.pack import Pack
+from ledger.packfile import load_pack
 from ledger.recorder import APPLICATION_ID, Head, LedgerFactory, LedgerRecorder, read_head, readable_errors
 from ledger.vault import Vault
 from ledger.verifier import EMPTY_ROOT

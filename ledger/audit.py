@@ -110,6 +110,8 @@ def _check_tree(
         raise StoreCorrupt(f"entry {size}: is missing, the checkpoint covers {head.size} entries")
     if frontier.root() != head.root:
         raise StoreCorrupt("the entries do not have the checkpoint's root: some were replaced or swapped")
+    if b"".join(frontier.nodes()) != head.edge:
+        raise StoreCorrupt("the head's edge is not that of its entries: nothing could be appended to it")
     for (level, number, digest), found in zip(completed, stored, strict=False):
         if (level, number, digest) != found:
             raise StoreCorrupt(f"subtree {level}/{number}: stored hash differs")

@@ -9,6 +9,7 @@ import base64
 import shutil
 import sqlite3
 import sys
+import threading
 from hashlib import sha256
 from io import BytesIO
 
@@ -339,19 +340,26 @@ def test_a_second_writer_in_the_way_of_a_letter_loses_no_event(store, monkeypatc
     assert_whole(store.ledger)
 
 
-def test_two_writers_that_take_turns_keep_one_log(store):
+def test_two_writers_keep_one_log_in_turns_and_at_once(store):
     one, two = store.ledger, store.open()
     bodies = [event(subject=f"crm:{n % 3}", personal={"email": f"p{n}@example.com"}) for n in range(40)]
     start = size(one)
 
     places = [accept((one, two)[n % 2], *bodies[4 * n : 4 * n + 4]) for n in range(10)]
-
     assert [place for four in places for place in four] == list(range(start, start + 40))
+
+    more = [event(subject=f"crm:{n % 5}") for n in range(40)]
+    at_once = [threading.Thread(target=(one, two)[n % 2].record, args=[[body]]) for n, body in enumerate(more)]
+    for thread in at_once:
+        thread.start()
+    for thread in at_once:
+        thread.join(timeout=30)
+
     assert_whole(one)
     assert_whole(two)
+    assert size(one) == start + 80
     for ledger in (one, two):
-        assert all(outcome.duplicate for outcome in ledger.record(bodies))
-    assert size(one) == start + 40
+        assert all(outcome.duplicate for outcome in ledger.record(bodies + more))
 
 
 # -- keys --------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from conftest import PACKS, PERSON, Cli, Clock, accept, assert_whole, command, e
 
 from consumers import opening
 from consumers.generator import ANN, NOW, generate
-from ledger.pack import load_pack
+from ledger.packfile import load_pack
 from ledger.verifier import leaf_hash, open_checkpoint, parse_vkey
 
 HER = {"email": "ann@example.com", "full_name": "Ann Example"}

@@ -11,7 +11,7 @@ from consumers.opening import shipped_packs
 from consumers.prose import pack_as_prose
 from consumers.scenarios import load_scenarios, run_scenario
 from ledger.errors import PackError
-from ledger.pack import load_pack
+from ledger.packfile import load_pack
 
 PARATURE = shipped_packs()["parature"].decode()
 SHARED = Path(__file__).parents[2] / "shared" / "scenarios"

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from consumers.opening import memory_ledger, shipped_packs
-from ledger.pack import load_pack
+from ledger.packfile import load_pack
 from ledger.times import FOREVER, parse_time
 from projections.people import fold_person
 from projections.snapshot import dump, load

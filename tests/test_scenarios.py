@@ -8,7 +8,8 @@ import pytest
 
 from consumers.opening import shipped_packs
 from consumers.scenarios import ScenarioFileError, load_scenarios, matches, run_scenario
-from ledger.pack import Pack, load_pack
+from ledger.pack import Pack
+from ledger.packfile import load_pack
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "shared" / "scenarios"

@@ -13,7 +13,7 @@ import pytest
 
 from consumers.opening import shipped_packs
 from consumers.reference import generated
-from ledger.pack import load_pack
+from ledger.packfile import load_pack
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ledger", "projections", "consumers")
@@ -67,6 +67,9 @@ def test_the_engine_names_no_clause_organisation_list_recipient_purpose_or_class
 
 
 NEW_TYPE = '''
+from typing import ClassVar
+
+
 class SubjectAstonished(Fact):
     """The person was astonished."""
 

@@ -15,7 +15,7 @@ from test_verifier import ANN, ANNS, BOB, KEYS, Evidence, Log, field, refused
 
 from consumers import maintenance, opening
 from ledger.notes import Signer, format_checkpoint
-from ledger.verifier import encode_base64, leaf_hash, verify_evidence
+from ledger.verifier import encode_base64, leaf_hash, parse_vkey, verify_evidence
 
 PEOPLE = 12
 SIZE = 300  # more than a subtree
@@ -129,10 +129,16 @@ def older_head(s):
     app.close()
 
 
-def moved(s, position, to):
+def moved(s, to):
+    """The stream of another entry, and the next version in it."""
     stream = s.entry(to)[0]
-    (version,) = s.sql("SELECT max(version) + 1 FROM entries WHERE stream=?", stream)[0]
-    return {"stream": stream, "version": version}
+    return stream, s.sql("SELECT max(version) + 1 FROM entries WHERE stream=?", stream)[0][0]
+
+
+def after(s, position):
+    """What an entry would have to say to follow this one in its stream."""
+    stream, version, _, leaf, _ = s.entry(position)
+    return {"person": stream, "version": version + 1, "prev": encode_base64(leaf)}
 
 
 # Name of the damage: what does it, and how the one line about it begins.
@@ -146,12 +152,27 @@ STORE_DAMAGES = {
     "dropped-middle": (lambda s: s.drop(150), "entry 150: is missing, the next one found is 151"),
     "dropped-last": (lambda s: s.drop(SIZE - 1), "entry 299: is missing, the checkpoint covers 300 entries"),
     "swapped": (lambda s: s.swap(HERS, HIS), "the entries do not have the checkpoint's root: some were replaced or"),
-    "swapped-in-one-stream": (lambda s: s.swap(HERS, HERS_NEXT), "entry 122: version 12 of its stream follows version 10"),
-    "swapped-bytes": (lambda s: s.swap(HERS, HIS, slice(3, 5)), "entry 122: stands under another stream, version or type"),
-    "other-logs-checkpoint": (other_logs_head, "checkpoint: none of the given keys signed it, but 'other.example/ledger'"),
+    "swapped-in-one-stream": (
+        lambda s: s.swap(HERS, HERS_NEXT),
+        "entry 122: version 12 of its stream follows version 10",
+    ),
+    "swapped-bytes": (
+        lambda s: s.swap(HERS, HIS, slice(3, 5)),
+        "entry 122: stands under another stream, version or type",
+    ),
+    "other-logs-checkpoint": (
+        other_logs_head,
+        "checkpoint: none of the given keys signed it, but 'other.example/ledger'",
+    ),
     "older-checkpoint": (older_head, "checkpoint: says size 299, the store says 300"),
-    "other-root": (lambda s: s.sql("UPDATE head SET root=zeroblob(32)"), "checkpoint: says size 300, .*or another root"),
-    "other-edge": (lambda s: s.sql("UPDATE head SET edge=?", flipped(s.sql("SELECT edge FROM head")[0][0])), "the head's edge"),
+    "other-root": (
+        lambda s: s.sql("UPDATE head SET root=zeroblob(32)"),
+        "checkpoint: says size 300, .*or another root",
+    ),
+    "other-edge": (
+        lambda s: s.sql("UPDATE head SET edge=?", flipped(s.sql("SELECT edge FROM head")[0][0])),
+        "the head's edge",
+    ),
     "altered-leaf": (
         lambda s: s.sql("UPDATE entries SET leaf=? WHERE position=150", flipped(s.entry(150)[3])),
         "entry 150: .*leaf hash differs",
@@ -160,24 +181,27 @@ STORE_DAMAGES = {
     "dropped-subtree": (lambda s: s.sql("DELETE FROM subtrees"), "subtrees: 0 are stored, the tree has 1"),
     "added-subtree": (lambda s: s.sql("INSERT INTO subtrees VALUES (1, 1, zeroblob(32))"), "subtrees: 2 are stored"),
     "moved-to-another-stream": (
-        lambda s: s.sql("UPDATE entries SET stream=:stream, version=:version WHERE position=150", *moved(s, 150, 151).values()),
+        lambda s: s.sql("UPDATE entries SET stream=?, version=? WHERE position=150", *moved(s, 151)),
         "entry 150: stands under another stream",
     ),
     "moved-with-its-bytes": (
-        lambda s: s.write(150, person=moved(s, 150, 151)["stream"], version=99),
+        lambda s: s.write(150, person=moved(s, 151)[0], version=99),
         "entry 150: version 99 of its stream follows version 12",
     ),
-    "moved-to-the-right-version": (
-        lambda s: (s.drop(151), s.write(150, person=moved(s, 150, 152)["stream"], version=99), s.write(152, version=98)),
-        "entry 150: version 99",
-    ),
+    "moved-to-where-it-would-fit": (lambda s: s.write(299, **after(s, 298)), "the entries do not have the .* root"),
     "altered-version": (lambda s: s.sql("UPDATE entries SET version=99 WHERE position=150"), "entry 150: stands under"),
     "altered-type": (lambda s: s.sql("UPDATE entries SET type='service.used' WHERE position=150"), "entry 150: stands"),
-    "altered-and-hashed": (lambda s: s.write(150, source="urn:app:forged"), "entry 162: does not follow the entry before"),
+    "altered-and-hashed": (
+        lambda s: s.write(150, source="urn:app:forged"),
+        "entry 162: does not follow the entry before",
+    ),
     "altered-last-and-hashed": (lambda s: s.write(299, source="urn:app:forged"), "the entries do not have the .* root"),
     "no-entry": (lambda s: s.write(150, type="subject.astonished"), "entry 150: .*does not decode"),
-    "wrong-link": (lambda s: s.write(150, prev=encode_base64(bytes(32))), "entry 150: does not follow the entry before it"),
-}  # fmt: skip
+    "wrong-link": (
+        lambda s: s.write(150, prev=encode_base64(bytes(32))),
+        "entry 150: does not follow the entry before it",
+    ),
+}
 
 
 def test_the_store_that_was_not_damaged_holds(copy):
@@ -243,7 +267,10 @@ def to_another_stream(z):
 
 # Positions of the person's entries are 2, 14, 26, 38 ...
 EVIDENCE_DAMAGES = {
-    "flipped-byte": (lambda z: z.put(z.entry(5), flipped(z.files[z.entry(5)])), r"entry 62 \(entries/62.json with .*root"),
+    "flipped-byte": (
+        lambda z: z.put(z.entry(5), flipped(z.files[z.entry(5)])),
+        r"entry 62 \(entries/62.json with .*root",
+    ),
     "dropped-middle": (lambda z: z.drop(5), "entry 74: version is 7, wanted 6"),
     "dropped-first": (lambda z: z.drop(0), "entry 14: version is 2, wanted 1"),
     "dropped-file-of-the-last": (lambda z: z.files.pop(z.entry(-1)), "file 'entries/290.json': missing from the zip"),
@@ -257,7 +284,7 @@ EVIDENCE_DAMAGES = {
     ),
     "moved-to-another-stream": (to_another_stream, "entry 62 .*does not lead to the root"),
     "of-another-person": (lambda z: z.manifest.update(person="f" * 32), "entry 2: person is '"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", EVIDENCE_DAMAGES)
@@ -327,14 +354,32 @@ WITHHELD_DAMAGES = {
         lambda e: row(e, 5).update(withheld=encode_base64(flipped(leaf_hash(e.log.raw[5])))),
         r"^entry 5 \(its hash with proofs/5.tlog-proof\): .* does not lead to the root of size 11$",
     ),
-    "hash-of-another-entry": (lambda e: row(e, 5).update(withheld=encode_base64(leaf_hash(e.log.raw[4]))), "^entry 5 .*root"),
+    "hash-of-another-entry": (
+        lambda e: row(e, 5).update(withheld=encode_base64(leaf_hash(e.log.raw[4]))),
+        "^entry 5 .*root",
+    ),
     "hash-too-short": (lambda e: row(e, 5).update(withheld=encode_base64(bytes(31))), "^entry 5 .*a hash has 32 bytes"),
     "hash-not-base64": (lambda e: row(e, 5).update(withheld="nothing!"), "^entry 5 .*base64"),
-    "hash-a-number": (lambda e: row(e, 5).update(withheld=5), "^manifest.json: a row of an entry withheld: wants exactly"),
-    "shown-too": (lambda e: row(e, 5).update(file="entries/5.json"), "^manifest.json: a row of an entry withheld: wants"),
-    "file-in-the-zip": (lambda e: e.files.update({"entries/5.json": e.log.raw[5]}), "^file 'entries/5.json': not in the"),
-    "missing-proof": (lambda e: e.files.pop("proofs/5.tlog-proof"), "^file 'proofs/5.tlog-proof': missing from the zip$"),
-    "other-proof": (lambda e: row(e, 5).update(proof="proofs/4.tlog-proof"), "^manifest.json: the files of entry 5 are not"),
+    "hash-a-number": (
+        lambda e: row(e, 5).update(withheld=5),
+        "^manifest.json: a row of an entry withheld: wants exactly",
+    ),
+    "shown-too": (
+        lambda e: row(e, 5).update(file="entries/5.json"),
+        "^manifest.json: a row of an entry withheld: wants",
+    ),
+    "file-in-the-zip": (
+        lambda e: e.files.update({"entries/5.json": e.log.raw[5]}),
+        "^file 'entries/5.json': not in the",
+    ),
+    "missing-proof": (
+        lambda e: e.files.pop("proofs/5.tlog-proof"),
+        "^file 'proofs/5.tlog-proof': missing from the zip$",
+    ),
+    "other-proof": (
+        lambda e: row(e, 5).update(proof="proofs/4.tlog-proof"),
+        "^manifest.json: the files of entry 5 are not",
+    ),
     "listed-twice": (lambda e: e.manifest["entries"].insert(2, row(e, 5)), "^manifest.json: entry 5 is listed twice$"),
     "left-out": (
         lambda e: (e.manifest["entries"].remove(row(e, 5)), e.files.pop("proofs/5.tlog-proof")),
@@ -352,7 +397,7 @@ WITHHELD_DAMAGES = {
         lambda e: e.manifest["entries"].append(e.manifest["entries"].pop(2)),
         "^entry 8: version is 4, wanted 3$",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", WITHHELD_DAMAGES)
@@ -378,14 +423,10 @@ def test_what_is_secret_is_withheld_from_all_but_an_auditor(store):
     told = {"recipient": "court", "categories": ["email"], "ground": "law", "secret_until": "2026-06-01T00:00:00Z"}
     court = event("recipient.registered", {"recipient": "court", "class": "authority", "service": None})
     accept(store.ledger, event(), court, event("disclosure.compelled", told, {"email": "ann@example.com"}), event())
-    who, key = {"controller": "parature", "subject": "crm:4711"}, [opening_vkey(store)]
+    who, key = {"controller": "parature", "subject": "crm:4711"}, [parse_vkey(store.ledger.app.signer.vkey)]
     for auditor, withheld, opened in ((False, 1, 0), (True, 0, 1)):
         body = maintenance.evidence_for(store.ledger, who, ["all"], auditor=auditor)
         report = verify_evidence(body, key)
         assert (report.entries, len(report.withheld), report.unbound, len(report.fields)) == (3, withheld, (), opened)
         shown = b"".join(Zip(body).files.values())
         assert (b"secret_until" in shown) == auditor
-
-
-def opening_vkey(store):
-    return maintenance.parse_vkey(store.ledger.app.signer.vkey)

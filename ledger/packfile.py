@@ -1,0 +1,98 @@
+"""Reading a pack and refusing one that cannot be used, naming the place."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from typing import Any
+
+from pydantic import ValidationError
+
+from ledger.errors import PackError
+from ledger.events import TYPES
+from ledger.pack import AnyOf, Credit, Match, OnRecord, Pack, Words
+
+
+def load_pack(raw: bytes) -> Pack:
+    """A pack from the bytes of its TOML file. Raises PackError naming the place."""
+    try:
+        document = tomllib.loads(raw.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PackError(f"not a TOML file: {error}") from None
+    try:
+        pack = Pack.model_validate({**document, "sha256": hashlib.sha256(raw).hexdigest()})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise PackError(f"{_place(document, first['loc'])}: {first['msg']}") from None
+    problems = unknown_words(pack)
+    if problems:
+        raise PackError("; ".join(problems[:5]))
+    return pack
+
+
+def _place(document: dict[str, Any], loc: tuple[str | int, ...]) -> str:
+    """`clause PAR-MKT-1: permit.0.needs` for a location inside a clause."""
+    if len(loc) > 1 and loc[0] == "clause" and isinstance(loc[1], int):
+        clause = document["clause"][loc[1]]
+        name = clause.get("id", f"number {loc[1] + 1}") if isinstance(clause, dict) else f"number {loc[1] + 1}"
+        return f"clause {name}: " + ".".join(str(part) for part in loc[2:])
+    return ".".join(str(part) for part in loc)
+
+
+def unknown_words(pack: Pack) -> list[str]:
+    """Every word a rule uses that the pack does not declare: purposes, categories, classes, facts, clauses, types."""
+    problems = [f"clause {i} stands twice" for i in sorted({c.id for c in pack.clause if _count(pack, c.id) > 1})]
+    facts = {define.fact for clause in pack.clause for define in clause.define}
+    for place, words, known, what in _uses(pack, facts):
+        problems += [f"{place}: unknown {what} {word!r}" for word in words if word not in known]
+    both = set(pack.categories.personal) & set(pack.categories.anonymous)
+    problems += [f"categories: {word!r} is both personal and anonymous" for word in sorted(both)]
+    return problems
+
+
+def _count(pack: Pack, clause_id: str) -> int:
+    return sum(clause.id == clause_id for clause in pack.clause)
+
+
+def _uses(pack: Pack, facts: set[str]) -> list[tuple[str, Words, Any, str]]:
+    uses: list[tuple[str, Words, Any, str]] = [
+        ("marketing", pack.marketing, pack.known_purposes, "purpose"),
+        ("advertising_purposes", pack.advertising_purposes, pack.known_purposes, "purpose"),
+        ("advertising_classes", pack.advertising_classes, pack.known_classes, "class"),
+        ("detected", list(pack.detected.values()), pack.known_categories, "category"),
+        *(
+            (f"personal_fields.{name}", [field.category], pack.known_categories, "category")
+            for name, field in pack.personal_fields.items()
+            if field.category
+        ),
+    ]
+    if pack.processor:
+        uses.append(("processor", [pack.processor.clause], pack.ids, "clause"))
+    if pack.change:
+        named = [pack.change.stored.clause, pack.change.stored.no_email, pack.change.material.clause]
+        uses.append(("change", [name for name in named if name], pack.ids, "clause"))
+        uses.append(("change", [pack.change.notice_purpose], pack.known_purposes, "purpose"))
+        uses.append(("change.joined_by", [p.type for p in pack.change.joined_by], TYPES, "event type"))
+    for clause in pack.clause:
+        for rule in (*clause.permit, *clause.forbid, *clause.gate):
+            uses += _match_uses(f"clause {clause.id}", rule, pack, facts)
+        for objection in clause.objection:
+            uses.append((f"clause {clause.id}: spares", objection.spares, pack.known_purposes, "purpose"))
+        events = [p.type for d in clause.define for p in d.events] + [d.event for d in clause.door]
+        events += [e.event for e in clause.expect] + [e.until for e in clause.expect if e.until]
+        uses.append((f"clause {clause.id}", events, TYPES, "event type"))
+        if clause.tell:
+            uses.append((f"clause {clause.id}: tell", clause.tell.recipient_class, pack.known_classes, "class"))
+    return uses
+
+
+def _match_uses(place: str, rule: Match, pack: Pack, facts: set[str]) -> list[tuple[str, Words, Any, str]]:
+    needs = [*getattr(rule, "needs", []), *getattr(rule, "when", []), *getattr(rule, "unless", [])]
+    flat = [inner for need in needs for inner in (need.of if isinstance(need, AnyOf) else [need])]
+    return [
+        (place, [*(rule.purpose or []), *(rule.not_purpose or [])], pack.known_purposes, "purpose"),
+        (place, [*(rule.categories or []), *(rule.any_category or [])], pack.known_categories, "category"),
+        (place, rule.recipient_class or [], pack.known_classes, "class"),
+        (place, [need.fact for need in flat if isinstance(need, OnRecord)], facts, "fact"),
+        (place, [need.category for need in flat if isinstance(need, Credit)], pack.known_categories, "category"),
+    ]
