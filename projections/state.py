@@ -347,7 +347,7 @@ def _choose(
         _words(data.channels) or None,
         data.list,
         data.item,
-        parse_time(data.expires_at) if yes and data.expires_at else None,
+        parse_time(data.expires_at) if data.expires_at else None,
         entry.actor,
         entry.stream,
     )

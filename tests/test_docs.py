@@ -1,4 +1,4 @@
-"""The documentation is true: its commands run and print what it shows, its lists are complete, its links lead somewhere.
+"""The documentation is true: commands run and print what it shows, lists are complete, links lead somewhere.
 
 A block fenced as `sh` is run, in order with the others of its page, in one shell and one empty folder. A block fenced
 as `text` right after it is what came: the same lines in any order, `…` for what differs from run to run. A page that
@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,12 @@ from ledger.recorder import SCHEMA
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "deploy").glob("*.md")), *sorted(DOCS.rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "deploy").glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
+]
 RUN = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.*"))
 
@@ -54,7 +60,8 @@ def named(path):
 
 def environment():
     """What a reader's shell has: the program, and no store yet."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONSENT_LEDGER_")}
+    ours = ("CONSENT_LEDGER_", "FORCE_COLOR", "TTY_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", "PYTHONUTF8": "1"}
 
 
@@ -76,8 +83,10 @@ def came_of(path, folder):
         cwd=folder, env=environment(), capture_output=True, timeout=150, check=False,
     )  # fmt: skip
     parts = ran.stdout.decode().split(STOP)[1:]
-    assert ran.returncode == 0, f"{named(path)}: exit {ran.returncode} in\n{found[commands[len(parts) - 1]][1]}\n{parts[-1]}"
-    shown = [found[number + 1][1] if found[number + 1 :][:1] and found[number + 1][0] == "text" else None for number in commands]
+    last = found[commands[len(parts) - 1]][1]
+    assert ran.returncode == 0, f"{named(path)}: exit {ran.returncode} in\n{last}\n{parts[-1]}"
+    after = [*found[1:], ("", "")]
+    shown = [after[number][1] if after[number][0] == "text" else None for number in commands]
     return [(found[number][1], *rest) for number, *rest in zip(commands, shown, parts, strict=True)]
 
 
@@ -97,12 +106,23 @@ def unlike(shown, came):
     return missing + [f"+ {line}" for line in left]
 
 
+@pytest.fixture(scope="module")
+def running(request, tmp_path_factory):
+    """Every page that some test wants, running beside the others: a start of the program for each command takes long."""
+    wanted = [item.callspec.params["path"] for item in request.session.items if "running" in item.fixturenames]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {path: pool.submit(came_of, path, tmp_path_factory.mktemp(path.stem)) for path in wanted}
+
+
 @pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
-def test_every_command_of_a_page_runs_and_prints_what_the_page_shows(path, tmp_path):
-    ran = came_of(path, tmp_path)
+def test_every_command_of_a_page_runs_and_prints_what_the_page_shows(path, running):
+    ran = running[path].result()
     assert ran
-    wrong = [f"after\n{commands}{chr(10).join(lines)}" for commands, shown, came in ran if shown is not None and (lines := unlike(shown, came))]
-    assert not wrong, f"{named(path)}: " + "\n".join(wrong)
+    wrong = []
+    for commands, shown, came in ran:
+        lines = unlike(shown, came) if shown is not None else []
+        wrong += ["after", commands, *lines] if lines else []
+    assert not wrong, "\n".join([named(path), *wrong])
 
 
 def test_the_readmes_python_runs_and_prints_its_line(tmp_path):
@@ -240,8 +260,9 @@ def test_every_page_under_docs_is_reached_from_the_readme():
         page = todo.pop()
         seen.add(page)
         links = [one.partition("#")[0] for one in LINK.findall(page.read_text()) if "://" not in one]
-        found = {(page.parent / one).resolve() for one in links if one.endswith(".md")}
-        todo += [one for one in found - seen if one.exists()]
+        found = {(page.parent / one).resolve() for one in links}
+        found |= {one for folder in found if folder.is_dir() for one in folder.glob("*.md")}
+        todo += [one for one in found - seen if one.suffix == ".md" and one.exists()]
     assert {named(page) for page in PAGES} - {named(page) for page in seen} == set()
 
 
@@ -267,9 +288,9 @@ def test_systemd_takes_the_units(tmp_path):
     for unit in UNITS:
         text = re.sub(r"/opt/consent-ledger/\S*/consent-ledger\b", sys.executable, unit.read_text())
         (tmp_path / unit.name).write_text(text)
+    here = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+    files = [str(tmp_path / unit.name) for unit in UNITS]
     ran = subprocess.run(
-        ["systemd-analyze", "verify", *(str(tmp_path / unit.name) for unit in UNITS)],
-        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    about_ours = [line for line in ran.stderr.splitlines() if "consent-ledger" in line]
-    assert about_ours == []
+        ["systemd-analyze", "verify", *files], env=here, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert [line for line in ran.stderr.splitlines() if "consent-ledger" in line] == []

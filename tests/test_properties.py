@@ -49,6 +49,8 @@ def facts(draw):
             data["recipients"] = [draw(st.sampled_from(RECIPIENTS))]
         return "consent.granted", data
     if kind in (2, 3):
+        if draw(st.integers(0, 2)) == 0:
+            named["expires_at"] = at(draw(minutes))
         return draw(st.sampled_from(["consent.refused", "consent.withdrawn"])), named
     if kind in (4, 5, 6):
         scope = draw(st.sampled_from(["all", "general", "purpose", "list", "recipient"]))
