@@ -123,14 +123,14 @@ class Projector:
             if cursor != self._folded:
                 self._rows.clear()
             entries = self._page(cursor)
-            self._folded = entries[-1].position + 1 if entries else cursor
+            following = entries[-1].position + 1 if entries else cursor
             touched = self._fold(entries)
             rows = [
                 (person, r.controller, r.state.entries, r.last_time, r.last_recorded, r.linked, dump(r.state))
                 for person, r in touched.items()
             ]
             self.db.executemany("INSERT OR REPLACE INTO people VALUES (?,?,?,?,?,?,?)", rows)
-            self.db.execute("UPDATE cursor SET next=?", [self._folded])
+            self.db.execute("UPDATE cursor SET next=?", [following])
             points.reached("projection written")
             self.db.execute("COMMIT")
         except BaseException:
@@ -138,6 +138,7 @@ class Projector:
             self.db.rollback()
             raise
         points.reached("projection committed")
+        self._folded = following
         self._rows.update(touched)
         if len(self._rows) > KEPT:
             self._rows.clear()

@@ -108,7 +108,7 @@ def unlike(shown, came):
 
 @pytest.fixture(scope="module")
 def running(request, tmp_path_factory):
-    """Every page that some test wants, running beside the others: a start of the program for each command takes long."""
+    """Every page that some test wants, running beside the others: each command starts the program anew."""
     wanted = [item.callspec.params["path"] for item in request.session.items if "running" in item.fixturenames]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield {path: pool.submit(came_of, path, tmp_path_factory.mktemp(path.stem)) for path in wanted}

@@ -218,6 +218,14 @@ def test_a_damaged_store_is_refused_by_name(copy, damage):
     assert re.match(message, said), said
 
 
+def test_doctor_comes_to_an_end_where_the_last_entry_is_gone(copy):
+    copy.drop(SIZE - 1)
+    copy.db.close()
+    checks = {row["check"]: row for row in Cli(f"sqlite:///{copy.path}").json("doctor", code=1)}
+    assert checks["log"]["says"].startswith("entry 299: is missing")
+    assert checks["vault"]["says"].endswith("1 orphans")
+
+
 def test_a_store_under_a_wrong_key_is_refused(copy):
     assert copy.verify(OTHER.vkey).startswith("checkpoint: none of the given keys signed it, but 'consent-ledger.local")
     same_name = Signer(b"\x06" * 32, "consent-ledger.local/ledger")
