@@ -12,11 +12,12 @@ from typing import Annotated, Any, Final, ParamSpec
 import typer
 
 from consumers import opening, show
-from ledger.errors import LedgerError, PackError
+from ledger.errors import InvalidQuestion, LedgerError, PackError
 from ledger.recorder import translate
 from projections.ledger import Ledger
 
 P = ParamSpec("P")
+_ABOUT_THE_STORE: Final = ("subject", "recipient", "transfer", "letter")  # well asked, and not there
 app = typer.Typer(
     name="consent-ledger",
     help="An event-sourced ledger of consent: explained decisions now, proof years later.",
@@ -41,10 +42,6 @@ Subject = Annotated[str, typer.Argument(help="The app's name for the person.")]
 SomeSubject = Annotated[str | None, typer.Argument(help="The app's name for the person; default all.")]
 
 
-class Failed(Exception):
-    """The command is over; its message was printed."""
-
-
 def command(function: Callable[P, None]) -> Callable[P, None]:
     """Turn errors into one line that says what to do, and exit 1; never a traceback for a user's mistake."""
 
@@ -52,6 +49,9 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             function(*args, **kwargs)
+        except InvalidQuestion as error:
+            typer.echo(f"consent-ledger: {error}", err=True)
+            raise typer.Exit(1 if error.field in _ABOUT_THE_STORE else 2) from None
         except LedgerError as error:
             typer.echo(f"consent-ledger: {error}", err=True)
             raise typer.Exit(1) from None
@@ -72,9 +72,31 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
+def auditor(as_: str | None) -> bool:
+    """Whether an auditor asks. Raises typer.BadParameter for anybody else."""
+    if as_ not in (None, "auditor"):
+        raise typer.BadParameter("wants auditor", param_hint="--as")
+    return as_ == "auditor"
+
+
 def asked(**fields: Any) -> dict[str, Any]:
     """A question's body of the options that were given."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"consent-ledger {version('consent-ledger')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """An event-sourced ledger of consent: explained decisions now, proof years later."""
 
 
 # -- stores ------------------------------------------------------------------------------------------------------------
@@ -256,8 +278,6 @@ def decide(
 def _decide_many(ledger: Ledger, questions: str) -> None:
     import orjson
 
-    from ledger.errors import InvalidQuestion
-
     stream = sys.stdin.buffer if questions == "-" else Path(questions).open("rb")  # noqa: SIM115  closed with the process
     for line in stream:
         try:
@@ -285,7 +305,7 @@ def _read_model(name: str, columns: tuple[str, ...], *, auditable: bool = False)
     ) -> None:
         ledger = opening.open_ledger(store, keys)
         body = asked(subject=subject, controller=controller, at=at, known_at=known_at)
-        more = {"auditor": as_ == "auditor"} if auditable else {}
+        more = {"auditor": auditor(as_)} if auditable else {}
         rows = getattr(ledger, name)(body, **more)
         if json:
             show.print_json(rows)
@@ -350,7 +370,7 @@ def evidence(
     from consumers.maintenance import evidence_for
 
     ledger = opening.open_ledger(store, keys)
-    body = evidence_for(ledger, asked(subject=subject, controller=controller), disclose or [], auditor=as_ == "auditor")
+    body = evidence_for(ledger, asked(subject=subject, controller=controller), disclose or [], auditor=auditor(as_))
     output.write_bytes(body)
     typer.echo(
         f"{output}: {len(body)} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -53,9 +54,13 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
         raise NotALedger(f"{path}: there is a file already (name a new path)")
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
+    name = origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
+    if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
+        raise NotALedger(f"--origin {name!r}: the name of a log has no space and no plus (give another)")
     provider = FileKeys(keys_folder(path, keys), create=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # nobody else reads it
     app = open_file(path, provider, create=True)
-    app.initialise(origin or f"consent-ledger.local/{path.stem}")
+    app.initialise(name)
     return Ledger(app, clock, projection_path(path))
 
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
-from ledger.pack import Clause, Duty, Forbid, Match, Objection, Pack, Permit
+from ledger import pack as pk
 
 
-def pack_as_prose(pack: Pack) -> str:
+def pack_as_prose(pack: pk.Pack) -> str:
     """The whole pack in Markdown."""
+    facts = {define.fact: define.says for clause in pack.clause for define in clause.define}
     lines = [f"# {pack.title}", "", f"Controller: {pack.controller}. Pack: SHA-256 {pack.sha256}.", ""]
     for clause in pack.clause:
-        lines += _section(clause)
+        lines += _section(clause, facts)
     return "\n".join(lines)
 
 
-def _section(clause: Clause) -> list[str]:
+def _section(clause: pk.Clause, facts: dict[str, str]) -> list[str]:
     lines = [f"## {clause.id}: {clause.title}", "", clause.rule, ""]
     if clause.interpretation:
         lines += [f"Interpretation: {clause.interpretation}", ""]
-    points = [_permit(row) for row in clause.permit] + [_forbid(row) for row in clause.forbid]
-    points += [f"In addition, for {_about(row)}: {_needs(row.needs)}." for row in clause.gate]
+    points = [_define(define) for define in clause.define]
+    points += [_permit(row, facts) for row in clause.permit] + [_forbid(row, facts) for row in clause.forbid]
+    points += [f"In addition, for {_about(row)}: {_needs(row.needs, facts)}." for row in clause.gate]
     points += [_objection(row) for row in clause.objection]
-    points += [f"An event {door.event} without {door.needs} is refused." for door in clause.door]
+    points += [_door(door) for door in clause.door]
     points += [_duty(duty) for duty in clause.duty]
-    points += [f"A finding: {expect.event} without {expect.field or expect.until}." for expect in clause.expect]
+    points += [_expect(expect) for expect in clause.expect]
     if clause.identification:
         points.append(f"A deletion request must name {', '.join(clause.identification.needs)}.")
     if clause.hold:
@@ -36,44 +39,120 @@ def _section(clause: Clause) -> list[str]:
     return [*lines, *(f"- {point}" for point in points), ""]
 
 
-def _about(row: Match) -> str:
+def _about(row: pk.Match) -> str:
     words = ["/".join(row.action)]
-    named = (
+    named: tuple[tuple[str, Sequence[str] | None], ...] = (
         ("for", row.purpose), ("other than for", row.not_purpose), ("of", row.categories), ("with", row.any_category),
-        ("to", row.recipient_class), ("to", row.recipient), ("by", row.channel), ("on ground", row.ground),
-        ("from", row.origin),
+        ("to a", row.recipient_class), ("to", row.recipient), ("by", row.channel), ("on the ground of", row.ground),
+        ("of information from", row.origin),
     )  # fmt: skip
     words += [f"{lead} {', '.join(one)}" for lead, one in named if one]
     if row.information != "personal":
         words.append(f"({row.information} information)")
-    words += [text for flag, text in ((row.public, "to the public"), (row.country, "across a border")) if flag]
+    if row.public:
+        words.append("to the public")
+    if row.country:
+        words.append("in another country")
+    if row.transfer:
+        words.append("to a new owner")
+    if row.on_record_from:
+        words.append("of what is on record from other sources only")
+    if row.announces:
+        change = "the use of stored information" if row.announces == "stored" else "something material otherwise"
+        words.append(f"about a version that changes {change}")
     return " ".join(words)
 
 
-def _needs(needs: Sequence[object]) -> str:
-    texts = [str(getattr(need, "need", "")).replace("-", " ") for need in needs]
-    return "needs " + " and ".join(texts) if texts else "nothing more is needed"
+def _needs(needs: Sequence[pk.Need], facts: dict[str, str]) -> str:
+    return "it needs " + " and ".join(condition(need, facts) for need in needs) if needs else "nothing more is needed"
 
 
-def _permit(row: Permit) -> str:
+def condition(need: pk.Need, facts: dict[str, str]) -> str:
+    """A condition in words."""
+    match need:
+        case pk.OptIn():
+            per = "".join(f", {one} by {one}" for one in (*need.per, *need.named))
+            by = f" by the {need.actor}" if need.actor else ""
+            return f"{'an express yes' if need.basis == 'express' else 'a yes, also by use'}{by}{per}"
+        case pk.AnyOptIn():
+            return "an opt-in to some communication"
+        case pk.OnRecord():
+            return f"that the person {facts[need.fact]}"
+        case pk.RecipientAgreement():
+            return f"a {need.kind} agreement with the recipient"
+        case pk.ServiceAgreement():
+            return "a service agreement in force"
+        case pk.NamedService():
+            return "that it is the service the recipient was named for, within what that service needs"
+        case pk.OwnCompany():
+            return "that it is the person's own company"
+        case pk.TransferNotice():
+            return "a posting of the transfer, or a message to the person"
+        case pk.ActiveAccount():
+            return "no deactivation" + (" before it takes effect" if need.until == "effective" else "")
+        case pk.CategoriesListed():
+            return "that the categories are listed"
+        case pk.Credit():
+            return f"that no message for {need.purpose} followed the last {need.category} given"
+        case pk.AnyOf():
+            return "either " + " or ".join(condition(one, facts) for one in need.of)
+        case pk.Minor():
+            return f"a person known to be under {need.under}" + (" or to need a guardian" if need.guardian else "")
+        case pk.Deleted():
+            return "information that was deleted"
+        case pk.DeletionAsked():
+            return "a person who asked for deletion"
+        case _:
+            assert_never(need)
+
+
+def _define(define: pk.Define) -> str:
+    events = [pattern.type + (f" ({pattern.value})" if pattern.value else "") for pattern in define.events]
+    lapses = "; a deletion ends it" if define.lapses else ""
+    return f'"The person {define.says}" means {" or ".join(events)} on record{lapses}.'
+
+
+def _permit(row: pk.Permit, facts: dict[str, str]) -> str:
     despite = "; no opt-out stops it" if row.despite_no else ""
     law = "; the law requires it, against every other clause" if row.law else ""
-    return f"Permitted: {_about(row)}; {_needs(row.needs)}{despite}{law}."
+    told = f' A no to it is answered with: "{row.consequence}"' if row.consequence else ""
+    return f"Permitted: {_about(row)}; {_needs(row.needs, facts)}{despite}{law}.{told}"
 
 
-def _forbid(row: Forbid) -> str:
-    when = f" when {' and '.join(need.need for need in row.when)}" if row.when else ""
+def _forbid(row: pk.Forbid, facts: dict[str, str]) -> str:
+    when = f", of {' and '.join(condition(need, facts) for need in row.when)}" if row.when else ""
+    unless = f", unless there is {' and '.join(condition(need, facts) for need in row.unless)}" if row.unless else ""
     door = "; a collection is refused" if row.door else ""
-    return f"Forbidden: {_about(row)}{when}{door}."
+    return f"Forbidden: {_about(row)}{when}{unless}{door}."
 
 
-def _objection(row: Objection) -> str:
+def _objection(row: pk.Objection) -> str:
     spared = f", sparing {', '.join(row.spares)}" if row.spares else ""
     how = f" by {', '.join(row.channels)}" if row.channels else ""
     what = "marketing messages" if row.marketing_only else "messages"
     return f"An opt-out of scope {row.scope} stops {what}{how}{spared}."
 
 
-def _duty(duty: Duty) -> str:
+def _door(door: pk.Door) -> str:
+    where = " and ".join(f"{name} {value}" for name, value in door.where.items())
+    return f"An event {door.event}{f' with {where}' if where else ''} is refused without {door.needs}."
+
+
+def _duty(duty: pk.Duty) -> str:
     clock = f"within {duty.due_in_days} days" if duty.due_in_days else "without a clock"
-    return f"Owed {clock}: {duty.kind}."
+    words = [f"Owed {clock}: {duty.kind.replace('-', ' ')}"]
+    if duty.owed_when:
+        words.append(f"to {condition(duty.owed_when, {})}, without a request")
+    if duty.next_steps:
+        words.append("next steps sent keep it open")
+    if duty.late_answer_is_finding:
+        words.append("a first answer that comes later is a finding")
+    return "; ".join(words) + "."
+
+
+def _expect(expect: pk.Expect) -> str:
+    where = "".join(f" with {name} {value}" for name, value in expect.where.items())
+    whom = f" about a {', '.join(expect.recipient_class)}" if expect.recipient_class else ""
+    has = f" that {expect.has}" if expect.has else ""
+    lacks = f"before a {expect.until} of the same {expect.same}" if expect.until else f"without {expect.field}"
+    return f"A finding: {expect.event}{has}{where}{whom} {lacks}."

@@ -376,7 +376,7 @@ def memory_name() -> str:
 
 def open_file(path: Path, keys: KeyProvider, *, create: bool = False) -> LedgerApplication:
     """The store in a file. Raises NotALedger for one that is not there, or (`create`) that is."""
-    if create and path.exists():
+    if create and path.exists() and path.stat().st_size:
         raise NotALedger(f"{path}: there is a file already (name a new path)")
     if not create and not path.exists():
         raise NotALedger(f"{path}: there is no such store (make one with: consent-ledger init)")

@@ -60,7 +60,7 @@ def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
         category = declared.category if declared else None
         kinds = [category or name.replace("_", "-")]
         hit = cleartext.forbidden_number(value)
-        if hit is not None and (detected := pack.detected.get(hit.kind.value)):
+        if hit is not None and (detected := pack.detected_kinds.get(hit.kind.value)):
             kinds.append(detected)
         found = _forbidden(pack, kinds)
         if found is not None:

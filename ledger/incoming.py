@@ -229,4 +229,5 @@ def _look_at_one(name: str, value: str) -> None:
 
 
 def _too_clear(name: str, hit: cleartext.Hit) -> InvalidEvent:
-    return InvalidEvent(name, f"looks like a {hit.what}: what says who somebody is goes under data.personal")
+    article = "an" if hit.what[0] in "aeiouAEIO" else "a"
+    return InvalidEvent(name, f"looks like {article} {hit.what}: what says who somebody is goes under data.personal")

@@ -21,6 +21,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ledger.facts import Channel, Ground
+
 Action = Literal["collect", "use", "contact", "disclose", "transfer"]
 Scope = Literal["all", "general", "purpose", "list", "recipient", "advertising"]
 Words = list[str]
@@ -41,7 +43,7 @@ class OptIn(_Model):
     basis: Literal["express", "any"] = "express"
     per: list[Literal["list"]] = []
     named: list[Literal["item"]] = []
-    actor: str | None = None
+    actor: Literal["subject", "guardian", "operator", "system"] | None = None
 
 
 class AnyOptIn(_Model):
@@ -61,7 +63,7 @@ class RecipientAgreement(_Model):
     """An agreement of that kind with the recipient is in force."""
 
     need: Literal["recipient-agreement"]
-    kind: str
+    kind: Literal["confidentiality"]
 
 
 class ServiceAgreement(_Model):
@@ -172,9 +174,9 @@ class Match(_Model):
     recipient: Words | None = None
     public: bool | None = None  # no recipient
     information: Literal["personal", "anonymous", "any"] = "personal"
-    channel: Words | None = None
-    ground: Words | None = None
-    origin: Words | None = None
+    channel: list[Channel] | None = None
+    ground: list[Ground] | None = None
+    origin: list[Literal["subject", "passive", "other-source"]] | None = None
     country: bool | None = None
     transfer: bool | None = None
     on_record_from: Literal["other-source"] | None = None  # all categories asked about, from there only
@@ -210,9 +212,23 @@ class Objection(_Model):
     """A clause that carries opt-outs of one scope from messages, and the limits of that scope."""
 
     scope: Scope
-    channels: Words | None = None
+    channels: list[Channel] | None = None
     marketing_only: bool = False
     spares: Words = []
+
+
+# Event types of which the fold keeps the first of each telling word; a `define` can name these.
+TELLING: Final = frozenset(
+    (
+        "breach.affected",
+        "consent.granted",
+        "information.collected",
+        "ownership.transfer.notified",
+        "partner.notified",
+        "service.used",
+        "subject.registered",
+    )
+)
 
 
 class Pattern(_Model):
@@ -254,7 +270,7 @@ class Duty(_Model):
 class Identification(_Model):
     """What a deletion request must name before anything else."""
 
-    needs: Words
+    needs: list[Literal["service", "full_name", "postal_address", "telephone", "email"]]
 
 
 class Hold(_Model):
@@ -363,7 +379,7 @@ class Pack(_Model):
     categories: Categories
     advertising_purposes: Words = []
     advertising_classes: Words = []
-    detected: dict[str, str] = {}
+    detected: dict[Literal["card", "national"], str] = {}
     personal_fields: dict[str, PersonalField] = {}
     processor: Processor | None = None
     change: Change | None = None
@@ -413,6 +429,11 @@ class Pack(_Model):
         rules = [(clause.id, rule) for clause in self.clause for rule in clause.forbid if rule.door]
         found = [(clause, [need for need in rule.when if isinstance(need, Minor)]) for clause, rule in rules]
         return [(clause, needs) for clause, needs in found if needs]
+
+    @cached_property
+    def detected_kinds(self) -> dict[str, str]:
+        """Category by the kind of number that was found."""
+        return {str(kind): category for kind, category in self.detected.items()}
 
     @cached_property
     def dropped_fields(self) -> frozenset[str]:

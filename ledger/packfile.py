@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ledger.errors import PackError
 from ledger.events import TYPES
-from ledger.pack import AnyOf, Credit, Match, OnRecord, Pack, Words
+from ledger.pack import TELLING, AnyOf, Clause, Credit, Match, OnRecord, Pack, Words
 
 
 def load_pack(raw: bytes) -> Pack:
@@ -45,9 +45,34 @@ def unknown_words(pack: Pack) -> list[str]:
     facts = {define.fact for clause in pack.clause for define in clause.define}
     for place, words, known, what in _uses(pack, facts):
         problems += [f"{place}: unknown {what} {word!r}" for word in words if word not in known]
+    problems += [problem for clause in pack.clause for problem in _unknown_fields(clause)]
     both = set(pack.categories.personal) & set(pack.categories.anonymous)
     problems += [f"categories: {word!r} is both personal and anonymous" for word in sorted(both)]
     return problems
+
+
+def _unknown_fields(clause: Clause) -> list[str]:
+    """Fields of events that no such event has, and facts that no fold keeps."""
+    named: list[tuple[str, str]] = []
+    for door in clause.door:
+        named += [(door.event, field) for field in (*door.where, door.needs)]
+    for expect in clause.expect:
+        fields = [*expect.where, expect.field, expect.has, expect.same]
+        named += [(expect.event, field) for field in fields if field is not None]
+        if expect.until is not None and expect.same is not None:
+            named.append((expect.until, expect.same))
+    problems = [
+        f"clause {clause.id}: {event} has no field {field!r}"
+        for event, field in named
+        if event in TYPES and field not in TYPES[event].model_json_schema()["properties"]
+    ]
+    events = [pattern.type for define in clause.define for pattern in define.events]
+    kept = ", ".join(sorted(TELLING))
+    return problems + [
+        f"clause {clause.id}: {event} is no fact that is kept (those are {kept})"
+        for event in events
+        if event in TYPES and event not in TELLING
+    ]
 
 
 def _count(pack: Pack, clause_id: str) -> int:

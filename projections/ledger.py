@@ -114,6 +114,8 @@ class Ledger:
 
     def obligations(self, body: dict[str, Any]) -> list[Row]:
         """What is owed: to a person, or to all (`subject` None)."""
+        if self._everywhere(body):
+            return [row for one in self._controllers() for row in self.obligations({**body, "controller": one})]
         view, persons, at = self._asked(body)
         rows = []
         for person in persons:
@@ -125,6 +127,8 @@ class Ledger:
 
     def findings(self, body: dict[str, Any]) -> list[Row]:
         """What was done against the policy: towards a person, or all and the controller's own (`subject` None)."""
+        if self._everywhere(body):
+            return [row for one in self._controllers() for row in self.findings({**body, "controller": one})]
         view, persons, at = self._asked(body)
         rows = []
         with self.projector.saving():
@@ -138,6 +142,12 @@ class Ledger:
 
     def recipients(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
         """Who holds what of a person, one row per disclosure."""
+        if self._everywhere(body):
+            return [
+                row
+                for one in self._controllers()
+                for row in self.recipients({**body, "controller": one}, auditor=auditor)
+            ]
         view, persons, at = self._asked(body)
         rows = []
         with self.projector.saving():
@@ -169,11 +179,18 @@ class Ledger:
 
     def history(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
         """What is on record of a person, in the order in which it was in force."""
+        if self._everywhere(body):
+            return [
+                row for one in self._controllers() for row in self.history({**body, "controller": one}, auditor=auditor)
+            ]
         view, persons, at = self._asked(body)
         rows = []
         for person in persons:
             _, entries = known_entries(person, at, view.known_at)
             rows += [history_row(entry) for entry in entries if auditor or not _secret(entry, at)]
+        if body.get("subject") is None:
+            rows += [history_row(entry) for entry in view.entries if entry.time <= at]
+            rows.sort(key=lambda row: row["position"])
         return rows
 
     def state(self, body: dict[str, Any]) -> Row:
@@ -225,10 +242,26 @@ class Ledger:
         if question.subject is not None:
             return view, [self._person(view, question.subject)], at
         self.projector.catch_up()
-        everybody = (self.people.person(stream) for stream in self.projector.persons(controller))
+        listed = self.projector.persons(controller)
+        everybody = set(listed)
         # whoever goes by several names is one person: the first of the names speaks for all
-        persons = [one for one in everybody if min(joined_names(one, at, known_at)) == one.person]
+        persons = [
+            one
+            for one in map(self.people.person, listed)
+            if min(joined_names(one, at, known_at) & everybody, default=one.person) == one.person
+        ]
         return view, persons, at
+
+    def _controllers(self) -> list[str]:
+        if self.app.any_pack is not None:
+            return [self.app.any_pack.controller]
+        with self.app.reading() as c:
+            c.execute("SELECT DISTINCT substr(stream, 12) FROM entries WHERE stream LIKE 'controller:%' ORDER BY 1")
+            return [row[0] for row in c.fetchall()]
+
+    def _everywhere(self, body: dict[str, Any]) -> bool:
+        """Whether nobody in particular is asked about, and there are several controllers."""
+        return body.get("subject") is None and body.get("controller") is None and len(self._controllers()) > 1
 
     def _controller(self, question: Question) -> str:
         if question.controller is not None:

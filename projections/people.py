@@ -106,9 +106,8 @@ class People:
         last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
         last_time = entries[-1].time if entries else -(2**62)
         controller = entries[0].controller if entries else None
-        own = any(entry.stream == person for entry in entries)
         read = partial(self._read, names)
-        return Person(person, controller if own else None, names, last_recorded, last_time, read, _entries=entries)
+        return Person(person, controller, names, last_recorded, last_time, read, _entries=entries)
 
     def _joined(self, person: str) -> set[str]:
         with self.app.reading() as c:

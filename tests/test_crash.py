@@ -282,6 +282,24 @@ def test_two_who_fold_into_one_file_count_each_entry_once(store):
     assert contents(one) == contents(other) == contents(fresh)
 
 
+def test_while_one_folds_a_page_the_other_waits(store, monkeypatch):
+    path = store.path.with_name("shared")
+    one, other = Projector(store.ledger.app, path), Projector(store.ledger.app, path)
+    other.db.execute("PRAGMA busy_timeout=1")
+    accept(store.ledger, event())
+    fold = one._fold
+
+    def folding(entries):
+        touched = fold(entries)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.catch_up()
+        return touched
+
+    monkeypatch.setattr(one, "_fold", folding)
+    one.catch_up()
+    assert contents(one) == contents(other)
+
+
 @pytest.mark.parametrize("where", ["locked", "refold", "point"])
 def test_what_could_not_be_folded_is_folded_once_later(store, monkeypatch, where):
     projector = Projector(store.ledger.app, store.path.with_name("other"))
