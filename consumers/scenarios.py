@@ -106,6 +106,7 @@ class _Runner:
         self.now = parse_time(LONG_BEFORE)
         self.ledger: Ledger = memory_ledger(pack, lambda: self.now)
         self.number = 0
+        self.told = self.now
 
     def run(self) -> Iterator[str]:
         given = self.scenario.get("given") or []
@@ -114,7 +115,10 @@ class _Runner:
         if not any(e.get("type") == "policy.published" and e["data"].get("version") == "1" for e in given):
             given = [first, *given]
         for event in given:
+            before = self.now
             outcome = self._publish(event)
+            if self.told < before:
+                yield f"given {event.get('type')} is not in the order in which it was recorded"
             if outcome.kind != "accepted":
                 yield f"given {event.get('type')} was not accepted: {_came(outcome)}"
         for number, step in enumerate(self.scenario["then"], 1):
@@ -134,6 +138,7 @@ class _Runner:
             recorded_at = parse_time(recorded)
         except (TypeError, ValueError):
             recorded_at = self.now  # the event's own time is refused by its name
+        self.told = recorded_at
         self.now = max(self.now, recorded_at)
         return self.ledger.record([body], scenario=[recorded_at])[0]
 

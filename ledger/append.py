@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
-_VOCABULARY: Final = ("purpose", "service", "class", "categories", "new_uses")
+# also a request told late: the completion that was told before it takes effect now
+_ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.released")
 
 
 class Batch:
@@ -266,7 +267,7 @@ class Batch:
         elif event.type == "subject.linked":
             pairs = [(person, data["other"]), (data["other"], person)]
             self.c.executemany("INSERT OR IGNORE INTO links VALUES (?,?)", pairs)
-        elif event.type in ("deletion.completed", "hold.released") and event.role == "controller":
+        elif event.type in _ENDS_IN_DELETION and event.role == "controller":
             self.flush()
             self.destroyed += after_deletion(self.app, self.c, person)
 

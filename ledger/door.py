@@ -56,10 +56,10 @@ def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
 def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
     """A personal field whose name, or whose value as a valid number, is of a forbidden category."""
     for name, value in event.personal.items():
-        declared = pack.personal_fields.get(name)
+        declared = pack.personal_fields.get(name) or pack.personal_fields.get(name.lower().replace("-", "_"))
         category = declared.category if declared else None
-        kinds = [category or name.replace("_", "-")]
-        hit = cleartext.forbidden_number(value)
+        kinds = [category or name.lower().replace("_", "-")]
+        hit = cleartext.forbidden_number(value) if declared is None or declared.numbers else None
         if hit is not None and (detected := pack.detected_kinds.get(hit.kind.value)):
             kinds.append(detected)
         found = _forbidden(pack, kinds)

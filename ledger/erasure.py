@@ -106,14 +106,26 @@ def standing_holds(entries: Iterable[Entry]) -> list[str]:
 def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list[bytes]:
     """Destroy what a completed deletion covers, unless a hold stands. Returns the bytes that must be gone."""
     group = connected(c, person)
-    relevant = ("deletion.completed", "hold.placed", "hold.released")
+    relevant = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
     entries = [entry for entry in stream_entries(c, group, relevant) if entry.role == "controller"]
-    deletions = [entry.order for entry in entries if isinstance(entry.data, ev.DeletionCompleted)]
+    deletions = _deletions(entries)
     if not deletions or standing_holds(entries):
         return []
     gone = _destroy(app, c, group, until=max(deletions))
     _note_unscrubbed(c, gone)
     return gone
+
+
+def _deletions(entries: Iterable[Entry]) -> list[tuple[int, int]]:
+    """The completed deletions, in order; the answer to a request that was never made is without effect."""
+    asked: set[str] = set()
+    found = []
+    for entry in entries:
+        if isinstance(entry.data, ev.DeletionRequested):
+            asked.add(entry.data.request)
+        elif isinstance(entry.data, ev.DeletionCompleted) and entry.data.request in (None, *asked):
+            found.append(entry.order)
+    return found
 
 
 def _destroy(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None) -> list[bytes]:

@@ -27,7 +27,7 @@ ENVELOPE: Final = frozenset(
 )  # fmt: skip
 ACTORS: Final = frozenset(("subject", "guardian", "operator", "system"))
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_FIELD_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # words of the pack, checked there; hashes and times: the rest of what stays is looked at
 _NOT_TEXT: Final = frozenset(
     ("purpose", "categories", "class", "new_uses", "text_sha256", "pack_sha256", "expires_at", "effective_at",
@@ -189,7 +189,11 @@ def _data(body: dict[str, Any], model: type[Fact]) -> tuple[dict[str, Any], dict
         raise InvalidEvent("personal", f"{model.type} is about the controller and has no personal fields")
     for name, value in personal.items():
         if not _FIELD_NAME.fullmatch(name):
-            raise InvalidEvent("personal", "names of personal fields are lower case words with underscores")
+            raise InvalidEvent(
+                "personal", "names of personal fields are of at most 64 letters, digits, dots, dashes and underscores"
+            )
+        if (hit := _look(name)) is not None:
+            raise _too_clear("personal", hit)
         if model.personal_names is not None and name not in model.personal_names:
             raise InvalidEvent(name, f"{model.type} has no such personal field: {', '.join(model.personal_names)}")
         if not isinstance(value, str):

@@ -352,6 +352,7 @@ class PersonalField(_Model):
 
     category: str | None = None
     stored: bool = True
+    numbers: bool = True  # its value is looked at for numbers of a forbidden category
 
 
 class Processor(_Model):

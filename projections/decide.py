@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 from ledger import pack as pk
 from projections.choices import PLAIN, No, expiries, word
 from projections.needs import Case, Finding, check, day
 from projections.question import Question, Ref, Verdict
 from projections.versions import new_use
+
+NOTHING: Final = "nothing permits it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +259,9 @@ def _each(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int)
     for category in sorted(question.categories):
         verdict = _allowed(rules, pack, case, question.narrowed(category, pack), now)
         if verdict.outcome != "permit":
+            if verdict.phrases == [NOTHING]:  # of the rows that could have, those that do for its other categories
+                near = [rule.clause for rule in rules.permit if rule.categories and rule.categories & question.categories]
+                verdict.clauses = [clause for clause in verdict.clauses if clause in near] or verdict.clauses
             verdict.phrases.insert(0, category)
             return verdict
         clauses += [clause for clause in verdict.clauses if clause not in clauses]
@@ -283,6 +289,9 @@ def _weigh(top: list[Rule], pack: pk.Pack, case: Case, question: Question, now: 
         if failed:
             denials.append(_refused(rule, row, failed))
             continue
+        if row.on_record_from is not None:
+            refs = [case.state.collected[category].ref for category in sorted(question.personal)]
+            found.append(Finding(True, list(dict.fromkeys(refs)), "on record from other sources only"))
         passed += found
         clauses += [rule.clause] if rule.clause not in clauses else []
     if not denials:
@@ -337,7 +346,7 @@ def _nothing_permits(rules: Rules, pack: pk.Pack, case: Case, question: Question
     for rule in near:
         if rule.narrow == best and rule.clause not in clauses:
             clauses.append(rule.clause)
-    return Verdict("deny", clauses, [], ["nothing permits it"])
+    return Verdict("deny", clauses, [], [NOTHING])
 
 
 def _nearly(rule: Rule, question: Question) -> bool:

@@ -163,7 +163,9 @@ def _shortcomings(entry: Entry, pack: pk.Pack, state: State, world: World) -> li
     data = entry.data
     if isinstance(data, ev.DeletionCompleted):
         holding = hold_clause(pack)
-        standing = state.standing_holds(entry.time)
+        request = state.requests.get(data.request) if data.request is not None else None
+        effective = data.request is None or (request is not None and request.kind == "deletion")
+        standing = state.standing_holds(entry.time) if effective else []
         if holding is not None and holding.hold is not None and holding.hold.finding and standing:
             rows.append(_finding(entry, holding.id, known_then=True, reason=f"hold {standing[0]} stood"))
     if isinstance(data, ev.CorrectionCompleted | ev.AccessAnswered | ev.RequestNextStepsSent):

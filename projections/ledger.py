@@ -11,7 +11,7 @@ from ledger.entry import Entry
 from ledger.errors import InvalidQuestion
 from ledger.pack import Pack
 from ledger.times import FOREVER, format_time, parse_time
-from projections.decide import changes_at, decide
+from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import obligations
@@ -328,6 +328,9 @@ class Ledger:
 
 def _reason(verdict: Verdict) -> str:
     text = "; ".join(dict.fromkeys(phrase for phrase in verdict.phrases if phrase))
+    if verdict.phrases[-1:] == [NOTHING]:
+        could = f"; {', '.join(verdict.clauses)} could have" if verdict.clauses else ""
+        return f"Denied: {text}{could}."
     lead = {"permit": "Permitted", "deny": "Denied"}[verdict.outcome]
     by = f" by {', '.join(verdict.clauses)}" if verdict.clauses else ""
     return f"{lead}{by}: {text}." if text else f"{lead}{by}."

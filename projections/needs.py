@@ -199,8 +199,10 @@ def _minor(need: pk.Minor, state: State) -> Finding:
             continue
         age, under, guardian, ref = track.age
         young = (age is not None and age < need.under) or (under is not None and under <= need.under)
-        if young or (need.guardian and guardian):
+        if young:
             return Finding(True, [ref], f"known since {day(ref)} to be under {need.under}")
+        if need.guardian and guardian:
+            return Finding(True, [ref], f"known since {day(ref)} to need a guardian's consent")
     return Finding(False)
 
 

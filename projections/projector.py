@@ -22,7 +22,7 @@ from ledger.recorder import readable_errors
 from projections.snapshot import FORMAT, dump, load
 from projections.state import State, evolve, fold, new_state
 
-SCHEMA_FORMAT: Final = 200 + FORMAT
+SCHEMA_FORMAT: Final = 300 + FORMAT
 PAGE: Final = 20_000
 KEPT: Final = 50_000  # states remembered between pages
 _SCHEMA: Final = """

@@ -38,7 +38,7 @@ def dump(state: State) -> bytes:
             {service: _ref(ref) for service, ref in state.terms.items()},
             [_maybe(state.ended), _maybe(state.deactivated), _maybe(state.deletion_asked)],
             {
-                name: [one.first, one.last, one.from_others_only, one.credit, one.current]
+                name: [_ref(one.ref), one.first, one.last, one.from_others_only, one.credit, one.current]
                 for name, one in state.collected.items()
             },
             state.unsorted_messages,
@@ -88,7 +88,9 @@ def load(raw: bytes) -> State:
     )
     state.ended, state.deactivated, state.deletion_asked = (Ref(*ref) if ref else None for ref in single)
     state.returned = plain[5]
-    state.collected = {k: Collected(tuple(v[0]), tuple(v[1]), v[2], v[3], current=v[4]) for k, v in collected.items()}
+    state.collected = {
+        k: Collected(Ref(*v[0]), tuple(v[1]), tuple(v[2]), v[3], v[4], current=v[5]) for k, v in collected.items()
+    }
     state.unsorted_messages = {name: tuple(order) for name, order in unsorted.items()}
     state.notices = {
         name: [Notice(Ref(*ref), channel, offers_choice=offers) for ref, channel, offers in rows]

@@ -59,6 +59,7 @@ class Track:
 class Collected:
     """What is on record of a category."""
 
+    ref: Ref  # the first collection
     first: Order
     last: Order
     from_others_only: bool
@@ -250,8 +251,8 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
         case ev.AccessRequested():
             state.requests.setdefault(data.request, Request("access", ref))
         case ev.CorrectionCompleted():
-            state.corrections.append((ref, tuple(data.categories)))
-            _answer(state, data.request, ref, "correction")
+            if _answer(state, data.request, ref, "correction"):
+                state.corrections.append((ref, tuple(data.categories)))
         case ev.AccessAnswered():
             _answer(state, data.request, ref, "access")
         case ev.RequestNextStepsSent():
@@ -306,7 +307,7 @@ def _collect(state: State, ref: Ref, data: ev.InformationCollected) -> None:
     for category in data.categories:
         on_record = state.collected.get(category)
         if on_record is None:
-            state.collected[category] = Collected(order, order, others, 1, current=True)
+            state.collected[category] = Collected(ref, order, order, others, 1, current=True)
         else:
             on_record.last = order
             on_record.from_others_only &= others
@@ -416,10 +417,13 @@ def _unlink(state: State, one: str, other: str | None) -> None:
             del track.optouts[scope]
 
 
-def _answer(state: State, request_id: str, ref: Ref, kind: str) -> None:
+def _answer(state: State, request_id: str, ref: Ref, kind: str) -> bool:
+    """Note the answer. Returns whether there was such a request: without one it is without effect."""
     request = state.requests.get(request_id)
-    if request and request.kind == kind and request.answered is None:
-        request.answered = ref
+    if request is None or request.kind != kind:
+        return False
+    request.answered = request.answered or ref
+    return True
 
 
 def _identify(request: Request, entry: Entry, service: str | None) -> None:
@@ -429,15 +433,17 @@ def _identify(request: Request, entry: Entry, service: str | None) -> None:
 
 
 def _delete(state: State, ref: Ref, data: ev.DeletionCompleted) -> None:
+    request = state.requests.get(data.request) if data.request is not None else None
+    if data.request is not None and (request is None or request.kind != "deletion"):
+        return  # an answer to a request that was never made is without effect
     state.deletions.append(ref)
     state.fresh.clear()
     state.returned = False
     for on_record in state.collected.values():
         on_record.current = False
         on_record.credit = 0
-    if data.request is not None and (request := state.requests.get(data.request)) and request.kind == "deletion":
-        if request.answered is None:
-            request.answered = ref
+    if request is not None:
+        request.answered = request.answered or ref
         if data.archive_until:
             request.archive_until = parse_time(data.archive_until)
 
