@@ -260,7 +260,8 @@ def _each(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int)
         verdict = _allowed(rules, pack, case, question.narrowed(category, pack), now)
         if verdict.outcome != "permit":
             if verdict.phrases == [NOTHING]:  # of the rows that could have, those that do for its other categories
-                near = [rule.clause for rule in rules.permit if rule.categories and rule.categories & question.categories]
+                asked = question.categories
+                near = [rule.clause for rule in rules.permit if rule.categories and rule.categories & asked]
                 verdict.clauses = [clause for clause in verdict.clauses if clause in near] or verdict.clauses
             verdict.phrases.insert(0, category)
             return verdict

@@ -321,9 +321,9 @@ class Cli:
     def vkey(self):
         return opening.open_ledger(self.store).app.signer.vkey
 
-    def fails(self, *args, stdin=None):
+    def fails(self, *args, code=1, stdin=None):
         """A user's mistake: nothing printed but one line that says so. Returns it without its beginning."""
-        result = self(*args, code=1, stdin=stdin)
+        result = self(*args, code=code, stdin=stdin)
         assert result.stdout == ""
         assert result.stderr.startswith("consent-ledger: ")
         assert result.stderr.endswith("\n")

@@ -12,6 +12,7 @@ import sys
 import threading
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from conftest import PACKS, accept, assert_whole, command, event, letter, ndjson, rows, size, stored, with_pragma
@@ -21,8 +22,10 @@ from consumers import opening
 from consumers.generator import generate
 from consumers.ingest import ingest
 from ledger import points
+from ledger.application import open_file
 from ledger.deadletters import KEPT_BYTES, listed, text
 from ledger.errors import KeyFileError, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
+from ledger.keys import MemoryKeys
 from ledger.recorder import STORE_FORMAT, LedgerPool
 
 FEW = [event(id=f"few-{n}", subject=f"crm:{n}", personal={"email": f"p{n}@example.com"}) for n in range(3)]
@@ -296,9 +299,10 @@ def test_what_cannot_be_written_can_still_be_read(store, monkeypatch, how):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="wants a folder in which not even root can write")
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_a_folder_that_cannot_be_written():
+    app = open_file(Path("/proc/ledger.db"), MemoryKeys(), create=True)
     with pytest.raises(StoreReadOnly, match=r"/proc/ledger.db: cannot be opened for writing \(check the path"):
-        opening.create_ledger("sqlite:////proc/ledger.db", str(tmp_path / "keys"))
+        app.initialise("example.org/log")
 
 
 # -- other writers -----------------------------------------------------------------------------------------------------

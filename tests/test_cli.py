@@ -75,7 +75,7 @@ def test_init_makes_a_store_and_keys_that_only_their_owner_reads(tmp_path, clock
     assert stat.S_IMODE(keys.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in keys.iterdir()} == {0o600}
     assert "there is a file already" in cli.fails("init")
-    assert cli("verify").stdout.startswith("holds: 0 entries")
+    assert "holds: 0 entries" in cli("verify").stdout
 
 
 def test_a_store_is_named_by_option_or_environment_its_keys_too(store, tmp_path, monkeypatch):
@@ -189,7 +189,7 @@ def test_each_read_model_is_a_table_and_json(house, name):
     if name != "state":
         everybody = house.json(name, "--controller", "parature")
         assert len(everybody) > count
-    assert "is needed: this ledger has parature, whereverworks" in house.fails(name, ANN)
+    assert "is needed: this ledger has parature, whereverworks" in house.fails(name, ANN, code=2)
 
 
 def test_refusals_are_everybodys(house):
@@ -397,15 +397,9 @@ MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what t
     "ingest {t}/nothing": "{t}/nothing: No such file or directory",
     "ingest {t}": "{t}: Is a directory",
     "state nobody --controller parature": "no person 'nobody' is known to 'parature'",
-    "state crm:4711 --controller nobody": "controller: 'nobody' is not registered",
-    "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",
-    "findings --known-at 2026-01-01T00:00:00": "known_at: wants an RFC 3339 time with an offset",
-    "decide crm:4711 --action dance": "action: wants one of collect, use",
-    "decide crm:4711 --action use --purpose telepathy": "purpose: 'telepathy' is no purpose",
-    "decide crm:4711 --action use --category shoe-size": "categories: 'shoe-size' is no category",
     "decide crm:4711 --action disclose --recipient unheard-of": "recipient: no recipient 'unheard-of'",
     "decide --from {t}/nothing": "{t}/nothing: No such file",
-    "evidence crm:4711 -o {t}/no/e.zip": "{t}/no/e.zip: No such file",
+    "evidence crm:4711 -o {t}/no/e.zip": "{t}/no",
     "backup {t}/no/saved.db": "{t}/no: there is no such folder",
     "pack add {t}/text": "not a TOML file",
     "pack check parature {t}/text": "{t}/text: not a TOML file",
@@ -413,18 +407,25 @@ MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what t
     "state x --store oracle://x": "oracle://: this version opens sqlite:///PATH only",
     "init --store sqlite:///{t}/no/new.db": "{t}/no: there is no such folder",
 }
+ASKED_WRONGLY = {
+    "state crm:4711 --controller nobody": "controller: 'nobody' is not registered",
+    "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",
+    "findings --known-at 2026-01-01T00:00:00": "known_at: wants an RFC 3339 time with an offset",
+    "decide crm:4711 --action dance": "action: wants one of collect, use",
+    "decide crm:4711 --action use --purpose telepathy": "purpose: 'telepathy' is no purpose",
+    "decide crm:4711 --action use --category shoe-size": "categories: 'shoe-size' is no category",
+}
 
 
-@pytest.mark.parametrize("typed", MISTAKES)
+@pytest.mark.parametrize("typed", [*MISTAKES, *ASKED_WRONGLY])
 def test_a_mistake_is_one_line_that_says_what_to_do(store, cli, tmp_path, typed):
     accept(store.ledger, event())
     (tmp_path / "text").write_text("no pack, no zip\n")
     before = stored(store.ledger)
-    args, says = typed.format(t=tmp_path).split(), MISTAKES[typed].format(t=tmp_path)
-    said = Cli(store.name)(*args, code=1)
-    lines = said.stderr.splitlines()
-    assert (len(lines), lines[0].startswith("consent-ledger: ")) == (1, True)
-    assert says in lines[0]
+    says = (MISTAKES | ASKED_WRONGLY)[typed].format(t=tmp_path)
+    said = cli(*typed.format(t=tmp_path).split(), code=1 if typed in MISTAKES else 2)
+    assert (said.stderr.count("\n"), said.stderr.startswith("consent-ledger: ")) == (1, True)
+    assert says in said.stderr
     assert stored(store.ledger) == before
 
 
@@ -433,8 +434,7 @@ USAGES = "dance; state; ingest; --store x; decide x --purple; export --from -1; 
 
 @pytest.mark.parametrize("typed", USAGES.split("; "))
 def test_wrong_usage_exits_2(cli, typed):
-    said = cli(*typed.split(), code=2)
-    assert "Usage: " in said.output
+    assert "Usage: " in cli(*typed.split(), code=2).output
 
 
 def test_the_program_itself_exits_with_the_code_and_no_traceback(store, tmp_path):
