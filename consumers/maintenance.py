@@ -14,7 +14,7 @@ from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
 from ledger.entry import decode
-from ledger.erasure import backup, erase_persons, scrub
+from ledger.erasure import backup, delete_again, erase_persons, scrub
 from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger
 from ledger.evidence import write_evidence
 from ledger.incoming import parse_line
@@ -114,8 +114,9 @@ def restore(source: Path, target: Path, keys: Path) -> tuple[int, int]:
             what = "not a backup of a consent-ledger store (name the file that backup made)"
             raise NotALedger(f"{source}: {what}") from None
         raise
-    for suffix in ("-wal", "-shm"):
+    for suffix in ("-wal", "-shm"):  # a log left beside would be played into the restored store
         partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
     projection_path(target).unlink(missing_ok=True)
     partial.replace(target)
     return size, again
@@ -127,10 +128,14 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
     try:
         app.load()
         head = app.current_head()
-        persons = {str(one) for row in provider.erasures() for one in row["persons"]}  # type: ignore[attr-defined]
+        journal = provider.erasures()
+        persons = {str(one) for row in journal if row["kind"] == "erase" for one in row["persons"]}
         again = {person for person in persons if app.known_names(person)}
         if again:
             erase_persons(app, again, head.recorded_at, journal=False)
+        for row in journal:
+            if row["kind"] == "deletion":
+                delete_again(app, set(row["persons"]), row["until"])
     finally:
         app.close()
     return head.size, len(again)

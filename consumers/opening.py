@@ -10,8 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from ledger.application import LedgerApplication, memory_name, open_file
-from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError
+from ledger.application import LedgerApplication, memory_name, open_file, require_store
+from ledger.erasure import finish_scrub
+from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError, StoreReadOnly
 from ledger.keys import FileKeys, MemoryKeys
 from ledger.pack import Pack
 from ledger.packfile import load_pack
@@ -57,10 +58,17 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
     name = origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
     if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
         raise NotALedger(f"--origin {name!r}: the name of a log has no space and no plus (give another)")
-    provider = FileKeys(keys_folder(path, keys), create=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # nobody else reads it
-    app = open_file(path, provider, create=True)
-    app.initialise(name)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # nobody else reads it
+    except OSError as error:
+        raise StoreReadOnly(f"{path}: cannot be made, {error.strerror} (check the folder's permissions)") from None
+    try:
+        app = open_file(path, FileKeys(keys_folder(path, keys), create=True), create=True)
+        app.initialise(name)
+    except BaseException:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        raise
     return Ledger(app, clock, projection_path(path))
 
 
@@ -69,11 +77,13 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
     path = store_path(store)
     if not path.exists():
         raise NotALedger(f"{path}: there is no such store (make one with: consent-ledger init)")
+    require_store(path)
     folder = keys_folder(path, keys)
     if not folder.is_dir():
         raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
     app = open_file(path, FileKeys(folder))
     app.load()
+    finish_scrub(app)
     return Ledger(app, clock, projection_path(path))
 
 

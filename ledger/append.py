@@ -18,7 +18,7 @@ from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
 from ledger.erasure import after_deletion, is_minor
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
-from ledger.incoming import Prepared
+from ledger.incoming import SKEW, Prepared
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Minor, Pack
@@ -42,6 +42,7 @@ class Batch:
         self.app = app
         self.c = c
         self.before = app.refresh(c)
+        app.vault.trim_cache()
         self.next = self.before.size
         self.recorded_at = self.before.recorded_at
         self.recorded_text = format_time(self.recorded_at) if self.next else ""
@@ -68,6 +69,10 @@ class Batch:
                 outcomes.append(self._invalid(event))
                 continue
             self._clock(event.recorded_at if event.recorded_at is not None else now)
+            if event.recorded_at is None and event.time > self.recorded_at + SKEW:
+                ahead = "is more than five minutes ahead of this clock: mend the clock that wrote it"
+                outcomes.append(self._invalid(InvalidEvent("time", ahead)))
+                continue
             try:
                 outcomes.append(self._one(event))
             except InvalidEvent as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from eventsourcing.application import Application
-from eventsourcing.sqlite import SQLiteCursor
+from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 from eventsourcing.utils import Environment
 
 from ledger import points
@@ -80,6 +79,7 @@ class LedgerApplication(Application[str]):
         self.where = where
         self.keys = keys
         self.randomness = randomness
+        self._watching: SQLiteConnection | None = None
         self.any_pack: Pack | None = None  # scenarios: this pack serves every version, and any time goes
         super().__init__({"SQLITE_DBNAME": db_name, "SQLITE_LOCK_TIMEOUT": "10", "CREATE_TABLE": "n"})
         self._lock = threading.Lock()
@@ -87,6 +87,13 @@ class LedgerApplication(Application[str]):
         self._queue_lock = threading.Lock()
         self._packs: dict[str, Pack] = {}
         self.forget()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._watching is not None:
+            self._watching.close()
+            self._watching = None
+        super().close()
 
     # -- eventsourcing's extension points ------------------------------------------------------------------------------
 
@@ -242,18 +249,16 @@ class LedgerApplication(Application[str]):
         All of a call is one transaction: a failure (StoreError) leaves nothing of it.
         """
         with paused():
-            return self._submit(self._prepared(bodies, now, scenario), now)
+            return self._submit(self._prepared(bodies, scenario), now)
 
-    def _prepared(
-        self, bodies: Sequence[Any], now: int, scenario: Sequence[int] | None
-    ) -> list[Prepared | InvalidEvent]:
+    def _prepared(self, bodies: Sequence[Any], scenario: Sequence[int] | None) -> list[Prepared | InvalidEvent]:
         prepared: list[Prepared | InvalidEvent] = []
         for number, body in enumerate(bodies):
             if isinstance(body, InvalidEvent):
                 prepared.append(body)
                 continue
             try:
-                event = prepare(body, None if scenario is not None else now)
+                event = prepare(body)
                 event.recorded_at = scenario[number] if scenario is not None else None
                 prepared.append(event)
             except InvalidEvent as error:
@@ -309,7 +314,7 @@ class LedgerApplication(Application[str]):
                 return changed
 
             return in_memory
-        connection = self.store.datastore.pool._create_connection()  # noqa: SLF001  outlives any pool slot
+        connection = self._watching = self.store.datastore.pool._create_connection()  # noqa: SLF001  outlives any pool slot
         execute = connection._sqlite_conn.execute  # noqa: SLF001
 
         def in_file() -> bool:
@@ -384,16 +389,17 @@ def open_file(path: Path, keys: KeyProvider, *, create: bool = False) -> LedgerA
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
     with readable_errors(str(path)):
         if not create:
-            _require_sqlite(path)
+            require_store(path)
         return LedgerApplication(f"file:{quote(str(path))}", keys, where=str(path))
 
 
-def _require_sqlite(path: Path) -> None:
+def require_store(path: Path) -> None:
+    """Raise NotALedger unless the file's header says that it is a store. Nothing is opened by that."""
     try:
         with path.open("rb") as file:
             start = file.read(100)  # the file's header: nothing is opened, and so changed, that is not ours
     except OSError as error:
-        raise sqlite3.OperationalError(str(error)) from None
+        raise NotALedger(f"{path}: cannot be read, {error.strerror} (name the file of a store)") from None
     ours = start[:16] == b"SQLite format 3\0" and start[68:72] == APPLICATION_ID.to_bytes(4, "big")
     if not ours:
         raise NotALedger(f"{path}: not a consent-ledger store (name another file, or run init on a new path)")

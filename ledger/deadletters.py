@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,10 @@ from ledger.application import LedgerApplication
 from ledger.errors import InvalidQuestion
 
 KEPT_BYTES: Final = 1_048_576  # of a longer one only the beginning is kept
+# a name in text that does not parse as a whole: printable ASCII without an escape, which is JSON by itself
+_NAMED: Final = {
+    name: re.compile(rb'"%s"\s*:\s*("[ !#-\[\]-~]*")' % name.encode()) for name in ("controller", "subject")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,11 @@ def keep(app: LedgerApplication, origin: str, letters: Sequence[Undeliverable], 
 
 
 def _person_key(app: LedgerApplication, raw: bytes) -> bytes | None:
-    """Under which a letter is found when its person is erased."""
+    """Under which a letter is found when its person is erased; also one that is cut off or no JSON, if it says who."""
     try:
         body: Any = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return None
+        body = {name: orjson.loads(found[1]) for name, form in _NAMED.items() if (found := form.search(raw))}
     if not isinstance(body, dict):
         return None
     controller, subject = body.get("controller"), body.get("subject")

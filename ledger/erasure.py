@@ -12,6 +12,7 @@ by the scrub: where that was cut short, the next one no longer knows what to loo
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import sqlite3
 from collections.abc import Iterable
@@ -25,9 +26,10 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger import points
 from ledger.entry import Entry, decode
-from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy
+from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreReadOnly
 from ledger.pack import Minor
 from ledger.recorder import readable_errors
+from ledger.times import FOREVER
 
 if TYPE_CHECKING:
     from ledger.application import LedgerApplication
@@ -112,8 +114,19 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
     if not deletions or standing_holds(entries):
         return []
     gone = _destroy(app, c, group, until=max(deletions))
+    if gone:
+        app.keys.note_erasure(sorted(group), "deletion", max(deletions)[0])
     _note_unscrubbed(c, gone)
     return gone
+
+
+def delete_again(app: LedgerApplication, persons: set[str], until: int) -> int:
+    """Destroy again what a deletion destroyed after a backup was made. Returns how many records and keys."""
+    with app.writing() as c:
+        gone = _destroy(app, c, persons, until=(until, FOREVER))
+        _note_unscrubbed(c, gone)
+    scrub(app, gone)
+    return len(gone)
 
 
 def _deletions(entries: Iterable[Entry]) -> list[tuple[int, int]]:
@@ -173,7 +186,7 @@ def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journa
             if holds and journal:
                 raise HoldStanding(holds[0])
             if journal:
-                app.keys.note_erasure(sorted(group), "erase")
+                app.keys.note_erasure(sorted(group), "erase", None)
             points.reached("erasure noted")
             batch = Batch(app, c)
             batch._clock(now)  # noqa: SLF001
@@ -244,6 +257,16 @@ def scrub(app: LedgerApplication, gone: list[bytes]) -> bool:
         _truncate_wal(app, path)
     points.reached("after scrub")
     return rebuilt
+
+
+def finish_scrub(app: LedgerApplication) -> None:
+    """Finish a scrub that was interrupted, if there is one and nobody keeps the files; else the next one does."""
+    with app.reading() as c:
+        c.execute("SELECT 1 FROM meta WHERE name GLOB ? LIMIT 1", [_NOTE + "*"])
+        waiting = c.fetchone() is not None
+    if waiting:
+        with contextlib.suppress(StoreBusy, StoreReadOnly):
+            scrub(app, [])
 
 
 def _note_unscrubbed(c: SQLiteCursor, gone: list[bytes]) -> None:

@@ -39,9 +39,7 @@ Age = Annotated[int, Field(ge=0, le=150)]
 class Fact(BaseModel):
     """The clear part of one event's `data`. Unknown fields are refused by name; nothing is coerced."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
     type: ClassVar[str]
     about_controller: ClassVar[bool] = False
     personal_names: ClassVar[tuple[str, ...] | None] = None  # None: any name

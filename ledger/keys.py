@@ -10,7 +10,7 @@ import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -33,9 +33,11 @@ class KeyProvider(Protocol):
 
     def signing_seed(self) -> bytes: ...
 
-    def note_erasure(self, persons: list[str], kind: str) -> None: ...
+    def note_erasure(self, persons: list[str], kind: str, until: int | None) -> None:
+        """Journal an erasure, or (`kind` deletion) the destruction of what was recorded until a time in force."""
+        ...
 
-    def erasures(self) -> list[dict[str, object]]: ...
+    def erasures(self) -> list[dict[str, Any]]: ...
 
 
 class MemoryKeys:
@@ -45,7 +47,7 @@ class MemoryKeys:
         self._random = randomness
         self._kek = AESGCM(randomness(KEY_BYTES))
         self._seed = randomness(KEY_BYTES)
-        self._erasures: list[dict[str, object]] = []
+        self._erasures: list[dict[str, Any]] = []
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
         nonce = self._random(NONCE_BYTES)
@@ -62,10 +64,10 @@ class MemoryKeys:
     def signing_seed(self) -> bytes:
         return self._seed
 
-    def note_erasure(self, persons: list[str], kind: str) -> None:
-        self._erasures.append({"persons": persons, "kind": kind})
+    def note_erasure(self, persons: list[str], kind: str, until: int | None) -> None:
+        self._erasures.append({"persons": persons, "kind": kind, "until": until})
 
-    def erasures(self) -> list[dict[str, object]]:
+    def erasures(self) -> list[dict[str, Any]]:
         return self._erasures
 
 
@@ -82,9 +84,9 @@ class FileKeys(MemoryKeys):
         self._kek = AESGCM(_read_key(folder / "kek"))
         self._seed = _read_key(folder / "signing")
 
-    def note_erasure(self, persons: list[str], kind: str) -> None:
+    def note_erasure(self, persons: list[str], kind: str, until: int | None) -> None:
         """Append to the journal and force it to disk: a backup restored later must not bring anybody back."""
-        line = orjson.dumps({"persons": persons, "kind": kind}) + b"\n"
+        line = orjson.dumps({"persons": persons, "kind": kind, "until": until}) + b"\n"
         handle = os.open(self.folder / "erasures.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(handle, line)
@@ -92,7 +94,7 @@ class FileKeys(MemoryKeys):
         finally:
             os.close(handle)
 
-    def erasures(self) -> list[dict[str, object]]:
+    def erasures(self) -> list[dict[str, Any]]:
         path = self.folder / "erasures.ndjson"
         if not path.exists():
             return []

@@ -12,6 +12,9 @@ SECOND: Final = 1_000_000  # microseconds
 DAY: Final = 86_400 * SECOND
 FOREVER: Final = 2**62  # later than any time that can be written
 
+EARLIEST: Final = -62_135_596_800 * SECOND  # 0001-01-01T00:00:00Z
+LATEST: Final = 253_402_300_800 * SECOND - 1  # the last microsecond of 9999
+
 _ONE: Final = timedelta(microseconds=1)
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -24,9 +27,12 @@ def parse_time(text: str) -> int:
     if not _RFC3339.fullmatch(text):
         raise ValueError("wants an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z")
     try:
-        return (datetime.fromisoformat(text) - EPOCH) // _ONE
+        micros = (datetime.fromisoformat(text) - EPOCH) // _ONE
     except (ValueError, OverflowError) as error:
         raise ValueError(f"no such time: {error}") from None
+    if not EARLIEST <= micros <= LATEST:
+        raise ValueError("no such time: its offset puts it outside the years 1 to 9999")
+    return micros
 
 
 def parse_stored(text: str) -> int:

@@ -177,6 +177,11 @@ class Vault:
         """Drop one unwrapped data key."""
         self._data_keys.pop(person, None)
 
+    def trim_cache(self) -> None:
+        """Keep the cache bounded. Requires that everything gathered is written: a new key is nowhere else yet."""
+        if len(self._data_keys) > CACHED_KEYS:
+            self._data_keys.clear()
+
     def forget_cache(self) -> None:
         """Drop unwrapped data keys: after a rollback, or when another process wrote."""
         self._data_keys.clear()
@@ -216,8 +221,6 @@ class Vault:
         return key
 
     def _remember(self, person: str, key: AESGCM) -> AESGCM:
-        if len(self._data_keys) >= CACHED_KEYS:
-            self._data_keys.clear()
         self._data_keys[person] = key
         return key
 

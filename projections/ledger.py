@@ -41,6 +41,11 @@ class Ledger:
         self._data_version = -1
         self._watch = app.watcher()
 
+    def close(self) -> None:
+        """Let go of the store and of its projections."""
+        self.projector.close()
+        self.app.close()
+
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def record(self, events: Sequence[Any], *, scenario: Sequence[int] | None = None) -> list[Outcome]:

@@ -67,7 +67,7 @@ class Projector:
     def __init__(self, app: LedgerApplication, path: Path | None) -> None:
         self.app = app
         self.path = path
-        where = str(path) if path else "memory"
+        where = f"{path}: the projections can't be used (delete that file, it is folded anew)" if path else "memory"
         with readable_errors(where):
             self.db = sqlite3.connect(str(path) if path else ":memory:", isolation_level=None, timeout=10)
             self.db.execute("PRAGMA journal_mode=WAL")

@@ -89,7 +89,7 @@ def parse_question(body: dict[str, Any]) -> Question:
     for name, words in _CLOSED:
         value = body.get(name)
         if value is not None:
-            if value not in words:
+            if not isinstance(value, str) or value not in words:
                 raise InvalidQuestion(name, f"wants one of {', '.join(sorted(words))}")
             setattr(question, name, value)
     categories = body.get("categories")

@@ -359,7 +359,7 @@ def test_a_copy_left_by_a_moved_cell_is_found_and_removed(store, what, part):
     ],
     ids=["erased", "deleted"],
 )
-def test_what_an_interrupted_erasure_left_in_the_files_doctor_removes(store, how, monkeypatch):
+def test_what_an_interrupted_erasure_left_in_the_files_is_removed_on_opening(store, how, monkeypatch):
     tell(store)
     found = traces(store.ledger, SUBJECT, OTHER)
     before = {what: found[what] for what in ("key", "fields", "name")}
@@ -373,10 +373,10 @@ def test_what_an_interrupted_erasure_left_in_the_files_doctor_removes(store, how
     with pytest.raises(SystemExit):
         how(store.ledger)
     monkeypatch.setattr(points, "hook", None)
-    ledger = store.reopen()
     assert remains(store, before)
-    assert all(check["ok"] for check in maintenance.examine(ledger))
+    ledger = store.reopen()
     assert remains(store, before) == set()
+    assert all(check["ok"] for check in maintenance.examine(ledger))
     assert erasure.scrub(ledger.app, []) is False  # once is enough
     assert_holds(ledger)
 
