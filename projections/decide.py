@@ -9,7 +9,6 @@ the sum of what it names: a ground or the record 8, a recipient 4, a class, the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from ledger import pack as pk
@@ -43,10 +42,22 @@ class Rules:
     permit: list[Rule] = field(default_factory=list)
 
 
-@lru_cache(maxsize=64)
-def _compiled(sha256: str, action: str, holder: _Holder) -> Rules:  # noqa: ARG001  the digest is the key
+_RULES: dict[tuple[str, str], Rules] = {}  # (digest of a pack, action): compiled once
+_RULES_KEPT: Final = 256
+
+
+def _rules(pack: pk.Pack, action: str) -> Rules:
+    found = _RULES.get((pack.sha256, action))
+    if found is None:
+        if len(_RULES) >= _RULES_KEPT:
+            _RULES.clear()
+        found = _RULES[pack.sha256, action] = _compiled(pack, action)
+    return found
+
+
+def _compiled(pack: pk.Pack, action: str) -> Rules:
     rules = Rules()
-    for number, clause in enumerate(holder.pack.clause):
+    for number, clause in enumerate(pack.clause):
         for row in (*clause.forbid, *clause.gate, *clause.permit):
             if action not in row.action:
                 continue
@@ -58,29 +69,12 @@ def _compiled(sha256: str, action: str, holder: _Holder) -> Rules:  # noqa: ARG0
                 frozenset(row.categories) if row.categories is not None else None,
                 _narrowness(row),
             )
-            if isinstance(row, pk.Forbid):
-                rules.forbid.append(rule)
-            elif isinstance(row, pk.Gate):
-                rules.gate.append(rule)
+            if isinstance(row, pk.Permit):
+                (rules.law if row.law else rules.permit).append(rule)
             else:
-                (rules.law if row.law else rules.permit).append(rule)  # type: ignore[attr-defined]
+                (rules.forbid if isinstance(row, pk.Forbid) else rules.gate).append(rule)
     rules.permit.sort(key=lambda rule: -rule.narrow)
     return rules
-
-
-class _Holder:
-    """A pack that is hashed by its digest."""
-
-    __slots__ = ("pack",)
-
-    def __init__(self, pack: pk.Pack) -> None:
-        self.pack = pack
-
-    def __hash__(self) -> int:
-        return hash(self.pack.sha256)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Holder) and self.pack is other.pack
 
 
 def _narrowness(row: pk.Match) -> int:
@@ -92,7 +86,7 @@ def _narrowness(row: pk.Match) -> int:
 
 def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     """The verdict at `now` on what the case holds. Requires words checked against the pack."""
-    rules = _compiled(pack.sha256, question.action, _Holder(pack))
+    rules = _rules(pack, question.action)
     return (
         _law(rules, pack, case, question, now)
         or _forbidden(rules, pack, case, question, now)
@@ -114,16 +108,7 @@ def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict:
 def _about(rule: Rule, question: Question, case: Case) -> bool:
     """Whether a row is about the question in everything but purpose and categories."""
     row = rule.row
-    if row.information == "personal":
-        if question.anonymous:
-            return False
-    elif row.information == "anonymous" and not question.anonymous:
-        return False
-    if row.recipient_class is not None and question.recipient_class not in row.recipient_class:
-        return False
-    if row.recipient is not None and question.recipient not in row.recipient:
-        return False
-    if row.public is not None and row.public is not (question.recipient is None):
+    if not _aimed_at(row, question):
         return False
     if row.ground is not None and question.ground not in row.ground:
         return False
@@ -133,11 +118,22 @@ def _about(rule: Rule, question: Question, case: Case) -> bool:
         return False
     if row.country is not None and row.country is not (question.country is not None):
         return False
-    if row.transfer is not None and row.transfer is not (question.transfer is not None):
-        return False
     if row.announces is not None and not _announces(row.announces, question, case):
         return False
     return row.on_record_from is None or _from_others(question, case)
+
+
+def _aimed_at(row: pk.Match, question: Question) -> bool:
+    """Whether a row is about such information, to such a recipient or new owner."""
+    if row.information != "any" and (row.information == "anonymous") is not question.anonymous:
+        return False
+    if row.recipient_class is not None and question.recipient_class not in row.recipient_class:
+        return False
+    if row.recipient is not None and question.recipient not in row.recipient:
+        return False
+    if row.public is not None and row.public is not (question.recipient is None):
+        return False
+    return row.transfer is None or row.transfer is (question.transfer is not None)
 
 
 def _announces(kind: str, question: Question, case: Case) -> bool:
@@ -353,19 +349,10 @@ def _nothing_permits(rules: Rules, pack: pk.Pack, case: Case, question: Question
 def _nearly(rule: Rule, question: Question) -> bool:
     """Whether a row would be about the question if purpose, categories or ground were others."""
     row = rule.row
-    if row.information != "any" and (row.information == "anonymous") is not question.anonymous:
-        return False
-    if row.recipient_class is not None and question.recipient_class not in row.recipient_class:
-        return False
-    if row.recipient is not None and question.recipient not in row.recipient:
-        return False
-    if row.public is not None and row.public is not (question.recipient is None):
-        return False
-    if row.transfer is not None and row.transfer is not (question.transfer is not None):
-        return False
     if row.ground is not None and question.ground is None and question.recipient_class is None:
         return False
-    return row.announces is None and row.on_record_from is None and row.origin is None
+    special = row.announces or row.on_record_from or row.origin
+    return special is None and _aimed_at(row, question)
 
 
 def _aimed(rule: Rule) -> bool:
