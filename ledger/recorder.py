@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eventsourcing.persistence import Notification, StoredEvent, Subscription
+from eventsourcing.persistence import Notification, NotSupportedError, StoredEvent, Subscription
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -274,7 +274,7 @@ class LedgerRecorder(SQLiteApplicationRecorder):
             return read_head(c).size
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:
-        raise NotImplementedError("SQLite has no notification: read pages from a cursor instead")
+        raise NotSupportedError("SQLite has no notification: read pages from a cursor instead")
 
 
 def read_head(c: SQLiteCursor) -> Head:
