@@ -53,7 +53,9 @@ class Batch:
         self.known: dict[bytes, tuple[int, bytes | None]] = {}
         self.refused: dict[bytes, dict[bytes, int]] = {}
         self.writes = VaultWrites()
-        self.aged: set[str] = set()
+        self.watched: set[str] = set()  # persons of this batch whose age is known, or who are joined with others
+        c.execute("SELECT EXISTS (SELECT 1 FROM refused)")
+        self.any_refused = bool(c.fetchone()[0])
         self.subtrees: list[tuple[int, int, bytes]] = []
         self.looked_up: set[bytes] = set()  # aliases that the store was asked about
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
@@ -105,9 +107,10 @@ class Batch:
             self.c.execute(f"SELECT key, position, digest FROM keys WHERE key IN ({marks})", some)
             for key, position, digest in self.c.fetchall():
                 self.known.setdefault(key, (position, digest))
-            self.c.execute(f"SELECT key, digest, position FROM refused WHERE key IN ({marks})", some)
-            for key, digest, position in self.c.fetchall():
-                self.refused.setdefault(key, {}).setdefault(digest, position)
+            if self.any_refused:
+                self.c.execute(f"SELECT key, digest, position FROM refused WHERE key IN ({marks})", some)
+                for key, digest, position in self.c.fetchall():
+                    self.refused.setdefault(key, {}).setdefault(digest, position)
         if len(self.app.persons) > CACHED:
             self.flush()  # names of this transaction are found in the store from here on
             self.app.persons.clear()
@@ -120,8 +123,9 @@ class Batch:
         for start in range(0, len(touched), 500):
             some_people = touched[start : start + 500]
             marks = ",".join("?" * len(some_people))
-            self.c.execute(f"SELECT person FROM aged WHERE person IN ({marks})", some_people)
-            self.aged |= {row[0] for row in self.c.fetchall()}
+            for column, table in (("person", "aged"), ("one", "links")):
+                self.c.execute(f"SELECT {column} FROM {table} WHERE {column} IN ({marks})", some_people)
+                self.watched |= {row[0] for row in self.c.fetchall()}
 
     def _one(self, event: Prepared) -> Outcome:
         from ledger.application import Outcome
@@ -266,12 +270,12 @@ class Batch:
     def _consequences(self, event: Prepared, person: str, data: dict[str, Any]) -> None:
         """What an event makes the ledger itself do, in the same transaction."""
         if event.type == "subject.age.learned" or (event.type == "subject.registered" and event.data.get("age")):
-            if person not in self.aged:
-                self.c.execute("INSERT OR IGNORE INTO aged VALUES (?)", [person])
-                self.aged.add(person)
+            self.c.execute("INSERT OR IGNORE INTO aged VALUES (?)", [person])
+            self.watched.add(person)
         elif event.type == "subject.linked":
             pairs = [(person, data["other"]), (data["other"], person)]
             self.c.executemany("INSERT OR IGNORE INTO links VALUES (?,?)", pairs)
+            self.watched |= {person, data["other"]}
         elif event.type in _ENDS_IN_DELETION and event.role == "controller":
             self.flush()
             self.destroyed += after_deletion(self.app, self.c, person)
@@ -339,12 +343,8 @@ class Batch:
 
     def _is_minor(self, event: Prepared, need: Minor) -> bool:
         person = self.app.persons.get(event.alias)
-        if person is None:
+        if person is None or person not in self.watched:
             return False
-        if person not in self.aged:
-            self.c.execute("SELECT 1 FROM links WHERE one=? LIMIT 1", [person])
-            if self.c.fetchone() is None:
-                return False
         self.flush()
         return is_minor(self.c, person, need, event.time)
 
