@@ -13,7 +13,6 @@ from consumers.opening import projection_path
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
-from ledger.entry import decode
 from ledger.erasure import backup, delete_again, erase_persons, scrub
 from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger
 from ledger.evidence import write_evidence
@@ -211,6 +210,3 @@ def examine(ledger: Ledger) -> list[Row]:
     letters = listed(ledger.app)
     check("dead letters", True, f"{len(letters)} are waiting to be mended" if letters else "none")
     return checks
-
-
-__all__ = ["back_up", "check_evidence", "check_store", "decode", "erase", "evidence_for", "examine", "restore", "retry"]

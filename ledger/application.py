@@ -226,15 +226,6 @@ class LedgerApplication(Application[str]):
             found = self._packs[sha256] = load_pack(row[0])
         return found
 
-    def pack_bytes(self, sha256: str) -> bytes:
-        """The exact bytes of a stored pack."""
-        with self.reading() as c:
-            c.execute("SELECT body FROM packs WHERE sha256=?", [sha256])
-            row = c.fetchone()
-        if row is None:
-            raise PackError(f"pack {sha256[:16]}… is not in the store (add its file with: pack add FILE)")
-        return bytes(row[0])
-
     def controller_packs(self) -> dict[str, Pack]:
         """The pack registered last for each controller."""
         with self.reading() as c:

@@ -6,7 +6,7 @@ it, with all that is known at `known_at`. `known_then` says whether it could be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,43 +46,61 @@ class Judged:
     permitted_by: dict[int, str | None] = field(default_factory=dict)  # position of a disclosure -> clause
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What an act is judged by: the controller, the person and the pack in force just before it."""
+
+    world: World
+    case: Case
+    pack: pk.Pack
+
+
 def judge(record: Record, *, then: Callable[[Entry], Record] | None = None) -> Judged:
     """Judge every act of the record. `then` gives the record as it was known at an entry's time."""
     state = new_state(record.names)
     judged = Judged(state)
     for entry in record.entries:
-        questions = [] if entry.role == "processor" else list(_act(entry, record, state))
-        for question in questions:
-            verdict = _verdict(record, state, entry, question)
-            if verdict is None:
-                continue
-            if isinstance(entry.data, ev.DisclosureMade | ev.DisclosureCompelled):
-                permitted = verdict.outcome == "permit" and bool(verdict.clauses)
-                judged.permitted_by[entry.position] = verdict.clauses[0] if permitted else None
-            if verdict.outcome == "deny":
-                known = then is None or _known_then(entry, then)
-                clauses: list[str | None] = [*verdict.clauses] or [None]
-                for clause in clauses:
-                    judged.findings.append(_finding(entry, clause, known, "; ".join(verdict.phrases)))
-        if entry.role != "processor" and not isinstance(entry.data, ev.ControllerFact):
-            world = record.world_at(entry)
-            pack = record.pack_of(record.case_of(state, world, entry))
-            if pack is not None:
-                judged.findings += _shortcomings(entry, pack, state, world)
+        scene = _scene(record, state, entry)
+        if scene is not None:
+            _judge_act(judged, entry, scene, then)
+            judged.findings += _shortcomings(entry, scene.pack, state, scene.world)
         evolve(state, entry)
     return judged
 
 
-def _verdict(record: Record, state: State, entry: Entry, question: Question) -> Verdict | None:
+def _scene(record: Record, state: State, entry: Entry) -> _Scene | None:
+    """None for an act in a processor's role, and before the first policy, when nothing was promised."""
+    if entry.role == "processor":
+        return None
     world = record.world_at(entry)
     case = record.case_of(state, world, entry)
     pack = record.pack_of(case)
-    if pack is None:
+    return None if pack is None else _Scene(world, case, pack)
+
+
+def _judge_act(judged: Judged, entry: Entry, scene: _Scene, then: Callable[[Entry], Record] | None) -> None:
+    verdict = _verdict(entry, scene)
+    if verdict is None:
+        return
+    if isinstance(entry.data, ev.DisclosureMade | ev.DisclosureCompelled):
+        permitted = verdict.outcome == "permit" and bool(verdict.clauses)
+        judged.permitted_by[entry.position] = verdict.clauses[0] if permitted else None
+    if verdict.outcome == "deny":
+        known = then is None or _known_then(entry, then)
+        clauses: list[str | None] = [*verdict.clauses] or [None]
+        for clause in clauses:
+            judged.findings.append(_finding(entry, clause, known, "; ".join(verdict.phrases)))
+
+
+def _verdict(entry: Entry, scene: _Scene) -> Verdict | None:
+    """The answer to the question that should have been asked before what happened, if there is one."""
+    question = _act(entry, scene)
+    if question is None:
         return None
-    classify(question, pack)
-    recipient = world.recipients.get(question.recipient or "")
+    classify(question, scene.pack)
+    recipient = scene.world.recipients.get(question.recipient or "")
     question.recipient_class = recipient.recipient_class if recipient else None
-    return decide(pack, case, question, entry.time)
+    return decide(scene.pack, scene.case, question, entry.time)
 
 
 def _known_then(entry: Entry, then: Callable[[Entry], Record]) -> bool:
@@ -93,8 +111,9 @@ def _known_then(entry: Entry, then: Callable[[Entry], Record]) -> bool:
         if earlier.order >= entry.order:
             break
         evolve(state, earlier)
-    verdicts = [_verdict(record, state, entry, question) for question in _act(entry, record, state)]
-    return any(verdict is not None and verdict.outcome == "deny" for verdict in verdicts)
+    scene = _scene(record, state, entry)
+    verdict = None if scene is None else _verdict(entry, scene)
+    return verdict is not None and verdict.outcome == "deny"
 
 
 def _finding(entry: Entry, clause: str | None, known_then: bool, reason: str) -> Row:
@@ -110,45 +129,42 @@ def _finding(entry: Entry, clause: str | None, known_then: bool, reason: str) ->
     }
 
 
-def _act(entry: Entry, record: Record, state: State) -> Iterable[Question]:
+def _act(entry: Entry, scene: _Scene) -> Question | None:
     """The question that should have been asked before what happened, if any."""
     data = entry.data
+    change = scene.pack.change
     match data:
         case ev.MessageSent():
-            yield Question(
+            return Question(
                 "contact", purpose=data.purpose, channel=data.channel, list=data.list, item=data.item,
                 categories=frozenset(data.categories or ()),
             )  # fmt: skip
         case ev.InformationUsed():
             categories = frozenset(data.categories or ())
-            yield Question("use", purpose=data.purpose, country=data.country, categories=categories)
+            return Question("use", purpose=data.purpose, country=data.country, categories=categories)
         case ev.InformationCollected():
-            yield Question("collect", categories=frozenset(data.categories), origin=data.origin)
+            return Question("collect", categories=frozenset(data.categories), origin=data.origin)
         case ev.DisclosureMade():
-            yield Question(
+            return Question(
                 "disclose", recipient=data.recipient, purpose=data.purpose, ground=data.ground, item=data.item,
                 categories=frozenset(data.categories),
             )  # fmt: skip
         case ev.DisclosureCompelled():
             categories = frozenset(data.categories)
-            yield Question("disclose", recipient=data.recipient, ground=data.ground, categories=categories)
+            return Question("disclose", recipient=data.recipient, ground=data.ground, categories=categories)
         case ev.PolicyNoticeSent():
-            if (change := _change(record, state, entry)) and _is_change(record, entry, data.version):
-                yield Question("contact", purpose=change.notice_purpose, item=data.version, channel=data.channel)
+            if change is not None and _is_change(scene.world, data.version):
+                return Question("contact", purpose=change.notice_purpose, item=data.version, channel=data.channel)
         case ev.BreachNotified():
-            if (change := _change(record, state, entry)) and data.channel is not None:
-                yield Question("contact", purpose=change.notice_purpose, item=data.breach, channel=data.channel)
+            if change is not None and data.channel is not None:
+                return Question("contact", purpose=change.notice_purpose, item=data.breach, channel=data.channel)
         case _:
-            return  # nothing was done to the person or with the information
+            pass  # nothing was done to the person or with the information
+    return None
 
 
-def _change(record: Record, state: State, entry: Entry) -> pk.Change | None:
-    pack = record.pack_of(record.case_of(state, record.world_at(entry), entry))
-    return pack.change if pack else None
-
-
-def _is_change(record: Record, entry: Entry, name: str) -> bool:
-    version = record.world_at(entry).version(name)
+def _is_change(world: World, name: str) -> bool:
+    version = world.version(name)
     return version is not None and version.supersedes is not None
 
 

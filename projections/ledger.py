@@ -15,7 +15,7 @@ from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import obligations
-from projections.people import People, Person, View, fold_person, joined_names, known_entries
+from projections.people import People, Person, View, joined_names, known_entries
 from projections.projector import Projector
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
 
@@ -38,7 +38,6 @@ class Ledger:
         self._seen = -1  # size of the log up to which `people` is fresh
         self._names: dict[tuple[str, str], str] = {}
         self._views: dict[str, View] = {}
-        self._data_version = -1
         self._watch = app.watcher()
 
     def close(self) -> None:
@@ -373,6 +372,3 @@ def history_row(entry: Entry) -> Row:
         "data": entry.data.model_dump(exclude_none=True, by_alias=True),
         "personal": sorted(entry.personal),
     }
-
-
-__all__ = ["Ledger", "fold_person", "history_row"]

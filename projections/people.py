@@ -20,11 +20,10 @@ from ledger.times import FOREVER
 from projections.judge import Record
 from projections.needs import Case
 from projections.projector import Projector
-from projections.state import Order, State, fold
+from projections.state import State, fold
 from projections.world import Version, World, evolve_world, fold_world
 
 KEPT_PEOPLE: Final = 5_000
-FINAL: Final[Order] = (FOREVER, FOREVER)
 
 
 @dataclass(slots=True)

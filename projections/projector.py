@@ -113,6 +113,7 @@ class Projector:
         with self.db:
             self.db.execute("BEGIN IMMEDIATE")
             self.db.execute("DELETE FROM people")
+            self.db.execute("DELETE FROM judged")
             self.db.execute("UPDATE cursor SET next=0")
 
     def _fold_page(self) -> int:

@@ -110,13 +110,15 @@ def test_rebuild_says_who_differs(ledger, tmp_path):
 def test_a_projection_of_another_log_starts_anew(ledger, tmp_path):
     events = list(bench_events(300, 3))
     ledger.record(events)
-    ledger.projector.catch_up()
+    assert ledger.findings({"controller": "parature", "at": "2030-01-01T00:00:00Z"})
+    assert ledger.projector.db.execute("SELECT count(*) FROM judged").fetchone()[0] > 0
     other = create_ledger(f"sqlite:///{tmp_path / 'other.db'}")
     other.app.add_pack(shipped_packs()["parature"])
     other.record(events[:50])
     strange = Projector(other.app, ledger.projector.path)
     strange.catch_up()
     assert strange.cursor == other.app.current_head().size
+    assert strange.db.execute("SELECT count(*) FROM judged").fetchone()[0] == 0
     fresh = Projector(other.app, None)
     fresh.catch_up()
     assert digest(strange) == digest(fresh)
