@@ -15,13 +15,14 @@ from ledger import events as ev
 from ledger import points
 from ledger.door import Refusal, refuse
 from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
-from ledger.erasure import after_deletion, is_minor
+from ledger.erasure import after_deletion
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
 from ledger.incoming import SKEW, Prepared
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Minor, Pack
+from ledger.person import is_minor
 from ledger.times import format_time
 from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64

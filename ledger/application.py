@@ -32,6 +32,7 @@ from ledger.merkle import Frontier
 from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
 from ledger.packfile import load_pack
+from ledger.person import linked
 from ledger.recorder import APPLICATION_ID, Head, LedgerFactory, LedgerRecorder, read_head, readable_errors
 from ledger.vault import Vault
 from ledger.verifier import EMPTY_ROOT
@@ -352,17 +353,6 @@ class LedgerApplication(Application[str]):
         """All identifiers ever joined with this one, itself included."""
         with self.reading() as c:
             return linked(c, person)
-
-
-def linked(c: SQLiteCursor, person: str) -> set[str]:
-    """All identifiers ever joined with this one, directly or not, itself included."""
-    found, todo = {person}, [person]
-    while todo:
-        c.execute("SELECT other FROM links WHERE one=?", [todo.pop()])
-        new = {row[0] for row in c.fetchall()} - found
-        found |= new
-        todo += new
-    return found
 
 
 def memory_name() -> str:

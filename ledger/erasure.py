@@ -27,7 +27,7 @@ from ledger import events as ev
 from ledger import points
 from ledger.entry import Entry, decode
 from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreReadOnly
-from ledger.pack import Minor
+from ledger.person import connected, standing_holds, stream_entries
 from ledger.recorder import readable_errors
 from ledger.times import FOREVER
 
@@ -38,71 +38,6 @@ METHOD: Final = "keys-and-names-destroyed"
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
 PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
 _NOTE: Final = "unscrubbed:"
-
-
-def stream_entries(c: SQLiteCursor, streams: Iterable[str], types: tuple[str, ...] | None = None) -> list[Entry]:
-    """Entries of some streams, in the order in which they are in force."""
-    found = []
-    for stream in streams:
-        statement, params = "SELECT position, state FROM entries WHERE stream=?", [stream]
-        if types is not None:
-            statement += f" AND type IN ({','.join('?' * len(types))})"
-            params += types
-        c.execute(statement, params)
-        found += [decode(position, state) for position, state in c.fetchall()]
-    return sorted(found, key=lambda entry: entry.order)
-
-
-def connected(c: SQLiteCursor, person: str, at: int | None = None) -> set[str]:
-    """The identifiers joined with this one at a moment (default: by all that is recorded), itself included."""
-    from ledger.application import linked
-
-    candidates = linked(c, person)
-    edges: set[frozenset[str]] = set()
-    for entry in stream_entries(c, candidates, ("subject.linked", "subject.unlinked")):
-        if at is not None and entry.time > at:
-            break
-        assert isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked)
-        pair = frozenset((entry.stream, entry.data.other or ""))
-        (edges.add if isinstance(entry.data, ev.SubjectLinked) else edges.discard)(pair)
-    group, todo = {person}, [person]
-    while todo:
-        here = todo.pop()
-        new = {name for edge in edges if here in edge for name in edge} - group
-        group |= new
-        todo += new
-    return group
-
-
-def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int) -> bool:
-    """Whether the person, under any joined name, is known at `at` to be a minor in the pack's sense."""
-    for name in connected(c, person, at):
-        young = False
-        for entry in stream_entries(c, [name], ("subject.age.learned", "subject.registered")):
-            data = entry.data
-            if entry.time > at or entry.role == "processor":
-                continue
-            if isinstance(data, ev.SubjectRegistered) and data.age is not None:
-                young = data.age < need.under
-            elif isinstance(data, ev.SubjectAgeLearned):
-                young = (data.age is not None and data.age < need.under) or (
-                    data.under is not None and data.under <= need.under
-                )
-                young = young or (need.guardian and bool(data.needs_guardian))
-        if young:
-            return True
-    return False
-
-
-def standing_holds(entries: Iterable[Entry]) -> list[str]:
-    """The holds that stand after these entries."""
-    standing: dict[str, None] = {}
-    for entry in entries:
-        if isinstance(entry.data, ev.HoldPlaced):
-            standing[entry.data.hold] = None
-        elif isinstance(entry.data, ev.HoldReleased):
-            standing.pop(entry.data.hold, None)
-    return list(standing)
 
 
 def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list[bytes]:

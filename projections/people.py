@@ -12,10 +12,11 @@ from functools import cached_property, partial
 from typing import Final
 
 from ledger import events as ev
-from ledger.application import LedgerApplication, linked
+from ledger.application import LedgerApplication
 from ledger.entry import Entry, controller_stream, decode
 from ledger.errors import InvalidQuestion
 from ledger.pack import Pack
+from ledger.person import linked
 from ledger.times import FOREVER
 from projections.judge import Record
 from projections.needs import Case
