@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from ledger import conditions as cn
 from ledger import pack as pk
 
 
@@ -20,23 +21,32 @@ def pack_as_prose(pack: pk.Pack) -> str:
 def _section(clause: pk.Clause, facts: dict[str, str]) -> list[str]:
     lines = [f"## {clause.id}: {clause.title}", "", clause.rule, ""]
     if clause.interpretation:
-        lines += [f"Interpretation: {clause.interpretation}", ""]
+        lines += [*_interpretation(clause.interpretation), ""]
     points = [_define(define) for define in clause.define]
     points += [_permit(row, facts) for row in clause.permit] + [_forbid(row, facts) for row in clause.forbid]
     points += [f"In addition, for {_about(row)}: {_needs(row.needs, facts)}." for row in clause.gate]
     points += [_objection(row) for row in clause.objection]
     points += [_door(door) for door in clause.door]
     points += [_duty(duty) for duty in clause.duty]
+    points += [_lapse(lapse) for lapse in clause.lapse]
     points += [_expect(expect) for expect in clause.expect]
     if clause.identification:
         points.append(f"A deletion request must name {', '.join(clause.identification.needs)}.")
     if clause.hold:
         points.append("A hold defers deletion; one carried out all the same is a finding.")
     if clause.tell:
-        points.append(f"Recipients of class {', '.join(clause.tell.recipient_class)} are told of every no.")
+        about = {"optout": "every no", "correction": "every correction", "deletion": "a deletion"}
+        news = " and ".join(about[one] for one in clause.tell.about)
+        points.append(f"Recipients of class {', '.join(clause.tell.recipient_class)} are told of {news}.")
     if clause.note:
         points.append(f"This is {clause.note}.")
     return [*lines, *(f"- {point}" for point in points), ""]
+
+
+def _interpretation(one: pk.Interpretation) -> list[str]:
+    """What is open, the reading in force, and the others."""
+    lines = [f"Interpretation: {one.text} This pack reads: {one.readings[one.reading]} ({one.reading})"]
+    return lines + [f"Not in force: {words} ({name})" for name, words in one.readings.items() if name != one.reading]
 
 
 def _about(row: pk.Match) -> str:
@@ -63,44 +73,49 @@ def _about(row: pk.Match) -> str:
     return " ".join(words)
 
 
-def _needs(needs: Sequence[pk.Need], facts: dict[str, str]) -> str:
+def _needs(needs: Sequence[cn.Need], facts: dict[str, str]) -> str:
     return "it needs " + " and ".join(condition(need, facts) for need in needs) if needs else "nothing more is needed"
 
 
-def condition(need: pk.Need, facts: dict[str, str]) -> str:
+def condition(need: cn.Need, facts: dict[str, str]) -> str:
     """A condition in words."""
     match need:
-        case pk.OptIn():
+        case cn.OptIn():
             per = "".join(f", {one} by {one}" for one in (*need.per, *need.named))
             by = f" by the {need.actor}" if need.actor else ""
-            return f"{'an express yes' if need.basis == 'express' else 'a yes, also by use'}{by}{per}"
-        case pk.AnyOptIn():
+            days = need.confirmed_within_days
+            again = f", given again within {days} days of the question whether it is meant" if days else ""
+            return f"{'an express yes' if need.basis == 'express' else 'a yes, also by use'}{by}{per}{again}"
+        case cn.AnyOptIn():
             return "an opt-in to some communication"
-        case pk.OnRecord():
+        case cn.Quiet():
+            asked = ", or who was asked and has not answered," if need.unanswered else ""
+            return f"a person who said no{asked} less than {need.months} months before"
+        case cn.OnRecord():
             return f"that the person {facts[need.fact]}"
-        case pk.RecipientAgreement():
+        case cn.RecipientAgreement():
             return f"a {need.kind} agreement with the recipient"
-        case pk.ServiceAgreement():
+        case cn.ServiceAgreement():
             return "a service agreement in force"
-        case pk.NamedService():
+        case cn.NamedService():
             return "that it is the service the recipient was named for, within what that service needs"
-        case pk.OwnCompany():
+        case cn.OwnCompany():
             return "that it is the person's own company"
-        case pk.TransferNotice():
+        case cn.TransferNotice():
             return "a posting of the transfer, or a message to the person"
-        case pk.ActiveAccount():
+        case cn.ActiveAccount():
             return "no deactivation" + (" before it takes effect" if need.until == "effective" else "")
-        case pk.CategoriesListed():
+        case cn.CategoriesListed():
             return "that the categories are listed"
-        case pk.Credit():
+        case cn.Credit():
             return f"that no message for {need.purpose} followed the last {need.category} given"
-        case pk.AnyOf():
+        case cn.AnyOf():
             return "either " + " or ".join(condition(one, facts) for one in need.of)
-        case pk.Minor():
+        case cn.Minor():
             return f"a person known to be under {need.under}" + (" or to need a guardian" if need.guardian else "")
-        case pk.Deleted():
+        case cn.Deleted():
             return "information that was deleted"
-        case pk.DeletionAsked():
+        case cn.DeletionAsked():
             return "a person who asked for deletion"
         case _:
             assert_never(need)
@@ -130,7 +145,20 @@ def _objection(row: pk.Objection) -> str:
     spared = f", sparing {', '.join(row.spares)}" if row.spares else ""
     how = f" by {', '.join(row.channels)}" if row.channels else ""
     what = "marketing messages" if row.marketing_only else "messages"
-    return f"An opt-out of scope {row.scope} stops {what}{how}{spared}."
+    days = row.effective_in_business_days
+    when = f", from the end of the {_ordinal(days)} business day after it was said" if days else ""
+    return f"An opt-out of scope {row.scope} stops {what}{how}{spared}{when}."
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _lapse(lapse: pk.Lapse) -> str:
+    what = f" to {', '.join(lapse.purpose)}" if lapse.purpose else ""
+    length = f"{lapse.after_months} months" if lapse.after_months else f"{lapse.after_days} days"
+    return f"A yes{what} counts for {length}, then as never made."
 
 
 def _door(door: pk.Door) -> str:
@@ -140,6 +168,8 @@ def _door(door: pk.Door) -> str:
 
 def _duty(duty: pk.Duty) -> str:
     clock = f"within {duty.due_in_days} days" if duty.due_in_days else "without a clock"
+    if duty.due_in_business_days:
+        clock = f"within {duty.due_in_business_days} business days"
     words = [f"Owed {clock}: {duty.kind.replace('-', ' ')}"]
     if duty.owed_when:
         words.append(f"to {condition(duty.owed_when, {})}, without a request")

@@ -6,7 +6,21 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ledger.facts import Channel, ControllerFact, Fact, Ground, HoldGround, Letter, Name, Text, Time, Word, Words
+from ledger.facts import (
+    Channel,
+    Channels,
+    ControllerFact,
+    Fact,
+    Ground,
+    HoldGround,
+    Letter,
+    Name,
+    Names,
+    Text,
+    Time,
+    Word,
+    Words,
+)
 
 # -- what was done -----------------------------------------------------------------------------------------------------
 
@@ -222,6 +236,23 @@ class SubjectErased(Fact):
     type: ClassVar[str] = "subject.erased"
     method: Name
     entries: int
+
+
+class SuppressionCarried(Fact):
+    """The ledger's own record that a no of an erased person was carried over to somebody with the same address."""
+
+    type: ClassVar[str] = "suppression.carried"
+    said: Literal["optout.recorded", "consent.refused", "deletion.requested"]
+    since: Time
+    scope: Literal["all", "general", "purpose", "list", "recipient", "advertising"] | None = None
+    purpose: Word | None = None
+    list: Name | None = None
+    recipient: Name | None = None
+    categories: Words | None = None
+    recipients: Names | None = None
+    channels: Channels | None = None
+    item: Name | None = None
+    expires_at: Time | None = None
 
 
 # -- breaches, complaints, the door ------------------------------------------------------------------------------------

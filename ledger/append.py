@@ -6,6 +6,7 @@ are written before the entries they belong to, the checkpoint last.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger import points
+from ledger.conditions import Minor, OptIn
 from ledger.door import Refusal, refuse
 from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
 from ledger.erasure import after_deletion
@@ -21,8 +23,8 @@ from ledger.events import SCHEMA_VERSION
 from ledger.incoming import SKEW, Prepared
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
-from ledger.pack import Minor, Pack
-from ledger.person import is_minor
+from ledger.pack import Pack
+from ledger.person import agreed, is_minor
 from ledger.times import format_time
 from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
@@ -34,6 +36,30 @@ CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
 # also a request told late: the completion that was told before it takes effect now
 _ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.released")
+
+
+class _Look:
+    """What the door sees of the person an event is about."""
+
+    def __init__(self, batch: Batch, event: Prepared) -> None:
+        self.batch = batch
+        self.event = event
+
+    def _person(self) -> str | None:
+        """The person, if there is anything to look at: nobody's age is known before it was told."""
+        person = self.batch.app.persons.get(self.event.alias)
+        if person is None or person not in self.batch.watched:
+            return None
+        self.batch.flush()
+        return person
+
+    def is_minor(self, need: Minor) -> bool:
+        person = self._person()
+        return person is not None and is_minor(self.batch.c, person, need, self.event.time)
+
+    def agreed(self, need: OptIn, categories: Iterable[str]) -> bool:
+        person = self._person()
+        return person is not None and agreed(self.batch.c, person, need, categories, self.event.time)
 
 
 class Batch:
@@ -144,7 +170,7 @@ class Batch:
             return self._refuse(event, key, digest, reason)
         self._words(event, pack)
         if event.role == "controller":
-            refusal = refuse(event, pack, lambda need: self._is_minor(event, need))
+            refusal = refuse(event, pack, _Look(self, event))
             if refusal is not None:
                 return self._refuse(event, key, digest, refusal)
         before = self.writes.mark()
@@ -262,7 +288,7 @@ class Batch:
         personal = None
         if event.personal:
             personal = self.app.vault.seal(
-                self.c, self.writes, person, version, self.next, event.personal, pack.dropped_fields
+                self.c, self.writes, person, version, self.next, event.personal, pack.dropped_fields(event.personal)
             )
         position = self._append(person, event.controller, event.type, fields, data, personal)
         self._consequences(event, person, data)
@@ -341,13 +367,6 @@ class Batch:
         if (controller, recipient) not in self.app.recipients:
             self.app.recipients.add((controller, recipient))
             self.c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])
-
-    def _is_minor(self, event: Prepared, need: Minor) -> bool:
-        person = self.app.persons.get(event.alias)
-        if person is None or person not in self.watched:
-            return False
-        self.flush()
-        return is_minor(self.c, person, need, event.time)
 
     def append_erased(self, person: str, method: str) -> int:
         """The ledger's own record of an erasure. Returns its position."""

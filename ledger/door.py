@@ -6,12 +6,14 @@ without a field that its clause needs, and to forbidden personal fields. What el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ledger import cleartext
+from ledger.conditions import Minor, OptIn
 from ledger.incoming import Prepared
-from ledger.pack import Minor, Pack
+from ledger.pack import Forbid, Pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,17 @@ class Refusal:
     reason: str
 
 
-IsMinor = Callable[[Minor], bool]
+class Look(Protocol):
+    """What is on record of the person the event is about, as of its time."""
+
+    def is_minor(self, need: Minor) -> bool: ...
+
+    def agreed(self, need: OptIn, categories: Iterable[str]) -> bool:
+        """Whether a yes as that condition wants it stands, to whatever purpose, that covers these categories."""
+        ...
 
 
-def refuse(event: Prepared, pack: Pack, is_minor: IsMinor) -> Refusal | None:
+def refuse(event: Prepared, pack: Pack, look: Look) -> Refusal | None:
     """The refusal, or None. Requires role controller."""
     for clause, door in pack.doors.get(event.type, ()):
         if event.data.get(door.needs) is None and all(event.data.get(k) == v for k, v in door.where.items()):
@@ -39,10 +48,21 @@ def refuse(event: Prepared, pack: Pack, is_minor: IsMinor) -> Refusal | None:
         if found is not None:
             return found
     if event.type in ("information.collected", "consent.granted"):
-        for clause, needs in pack.minors:
-            if all(is_minor(need) for need in needs):
+        for clause, rule in pack.minors:
+            young = all(look.is_minor(need) for need in rule.when if isinstance(need, Minor))
+            if young and not _unlocked(event, rule, look):
                 return Refusal(clause, "the person is known to be a minor")
     return None
+
+
+def _unlocked(event: Prepared, rule: Forbid, look: Look) -> bool:
+    """Whether what the rule says under `unless` is there: a consent by the right actor is that itself."""
+    needs = [need for need in rule.unless if isinstance(need, OptIn)]
+    if not needs or len(needs) < len(rule.unless):
+        return False
+    if event.type == "consent.granted":
+        return all(need.actor is not None and event.actor == need.actor for need in needs)
+    return all(look.agreed(need, event.data["categories"]) for need in needs)
 
 
 def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
@@ -56,7 +76,7 @@ def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
 def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
     """A personal field whose name, or whose value as a valid number, is of a forbidden category."""
     for name, value in event.personal.items():
-        declared = pack.personal_fields.get(name) or pack.personal_fields.get(name.lower().replace("-", "_"))
+        declared = pack.personal_field(name)
         category = declared.category if declared else None
         kinds = [category or name.lower().replace("_", "-")]
         hit = cleartext.forbidden_number(value) if declared is None or declared.numbers else None

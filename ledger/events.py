@@ -44,6 +44,7 @@ from ledger.acts import (
     RecipientTold,
     RequestNextStepsSent,
     SubjectErased,
+    SuppressionCarried,
 )
 from ledger.errors import InvalidEvent
 from ledger.facts import (
@@ -105,6 +106,7 @@ PersonData = (
     | ConsentWithdrawn
     | OptoutRecorded
     | OptoutLifted
+    | SuppressionCarried
     | MessageSent
     | InformationUsed
     | DisclosureMade
@@ -135,7 +137,9 @@ RequestData = (
 Data = ControllerData | PersonData | RequestData
 
 TYPES: Final[dict[str, type[Fact]]] = {model.type: model for model in get_args(Data)}
-OWN_TYPES: Final = frozenset({"subject.erased", "intake.refused"})  # written by the ledger itself only
+OWN_TYPES: Final = frozenset(
+    {"subject.erased", "intake.refused", "suppression.carried"}
+)  # written by the ledger itself only
 SCHEMA_VERSION: Final = 1  # of `data`, every type; upcasts in ledger.entry raise older ones
 
 
@@ -233,6 +237,7 @@ __all__ = [
     "SubjectLinked",
     "SubjectRegistered",
     "SubjectUnlinked",
+    "SuppressionCarried",
     "invalid",
     "validate",
 ]

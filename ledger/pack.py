@@ -10,159 +10,42 @@ rule in plain words, where the text is ambiguous an interpretation, and any numb
     define     a fact on record that others need
     door       a field without which an event is refused
     duty       something owed, with or without a clock
+    lapse      after how long a yes counts as never made
     expect     something an event, or the record, must show, or there is a finding
     tell       recipients of a class must be told of a no
+
+A row that carries a `reading` counts only while its clause is read so: see `ledger.readings`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from functools import cached_property
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from ledger.conditions import DeletionAsked, Minor, Need, Table
 from ledger.facts import Channel, Ground
 
-Action = Literal["collect", "use", "contact", "disclose", "transfer"]
+Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
 Scope = Literal["all", "general", "purpose", "list", "recipient", "advertising"]
 Words = list[str]
-ACTIONS: Final = ("collect", "use", "contact", "disclose", "transfer")
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-# -- conditions --------------------------------------------------------------------------------------------------------
-
-
-class OptIn(_Model):
-    """The person's latest word on this is a yes. `per`: the yes must name the same; `named`: and name one at all."""
-
-    need: Literal["opt-in"]
-    basis: Literal["express", "any"] = "express"
-    per: list[Literal["list"]] = []
-    named: list[Literal["item"]] = []
-    actor: Literal["subject", "guardian", "operator", "system"] | None = None
-
-
-class AnyOptIn(_Model):
-    """A yes to some communication is in force."""
-
-    need: Literal["any-opt-in"]
-
-
-class OnRecord(_Model):
-    """A fact that some clause defines is on record."""
-
-    need: Literal["fact"]
-    fact: str
-
-
-class RecipientAgreement(_Model):
-    """An agreement of that kind with the recipient is in force."""
-
-    need: Literal["recipient-agreement"]
-    kind: Literal["confidentiality"]
-
-
-class ServiceAgreement(_Model):
-    """A service agreement with the person, or an employee's customer, is in force."""
-
-    need: Literal["service-agreement"]
-
-
-class NamedService(_Model):
-    """The purpose is the service the recipient was registered for, within the categories that service needs."""
-
-    need: Literal["named-service"]
-
-
-class OwnCompany(_Model):
-    """The recipient is the company the person was registered with."""
-
-    need: Literal["registered-company"]
-
-
-class TransferNotice(_Model):
-    """The change of owner was posted, or the person was told of it."""
-
-    need: Literal["transfer-notice"]
-
-
-class ActiveAccount(_Model):
-    """The person did not deactivate: before the change of owner takes effect, or at any time."""
-
-    need: Literal["active-account"]
-    until: Literal["effective", "ever"] = "effective"
-
-
-class CategoriesListed(_Model):
-    """The categories are listed; none means everything."""
-
-    need: Literal["categories-listed"]
-
-
-class Credit(_Model):
-    """One message for each time a category was collected, for one purpose."""
-
-    need: Literal["credit"]
-    category: str
-    purpose: str
-
-
-class AnyOf(_Model):
-    """One of several needs is enough."""
-
-    need: Literal["any-of"]
-    of: list[Need]
-
-
-class Minor(_Model):
-    """The person is known to be under that age in years, or (if it says so) to need a guardian."""
-
-    need: Literal["minor"]
-    under: int
-    guardian: bool = False
-
-
-class Deleted(_Model):
-    """The information asked about was deleted and did not come back."""
-
-    need: Literal["deleted"]
-
-
-class DeletionAsked(_Model):
-    """The person asked for deletion."""
-
-    need: Literal["deletion-requested"]
-
-
-Need = Annotated[
-    OptIn
-    | AnyOptIn
-    | OnRecord
-    | RecipientAgreement
-    | ServiceAgreement
-    | NamedService
-    | OwnCompany
-    | TransferNotice
-    | ActiveAccount
-    | CategoriesListed
-    | Credit
-    | AnyOf
-    | Minor
-    | Deleted
-    | DeletionAsked,
-    Field(discriminator="need"),
-]
-AnyOf.model_rebuild()
+ACTIONS: Final = ("collect", "use", "contact", "disclose", "transfer", "request")
+Count = Annotated[int, Field(ge=1)]
 
 
 # -- mechanisms --------------------------------------------------------------------------------------------------------
 
 
-class Match(_Model):
+class Row(Table):
+    """What all mechanisms have in common. `reading`: of this clause, or `CLAUSE/reading` of another one."""
+
+    reading: str | None = None
+
+
+class Match(Row):
     """The questions a rule is about. A field that is missing does not limit."""
 
     action: list[Action]
@@ -208,13 +91,14 @@ class Gate(Match):
     needs: list[Need]
 
 
-class Objection(_Model):
+class Objection(Row):
     """A clause that carries opt-outs of one scope from messages, and the limits of that scope."""
 
     scope: Scope
     channels: list[Channel] | None = None
     marketing_only: bool = False
     spares: Words = []
+    effective_in_business_days: Count | None = None  # counts from the end of that day after it was said
 
 
 # Event types of which the fold keeps the first of each telling word; a `define` can name these.
@@ -231,7 +115,7 @@ TELLING: Final = frozenset(
 )
 
 
-class Pattern(_Model):
+class Pattern(Table):
     """Events of a type; `is`: with that word in the type's telling field; `same`: that field as in the question."""
 
     type: str
@@ -239,7 +123,7 @@ class Pattern(_Model):
     same: Literal["recipient", "item", "transfer"] | None = None
 
 
-class Define(_Model):
+class Define(Row):
     """A fact: any event of the patterns. `lapses`: a deletion ends it, as it ends choices."""
 
     fact: str
@@ -248,7 +132,7 @@ class Define(_Model):
     says: str
 
 
-class Door(_Model):
+class Door(Row):
     """An event of that type, where its fields say so, is refused without a field."""
 
     event: str
@@ -256,30 +140,45 @@ class Door(_Model):
     needs: str
 
 
-class Duty(_Model):
-    """Something owed from an event on. Days are of 86,400 s; without them there is no clock."""
+class Duty(Row):
+    """Something owed from an event on. Days are of 86,400 s; without either kind there is no clock."""
 
     kind: Literal["deletion", "correction", "access", "breach-notice", "complaint"]
-    due_in_days: int | None = None
+    due_in_days: Count | None = None
+    due_in_business_days: Count | None = None  # at the end of that day
     hold_stops_clock: bool = True
     next_steps: bool = False  # next steps sent keep it open and visible
     late_answer_is_finding: bool = False
     owed_when: Minor | None = None  # owed without a request
 
 
-class Identification(_Model):
+class Lapse(Row):
+    """A yes counts as never made so long after it was said. `purpose`: only for these."""
+
+    purpose: Words | None = None
+    after_months: Count | None = None  # calendar months
+    after_days: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.after_months is None) is (self.after_days is None):
+            raise ValueError("wants after_months or after_days, one of them")
+        return self
+
+
+class Identification(Row):
     """What a deletion request must name before anything else."""
 
     needs: list[Literal["service", "full_name", "postal_address", "telephone", "email"]]
 
 
-class Hold(_Model):
+class Hold(Row):
     """The clause under which holds defer a deletion; `finding`: one carried out all the same shows up."""
 
     finding: bool = True
 
 
-class Expect(_Model):
+class Expect(Row):
     """A finding unless an event shows `equals` in `field`, or `until` another event of the same `same` came."""
 
     event: str
@@ -290,21 +189,31 @@ class Expect(_Model):
     equals: bool = True
     until: str | None = None
     same: str | None = None
+    owed: Literal["policy-notice"] | None = None  # what is missing is listed as an obligation of that kind, too
 
 
-class Tell(_Model):
-    """Recipients of a class that held anything must be told of every no."""
+class Tell(Row):
+    """Recipients of a class that held anything must be told of every no, or of what `about` says."""
 
     recipient_class: Words = Field(alias="class")
+    about: list[Literal["optout", "correction", "deletion"]] = ["optout"]
 
 
-class Clause(_Model):
+class Interpretation(Table):
+    """Where the text can be read in more than one way: what is open, the reading in force, and all of them in words."""
+
+    text: str
+    reading: str
+    readings: dict[str, str] = Field(min_length=2)
+
+
+class Clause(Table):
     """One promise: its id, its words, its mechanisms."""
 
     id: str
     title: str
     rule: str
-    interpretation: str | None = None
+    interpretation: Interpretation | None = None
     permit: list[Permit] = []
     forbid: list[Forbid] = []
     gate: list[Gate] = []
@@ -312,6 +221,7 @@ class Clause(_Model):
     define: list[Define] = []
     door: list[Door] = []
     duty: list[Duty] = []
+    lapse: list[Lapse] = []
     identification: Identification | None = None
     hold: Hold | None = None
     expect: list[Expect] = []
@@ -319,7 +229,7 @@ class Clause(_Model):
     note: str | None = None  # what carries a clause that has no mechanism of its own
 
 
-class StoredChange(_Model):
+class StoredChange(Row):
     """When a change of the use of stored information takes effect for a person. Any of the ways is enough."""
 
     clause: str
@@ -328,47 +238,69 @@ class StoredChange(_Model):
     use_days_after_email: int | None = None
     use_days_after_posting: int | None = None  # where no e-mail notice stands
     express_yes: bool = False  # an e-mail notice that offered the choice, then an express yes
+    silence_is_yes: bool = False  # an e-mail notice that offered the choice, and no no since
+
+    @property
+    def by_choice(self) -> bool:
+        """Whether it is the person who opens a new use, and not the version that comes into force."""
+        return self.express_yes or self.silence_is_yes
 
 
-class OtherChange(_Model):
+class OtherChange(Table):
     """When any other change takes effect."""
 
     clause: str | None = None
     effective: Literal["posting", "publication"]
 
 
-class Change(_Model):
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+class Change(Table):
     """Changes of the statement. `joined_by`: who first does this later has the statement in force then."""
 
     notice_purpose: str
     joined_by: list[Pattern]
-    stored: StoredChange
+    by_reading: Annotated[list[StoredChange], BeforeValidator(_listed), Field(alias="stored", min_length=1)]
     material: OtherChange
     other: OtherChange
 
+    @property
+    def stored(self) -> StoredChange:
+        """The one whose reading is in force."""
+        return self.by_reading[0]
 
-class PersonalField(_Model):
+
+class PersonalField(Table):
     """What the pack says of a personal field, by its name."""
 
     category: str | None = None
     stored: bool = True
     numbers: bool = True  # its value is looked at for numbers of a forbidden category
+    address: Literal["email", "telephone", "text"] | None = None  # an address, and how two spellings are compared
 
 
-class Processor(_Model):
+class Processor(Table):
     """The clause under which events and questions of a processor's role are somebody else's."""
 
     clause: str
 
 
-class Categories(_Model):
+class Calendar(Table):
+    """Which days are business days, in UTC: Monday to Friday, holidays aside."""
+
+    holidays: list[date] = []
+
+
+class Categories(Table):
     """Every category is one or the other."""
 
     personal: Words
     anonymous: Words
 
 
-class Pack(_Model):
+class Pack(Table):
     """A whole pack, validated. `sha256` is that of the exact bytes it was read from."""
 
     format: Literal[1]
@@ -383,9 +315,11 @@ class Pack(_Model):
     detected: dict[Literal["card", "national"], str] = {}
     personal_fields: dict[str, PersonalField] = {}
     processor: Processor | None = None
+    calendar: Calendar = Calendar()
     change: Change | None = None
     clause: list[Clause]
     sha256: str = ""
+    edition: str = ""  # the digest, and the readings that were switched: equal for packs that decide alike
 
     @cached_property
     def ids(self) -> dict[str, Clause]:
@@ -425,21 +359,54 @@ class Pack(_Model):
         }
 
     @cached_property
-    def minors(self) -> list[tuple[str, list[Minor]]]:
+    def minors(self) -> list[tuple[str, Forbid]]:
         """Door rules about minors: collection and consent are refused."""
         rules = [(clause.id, rule) for clause in self.clause for rule in clause.forbid if rule.door]
-        found = [(clause, [need for need in rule.when if isinstance(need, Minor)]) for clause, rule in rules]
-        return [(clause, needs) for clause, needs in found if needs]
+        return [(clause, rule) for clause, rule in rules if any(isinstance(need, Minor) for need in rule.when)]
+
+    @cached_property
+    def lapses(self) -> list[tuple[str, Lapse]]:
+        """What makes a yes count as never made, with its clause."""
+        return [(clause.id, lapse) for clause in self.clause for lapse in clause.lapse]
+
+    @cached_property
+    def objections(self) -> dict[str, list[tuple[str, Objection]]]:
+        """Rows about opt-outs by scope, with their clause."""
+        found: dict[str, list[tuple[str, Objection]]] = {}
+        for clause in self.clause:
+            for objection in clause.objection:
+                found.setdefault(objection.scope, []).append((clause.id, objection))
+        return found
+
+    @cached_property
+    def delays(self) -> bool:
+        """Whether some opt-out takes effect later than it is said."""
+        rows = [row for rows in self.objections.values() for _, row in rows]
+        return any(row.effective_in_business_days is not None for row in rows)
+
+    @cached_property
+    def judges_requests(self) -> bool:
+        """Whether the statement says when a person may be asked for consent."""
+        return any("request" in row.action for clause in self.clause for row in (*clause.permit, *clause.forbid))
+
+    @cached_property
+    def closes_for_good(self) -> bool:
+        """Whether a deletion request closes something whatever comes later."""
+        rules = [rule for clause in self.clause for rule in clause.forbid]
+        return any(isinstance(need, DeletionAsked) for rule in rules for need in rule.when)
 
     @cached_property
     def detected_kinds(self) -> dict[str, str]:
         """Category by the kind of number that was found."""
         return {str(kind): category for kind, category in self.detected.items()}
 
-    @cached_property
-    def dropped_fields(self) -> frozenset[str]:
-        """Personal fields that are committed and not stored."""
-        return frozenset(name for name, one in self.personal_fields.items() if not one.stored)
+    def personal_field(self, name: str) -> PersonalField | None:
+        """What is said of a personal field, however its name is spelt: `Friend-Email` is `friend_email`."""
+        return self.personal_fields.get(name) or self.personal_fields.get(name.lower().replace("-", "_"))
+
+    def dropped_fields(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of these personal fields that are committed and not stored."""
+        return frozenset(name for name in names if (said := self.personal_field(name)) and not said.stored)
 
     @cached_property
     def known_categories(self) -> frozenset[str]:

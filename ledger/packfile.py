@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from ledger.conditions import AnyOf, Credit, OnRecord
 from ledger.errors import PackError
 from ledger.events import TYPES
-from ledger.pack import TELLING, AnyOf, Clause, Credit, Match, OnRecord, Pack, Words
+from ledger.pack import TELLING, Clause, Match, Pack, Words
+from ledger.readings import in_force, reading_of, rows_of
 
 
-def load_pack(raw: bytes) -> Pack:
-    """A pack from the bytes of its TOML file. Raises PackError naming the place."""
+def load_pack(raw: bytes, readings: Mapping[str, str] | None = None) -> Pack:
+    """A pack from the bytes of its TOML file, with the rows of its readings, or of others (clause -> reading).
+
+    Raises PackError naming the place.
+    """
+    return in_force(parse_pack(raw), readings)
+
+
+def parse_pack(raw: bytes) -> Pack:
+    """A pack as it is written, with the rows of all readings. Raises PackError naming the place."""
     try:
         document = tomllib.loads(raw.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -46,9 +57,26 @@ def unknown_words(pack: Pack) -> list[str]:
     for place, words, known, what in _uses(pack, facts):
         problems += [f"{place}: unknown {what} {word!r}" for word in words if word not in known]
     problems += [problem for clause in pack.clause for problem in _unknown_fields(clause)]
+    problems += _unknown_readings(pack)
     both = set(pack.categories.personal) & set(pack.categories.anonymous)
     problems += [f"categories: {word!r} is both personal and anonymous" for word in sorted(both)]
     return problems
+
+
+def _unknown_readings(pack: Pack) -> Iterator[str]:
+    rows = [
+        (f"clause {clause.id}: {name}", clause.id, row) for clause in pack.clause for name, _, row in rows_of(clause)
+    ]
+    if pack.change is not None:
+        rows += [("change: stored", "", row) for row in pack.change.by_reading]
+    readings = {clause.id: clause.interpretation.readings for clause in pack.clause if clause.interpretation}
+    for place, clause_id, row in rows:
+        wanted = reading_of(row, clause_id)
+        if wanted is not None and wanted[1] not in readings.get(wanted[0], {}):
+            yield f"{place}: unknown reading {row.reading!r}"
+    for clause in pack.clause:
+        if clause.interpretation and clause.interpretation.reading not in clause.interpretation.readings:
+            yield f"clause {clause.id}: unknown reading {clause.interpretation.reading!r}"
 
 
 def _unknown_fields(clause: Clause) -> list[str]:
@@ -94,7 +122,8 @@ def _uses(pack: Pack, facts: set[str]) -> list[tuple[str, Words, Any, str]]:
     if pack.processor:
         uses.append(("processor", [pack.processor.clause], pack.ids, "clause"))
     if pack.change:
-        named = [pack.change.stored.clause, pack.change.stored.no_email, pack.change.material.clause]
+        named = [one for row in pack.change.by_reading for one in (row.clause, row.no_email)]
+        named += [pack.change.material.clause, pack.change.other.clause]
         uses.append(("change", [name for name in named if name], pack.ids, "clause"))
         uses.append(("change", [pack.change.notice_purpose], pack.known_purposes, "purpose"))
         uses.append(("change.joined_by", [p.type for p in pack.change.joined_by], TYPES, "event type"))
@@ -106,6 +135,8 @@ def _uses(pack: Pack, facts: set[str]) -> list[tuple[str, Words, Any, str]]:
         events = [p.type for d in clause.define for p in d.events] + [d.event for d in clause.door]
         events += [e.event for e in clause.expect] + [e.until for e in clause.expect if e.until]
         uses.append((f"clause {clause.id}", events, TYPES, "event type"))
+        for lapse in clause.lapse:
+            uses.append((f"clause {clause.id}: lapse", lapse.purpose or [], pack.known_purposes, "purpose"))
         if clause.tell:
             uses.append((f"clause {clause.id}: tell", clause.tell.recipient_class, pack.known_classes, "class"))
     return uses

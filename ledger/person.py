@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
+from ledger.conditions import Minor, OptIn
 from ledger.entry import Entry, decode
-from ledger.pack import Minor
+from ledger.times import parse_time
 
 
 def linked(c: SQLiteCursor, person: str) -> set[str]:
@@ -75,6 +76,34 @@ def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int) -> bool:
         if young:
             return True
     return False
+
+
+def agreed(c: SQLiteCursor, person: str, need: OptIn, categories: Iterable[str], at: int) -> bool:
+    """Whether under some joined name a yes stands at `at` as the condition wants it, that covers the categories.
+
+    The door's own, smaller look: a later no to the same purpose, or to all of them, takes a yes back.
+    """
+    standing: dict[str, ev.ConsentGranted] = {}
+    types = ("consent.granted", "consent.refused", "consent.withdrawn", "deletion.completed")
+    for entry in stream_entries(c, connected(c, person, at), types):
+        data = entry.data
+        if entry.time > at or entry.role == "processor":
+            continue
+        match data:
+            case ev.ConsentGranted():
+                express = data.basis == "express" or need.basis == "any"
+                if express and need.actor in (None, entry.actor):
+                    standing[data.purpose] = data
+            case ev.ConsentRefused() | ev.ConsentWithdrawn() if data.purpose is not None:
+                standing.pop(data.purpose, None)
+            case _:
+                standing.clear()
+    wanted = set(categories)
+    return any(
+        (data.categories is None or wanted <= set(data.categories))
+        and (data.expires_at is None or parse_time(data.expires_at) > at)
+        for data in standing.values()
+    )
 
 
 def standing_holds(entries: Iterable[Entry]) -> list[str]:

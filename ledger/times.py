@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from calendar import monthrange
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -62,3 +64,32 @@ def format_time(micros: int) -> str:
 def format_optional(micros: int | None) -> str | None:
     """`format_time`, and None for None."""
     return None if micros is None else format_time(micros)
+
+
+def after_months(micros: int, months: int) -> int:
+    """The same time of day so many calendar months later, in UTC; the last of the month where it has no such day.
+
+    2024-02-29 and 12 months is 2025-02-28.
+    """
+    moment = EPOCH + timedelta(microseconds=micros)
+    years, month = divmod(moment.month - 1 + months, 12)
+    year = moment.year + years
+    if year > 9999:
+        return FOREVER
+    last = monthrange(year, month + 1)[1]
+    return from_datetime(moment.replace(year=year, month=month + 1, day=min(moment.day, last)))
+
+
+def after_business_days(micros: int, days: int, holidays: Collection[date]) -> int:
+    """The end, in UTC, of the so-manieth business day after the day of a moment: Saturdays, Sundays, holidays aside.
+
+    Requires days >= 1. Said on a Friday, one business day ends with Monday: at Tuesday, 00:00.
+    """
+    day = (EPOCH + timedelta(microseconds=micros)).date()
+    while days:
+        if day == date.max:
+            return FOREVER
+        day += timedelta(days=1)
+        if day.weekday() < 5 and day not in holidays:
+            days -= 1
+    return from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC)) + DAY

@@ -5,10 +5,12 @@ Source: contract, section 2, "A person's choices" and "Scopes".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.pack import Objection, Pack
+from ledger.times import DAY, after_business_days, after_months
 from projections.question import Question, Ref
 from projections.state import Choice, Order, State, Track
 
@@ -38,12 +40,13 @@ class No:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a clause looks at a yes: by list, by named item, by who said it, mere use or not."""
+    """How a clause looks at a yes: by list, by named item, by who said it, mere use or not, confirmed in how long."""
 
     per_list: bool = False
     named_item: bool = False
     any_basis: bool = False
     actor: str | None = None
+    confirmed_within: int | None = None  # microseconds
 
 
 PLAIN: Final = Terms()
@@ -71,24 +74,27 @@ def _track_word(track: Track, question: Question, now: int, pack: Pack, terms: T
     if track.choices:
         for purpose in (question.purpose, None) if question.purpose is not None else (None,):
             for words in track.choices.get(purpose, {}).values():
-                choice = _standing(words, now)
+                choice = _standing(words, now, pack)
                 if choice is None:
                     continue
                 if not choice.yes:
                     if (refusal is None or choice.order > refusal.order) and no_covers(choice, question):
                         refusal = choice
                 elif choice.order > since and yes_covers(choice, question, terms):
-                    if not choice.express:
+                    if not choice.express or choice.actor == "system":  # an import reopens nothing
                         by_use = choice if by_use is None or choice.order > by_use.order else by_use
                     elif yes is None or choice.order > yes.order:
                         yes = choice
     if question.action == "collect" and question.purpose is None:
-        refusal = _refused_category(track, question, now)
+        refusal = _refused_category(track, question, now, pack)
     said = yes.order if yes else START
     no: No | None = None
     if refusal is not None and refusal.order > said:
         no = No(refusal.ref)
-    for (scope, name), (ref, _) in track.optouts.items():
+    for (scope, name), said_so in track.optouts.items():
+        ref = said_so[-1][0] if not pack.delays else _effective(scope, said_so, question, pack, now)
+        if ref is None:
+            continue
         if (no is not None and ref.order <= no.ref.order) or _reopened(yes, ref, scope, name):
             continue
         clause = optout_covers(scope, name, question, pack)
@@ -103,24 +109,62 @@ def _track_word(track: Track, question: Question, now: int, pack: Pack, terms: T
     return None
 
 
-def _refused_category(track: Track, question: Question, now: int) -> Choice | None:
+def _effective(scope: str, said: list[tuple[Ref, str]], question: Question, pack: Pack, now: int) -> Ref | None:
+    """The last opt-out that has taken effect."""
+    for ref, _ in reversed(said):
+        start = takes_effect(ref, scope, question, pack)
+        if start <= now:
+            return ref
+    return None
+
+
+def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
+    """When an opt-out counts for a question: at once, or where its row says so some business days later."""
+    for _, row in pack.objections.get(scope, ()):
+        if row.effective_in_business_days is not None and (
+            question.action != "contact" or _applies(row, question, pack)
+        ):
+            return after_business_days(ref.time, row.effective_in_business_days, pack.calendar.holidays)
+    return ref.time
+
+
+def _refused_category(track: Track, question: Question, now: int, pack: Pack) -> Choice | None:
     """A collection that names no purpose: a refused category is refused, whatever purpose it was refused for."""
     best: Choice | None = None
     for named in track.choices.values():
         for words in named.values():
-            choice = _standing(words, now)
+            choice = _standing(words, now, pack)
             if choice is None or choice.yes or choice.categories is None or not no_covers(choice, question):
                 continue
             best = choice if best is None or choice.order > best.order else best
     return best
 
 
-def _standing(words: list[Choice], now: int) -> Choice | None:
-    """The newest that has not expired: one that has counts as never made."""
+def _standing(words: list[Choice], now: int, pack: Pack) -> Choice | None:
+    """The newest that has not expired or lapsed: one that has counts as never made."""
     for choice in reversed(words):
-        if choice.expires is None or choice.expires > now:
+        end = ends(choice, pack) if pack.lapses else choice.expires
+        if end is None or end > now:
             return choice
     return None
+
+
+def ends(choice: Choice, pack: Pack) -> int | None:
+    """When a choice counts as never made, by its own word or by the pack's; None: never."""
+    found = [moment for _, moment in lapse_moments(choice, pack)]
+    return min([*found, *([choice.expires] if choice.expires is not None else [])], default=None)
+
+
+def lapse_moments(choice: Choice, pack: Pack) -> list[tuple[str, int]]:
+    """(clause, moment) of every rule by which a yes lapses."""
+    if not choice.yes:
+        return []
+    found = []
+    for clause, lapse in pack.lapses:
+        if lapse.purpose is None or choice.purpose in lapse.purpose:
+            days, months, said = lapse.after_days, lapse.after_months, choice.ref.time
+            found.append((clause, said + days * DAY if days is not None else after_months(said, months or 0)))
+    return found
 
 
 def _reopened(yes: Choice | None, ref: Ref, scope: str, name: str | None) -> bool:
@@ -154,6 +198,9 @@ def yes_covers(choice: Choice, question: Question, terms: Terms) -> bool:
         return False
     if not choice.express and not terms.any_basis:
         return False
+    within = terms.confirmed_within
+    if within is not None and (choice.confirms is None or choice.confirms.after >= within):
+        return False
     return terms.actor is None or choice.actor == terms.actor
 
 
@@ -180,8 +227,8 @@ def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) 
         covered = question.recipient == name
     elif scope == "advertising":
         covered = question.purpose in pack.advertising_purposes or question.recipient_class in pack.advertising_classes
-    else:  # all, general: messages to the person
-        covered = question.action == "contact"
+    else:  # all, general: messages to the person, questions for consent among them
+        covered = question.action in ("contact", "request")
     if not covered:
         return None
     if question.action != "contact":
@@ -190,14 +237,11 @@ def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) 
 
 
 def _carrier(scope: str, question: Question, pack: Pack) -> str | None:
-    limited = False
-    for clause in pack.clause:
-        for objection in clause.objection:
-            if objection.scope == scope:
-                if _applies(objection, question, pack):
-                    return clause.id
-                limited = True
-    return None if limited else ""
+    rows = pack.objections.get(scope, ())
+    for clause, objection in rows:
+        if _applies(objection, question, pack):
+            return clause
+    return None if rows else ""
 
 
 def _applies(objection: Objection, question: Question, pack: Pack) -> bool:
@@ -215,7 +259,7 @@ def any_opt_in(state: State, now: int, pack: Pack) -> Choice | None:
     for track in state.tracks.values():
         for purpose, named in track.choices.items():
             for words in named.values():
-                choice = _standing(words, now)
+                choice = _standing(words, now, pack)
                 if choice is None or not choice.yes or not choice.express or choice.order <= since:
                     continue
                 if choice.recipients is not None:
@@ -228,16 +272,78 @@ def any_opt_in(state: State, now: int, pack: Pack) -> Choice | None:
     return best
 
 
-def expiries(state: State, after: int) -> list[int]:
-    """The moments after `after` at which a choice expires, in order."""
-    return sorted(
-        {
-            choice.expires
-            for track in state.tracks.values()
-            if track.expiring
-            for named in track.choices.values()
-            for words in named.values()
-            for choice in words
-            if choice.expires is not None and choice.expires > after
-        }
+def newest_yes(state: State, question: Question, terms: Terms) -> Choice | None:
+    """The newest yes to the question, whether or not it still counts: to say why there is none."""
+    found: Choice | None = None
+    for choice in _all_choices(state):
+        about = choice.purpose in (question.purpose, None)
+        if about and choice.yes and yes_covers(choice, question, terms) and (not found or choice.order > found.order):
+            found = choice
+    return found
+
+
+def yes_to_collect(state: State, question: Question, now: int, pack: Pack, terms: Terms) -> Choice | None:
+    """A yes, to whatever purpose, that covers a collection which names none."""
+    since = state.deletions[-1].order if state.deletions else START
+    standing = (
+        choice
+        for track in state.tracks.values()
+        for named in track.choices.values()
+        for words in named.values()
+        if (choice := _standing(words, now, pack)) is not None
     )
+    anything = replace(terms, per_list=False, named_item=False)
+    found = [
+        choice
+        for choice in standing
+        if choice.yes
+        and choice.order > since
+        and (choice.categories is None or question.categories <= choice.categories)
+        and (choice.express or anything.any_basis)
+        and (anything.actor is None or choice.actor == anything.actor)
+    ]
+    return max(found, key=lambda choice: choice.order, default=None)
+
+
+def last_word(state: State, question: Question, pack: Pack) -> tuple[Ref | None, Ref | None]:
+    """(last yes, last no) about what a person would be asked for, expired and replaced ones too."""
+    yes: Ref | None = None
+    no: Ref | None = None
+    for choice in _all_choices(state):
+        if choice.purpose not in (question.purpose, None):
+            continue
+        if choice.yes:
+            same = choice.list is None or choice.list == question.list
+            if same and choice.express and (yes is None or choice.order > yes.order):
+                yes = choice.ref
+        elif no_covers(choice, question) and (no is None or choice.order > no.order):
+            no = choice.ref
+    for track in state.tracks.values():
+        for (scope, name), said in track.optouts.items():
+            if optout_covers(scope, name, question, pack) is not None and (no is None or said[-1][0].order > no.order):
+                no = said[-1][0]
+    return yes, no
+
+
+def _all_choices(state: State) -> Iterator[Choice]:
+    for track in state.tracks.values():
+        for named in track.choices.values():
+            for words in named.values():
+                yield from words
+
+
+def moments(state: State, question: Question, after: int, pack: Pack) -> list[int]:
+    """The moments after `after` at which a choice ends or takes effect by time alone, in order."""
+    found: set[int] = set()
+    lapses = bool(pack.lapses)
+    for track in state.tracks.values():
+        if track.expiring or lapses:
+            for named in track.choices.values():
+                for words in named.values():
+                    for choice in words:
+                        found |= {moment for _, moment in lapse_moments(choice, pack)} if lapses else set()
+                        found |= {choice.expires} if choice.expires is not None else set()
+        if pack.delays:
+            for (scope, _), said in track.optouts.items():
+                found |= {takes_effect(ref, scope, question, pack) for ref, _ in said}
+    return sorted(moment for moment in found if moment > after)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from ledger import conditions as cn
 from ledger import pack as pk
-from projections.choices import PLAIN, No, expiries, word
-from projections.needs import Case, Finding, check, day
+from projections.choices import PLAIN, No, moments, word
+from projections.needs import Case, Finding, check, day, quiet_ends
 from projections.question import Question, Ref, Verdict
 from projections.versions import new_use
 
@@ -40,18 +41,19 @@ class Rules:
     forbid: list[Rule] = field(default_factory=list)
     gate: list[Rule] = field(default_factory=list)
     permit: list[Rule] = field(default_factory=list)
+    quiet: list[cn.Quiet] = field(default_factory=list)  # conditions that end by time alone
 
 
-_RULES: dict[tuple[str, str], Rules] = {}  # (digest of a pack, action): compiled once
+_RULES: dict[tuple[str, str], Rules] = {}  # (edition of a pack, action): compiled once
 _RULES_KEPT: Final = 256
 
 
 def _rules(pack: pk.Pack, action: str) -> Rules:
-    found = _RULES.get((pack.sha256, action))
+    found = _RULES.get((pack.edition, action))
     if found is None:
         if len(_RULES) >= _RULES_KEPT:
             _RULES.clear()
-        found = _RULES[pack.sha256, action] = _compiled(pack, action)
+        found = _RULES[pack.edition, action] = _compiled(pack, action)
     return found
 
 
@@ -61,6 +63,7 @@ def _compiled(pack: pk.Pack, action: str) -> Rules:
         for row in (*clause.forbid, *clause.gate, *clause.permit):
             if action not in row.action:
                 continue
+            rules.quiet += [need for need in conditions_of(row) if isinstance(need, cn.Quiet)]
             rule = Rule(
                 clause.id,
                 number,
@@ -75,6 +78,12 @@ def _compiled(pack: pk.Pack, action: str) -> Rules:
                 (rules.forbid if isinstance(row, pk.Forbid) else rules.gate).append(rule)
     rules.permit.sort(key=lambda rule: -rule.narrow)
     return rules
+
+
+def conditions_of(row: pk.Match) -> list[cn.Need]:
+    """All conditions of a row, those inside `any-of` too."""
+    named: list[cn.Need] = [*getattr(row, "needs", []), *getattr(row, "when", []), *getattr(row, "unless", [])]
+    return [inner for need in named for inner in (need.of if isinstance(need, cn.AnyOf) else [need])]
 
 
 def _narrowness(row: pk.Match) -> int:
@@ -96,7 +105,12 @@ def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
 
 def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict: Verdict) -> int | None:
     """The next moment at which the outcome changes by time alone."""
-    for moment in expiries(case.state, now):
+    found = moments(case.state, question, now, pack)
+    quiet = _rules(pack, question.action).quiet
+    if quiet:
+        ends = {moment for need in quiet for moment in quiet_ends(need, case, question, pack) if moment > now}
+        found = sorted({*found, *ends})
+    for moment in found:
         if decide(pack, case, question, moment).outcome != verdict.outcome:
             return moment
     return None
@@ -307,7 +321,7 @@ def _weigh(top: list[Rule], pack: pk.Pack, case: Case, question: Question, now: 
 def _refused(rule: Rule, row: pk.Permit, failed: list[Finding]) -> Verdict:
     objection = next((one.objection for one in failed if one.objection), None)
     clause = objection.clause if objection and objection.clause else rule.clause
-    verdict = _denied([clause], failed, "")
+    verdict = _denied([clause, *(also for one in failed for also in one.also if also != clause)], failed, "")
     if objection is not None and row.consequence:
         verdict.consequences = [(rule.clause, row.consequence)]
     return verdict
@@ -318,12 +332,12 @@ def _objected(
 ) -> Verdict | None:
     """The denial by the person's no, if one stands."""
     needs = row.needs if row is not None else []
-    if any(isinstance(need, pk.OptIn) for need in needs):
+    if any(isinstance(need, cn.OptIn) for need in needs):
         return None  # the need itself looks at the person's word, on its own terms
     said = word(case.state, question, now, pack, PLAIN)
     if not isinstance(said, No):
         return None
-    own = any(isinstance(need, pk.AnyOptIn) for need in needs)  # the clause itself says who may get it
+    own = any(isinstance(need, cn.AnyOptIn) for need in needs)  # the clause itself says who may get it
     carried = [said.clause] if said.clause and not own else list(clauses)
     verdict = Verdict("deny", carried, [said.ref], [_no_in_words(said)])
     if row is not None and row.consequence:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from ledger.acts import SuppressionCarried
 from ledger.times import format_optional, format_time
 from projections.needs import Case
 from projections.state import Choice
+
+CARRIED: Final = SuppressionCarried.type
 
 
 def state_document(case: Case, now: int) -> dict[str, Any]:
@@ -22,9 +25,15 @@ def state_document(case: Case, now: int) -> dict[str, Any]:
         if choice.expires is None or choice.expires > now
     ]
     optouts = [
-        {"scope": scope, "name": name, "since": format_time(ref.time), "position": ref.position}
+        {
+            "scope": scope,
+            "name": name,
+            "since": format_time(said[-1][0].time),
+            "position": said[-1][0].position,
+            "carried_over": said[-1][0].type == CARRIED,
+        }
         for track in state.tracks.values()
-        for (scope, name), (ref, _) in track.optouts.items()
+        for (scope, name), said in track.optouts.items()
     ]
     return {
         "kind": state.kind,

@@ -144,6 +144,10 @@ def _act(entry: Entry, scene: _Scene) -> Question | None:
             return Question("use", purpose=data.purpose, country=data.country, categories=categories)
         case ev.InformationCollected():
             return Question("collect", categories=frozenset(data.categories), origin=data.origin)
+        case ev.ConsentRequested():
+            if scene.pack.judges_requests:
+                categories = frozenset(data.categories or ())
+                return Question("request", purpose=data.purpose, list=data.list, item=data.item, categories=categories)
         case ev.DisclosureMade():
             return Question(
                 "disclose", recipient=data.recipient, purpose=data.purpose, ground=data.ground, item=data.item,

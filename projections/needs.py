@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from ledger import pack as pk
-from ledger.times import format_time
-from projections.choices import No, Terms, Yes, any_opt_in, word
+from ledger import conditions as cn
+from ledger.pack import Pack
+from ledger.times import DAY, after_months, format_time
+from projections.choices import (
+    No,
+    Terms,
+    Yes,
+    any_opt_in,
+    ends,
+    lapse_moments,
+    last_word,
+    newest_yes,
+    word,
+    yes_to_collect,
+)
 from projections.question import Question, Ref
 from projections.state import State
 from projections.versions import InForce, Packs, in_force
@@ -35,13 +47,17 @@ class Case:
 
 @dataclass(slots=True)
 class Finding:
-    """Whether a condition holds, because of what, in words; `objection` where it fails by the person's no."""
+    """Whether a condition holds, because of what, in words; `objection` where it fails by the person's no.
+
+    `clauses` are cited where it holds, `also` where it does not, beside the row's own.
+    """
 
     holds: bool
     because: list[Ref] = field(default_factory=list)
     says: str = ""
     clauses: list[str] = field(default_factory=list)
     objection: No | None = None
+    also: list[str] = field(default_factory=list)
 
 
 def day(ref: Ref) -> str:
@@ -49,49 +65,58 @@ def day(ref: Ref) -> str:
     return format_time(ref.time)[:10]
 
 
-def terms_of(need: pk.OptIn) -> Terms:
+def terms_of(need: cn.OptIn) -> Terms:
     """How a clause that needs an opt-in looks at a yes."""
-    return Terms("list" in need.per, "item" in need.named, need.basis == "any", need.actor)
+    within = need.confirmed_within_days
+    return Terms(
+        "list" in need.per,
+        "item" in need.named,
+        need.basis == "any",
+        need.actor,
+        None if within is None else within * DAY,
+    )
 
 
-def check(need: pk.Need, case: Case, question: Question, now: int, pack: pk.Pack) -> Finding:
+def check(need: cn.Need, case: Case, question: Question, now: int, pack: Pack) -> Finding:
     """Whether one condition holds."""
     state = case.state
     match need:
-        case pk.OptIn():
+        case cn.OptIn():
             return _opt_in(need, case, question, now, pack)
-        case pk.AnyOptIn():
+        case cn.AnyOptIn():
             choice = any_opt_in(state, now, pack)
             return Finding(choice is not None, [choice.ref] if choice else [], "an opt-in to some communication")
-        case pk.OnRecord():
+        case cn.Quiet():
+            return _quiet(need, case, question, now, pack)
+        case cn.OnRecord():
             return _on_record(need.fact, case, question, pack)
-        case pk.RecipientAgreement():
+        case cn.RecipientAgreement():
             return _agreement(need, case, question)
-        case pk.ServiceAgreement():
+        case cn.ServiceAgreement():
             return _term(case, question)
-        case pk.NamedService():
+        case cn.NamedService():
             return _named_service(case, question)
-        case pk.OwnCompany():
+        case cn.OwnCompany():
             own = state.of is not None and question.recipient is not None
             holds = own and case.person_of(question.recipient or "") == state.of
             return Finding(holds, _first(state, "subject.registered"), "the person's own company")
-        case pk.TransferNotice():
+        case cn.TransferNotice():
             return _transfer_notice(case, question)
-        case pk.ActiveAccount():
+        case cn.ActiveAccount():
             return _active(need, case, question)
-        case pk.CategoriesListed():
+        case cn.CategoriesListed():
             return Finding(bool(question.categories), says="the categories are listed")
-        case pk.Credit():
+        case cn.Credit():
             return _credit(need, state)
-        case pk.AnyOf():
+        case cn.AnyOf():
             tried = [check(one, case, question, now, pack) for one in need.of]
             good = next((one for one in tried if one.holds), None)
             return good or next((one for one in tried if one.objection), tried[-1])
-        case pk.Minor():
+        case cn.Minor():
             return _minor(need, state)
-        case pk.Deleted():
+        case cn.Deleted():
             return _deleted(state, question)
-        case pk.DeletionAsked():
+        case cn.DeletionAsked():
             asked = state.deletion_asked
             return Finding(asked is not None, [asked] if asked else [], "asked for deletion")
         case _:
@@ -103,21 +128,62 @@ def _first(state: State, type_name: str) -> list[Ref]:
     return [ref] if ref else []
 
 
-def _opt_in(need: pk.OptIn, case: Case, question: Question, now: int, pack: pk.Pack) -> Finding:
-    said = word(case.state, question, now, pack, terms_of(need))
+def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack) -> Finding:
+    terms = terms_of(need)
+    said = word(case.state, question, now, pack, terms)
+    if said is None and question.action == "collect" and question.purpose is None:
+        choice = yes_to_collect(case.state, question, now, pack, terms)
+        said = None if choice is None else Yes(choice)
     match said:
         case Yes():
             what = f"opted in to {question.list}" if question.list else "opted in"
-            return Finding(True, [said.ref], f"{what} on {day(said.ref)}")
+            confirmed = " and confirmed it" if need.confirmed_within_days is not None else ""
+            return Finding(True, [said.ref], f"{what}{confirmed} on {day(said.ref)}")
         case No():
             return Finding(False, [said.ref], "said no", objection=said)
         case None:
-            return Finding(False, says="no opt-in on record")
+            return _no_opt_in(need, case, question, now, pack)
         case _:
             assert_never(said)
 
 
-def _on_record(fact: str, case: Case, question: Question, pack: pk.Pack) -> Finding:
+def _no_opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack) -> Finding:
+    """Why there is none: never said, not confirmed, or lapsed."""
+    if pack.lapses and (choice := newest_yes(case.state, question, terms_of(need))):
+        end = ends(choice, pack)
+        by = [clause for clause, moment in lapse_moments(choice, pack) if moment == end]
+        if end is not None and end <= now and by:
+            text = f"the opt-in of {day(choice.ref)} counted until {format_time(end)[:10]}"
+            return Finding(False, [choice.ref], text, also=by)
+    if need.confirmed_within_days is not None:
+        terms = replace(terms_of(need), confirmed_within=None)
+        choice = newest_yes(case.state, question, terms)
+        if choice is not None and choice.confirms is None:
+            return Finding(False, [choice.ref], f"the opt-in of {day(choice.ref)} was not confirmed")
+        if choice is not None:
+            return Finding(False, [choice.ref], f"the opt-in of {day(choice.ref)} was confirmed too late")
+    return Finding(False, says="no opt-in on record")
+
+
+def _quiet(need: cn.Quiet, case: Case, question: Question, now: int, pack: Pack) -> Finding:
+    yes, no = last_word(case.state, question, pack)
+    asked = case.state.asked.get((question.purpose, question.list)) if need.unanswered else None
+    for ref, what in ((no, "said no"), (asked, "was asked")):
+        if ref is None or (yes is not None and yes.order > ref.order):
+            continue
+        if now < after_months(ref.time, need.months):
+            return Finding(True, [ref], f"{what} on {day(ref)}, less than {need.months} months before")
+    return Finding(False, says="has not said no lately")
+
+
+def quiet_ends(need: cn.Quiet, case: Case, question: Question, pack: Pack) -> list[int]:
+    """The moments at which such a condition stops to hold by time alone."""
+    _, no = last_word(case.state, question, pack)
+    asked = case.state.asked.get((question.purpose, question.list)) if need.unanswered else None
+    return [after_months(ref.time, need.months) for ref in (no, asked) if ref is not None]
+
+
+def _on_record(fact: str, case: Case, question: Question, pack: Pack) -> Finding:
     clause, define = next((c, d) for c in pack.clause for d in c.define if d.fact == fact)
     record = case.state.fresh if define.lapses else case.state.facts
     for pattern in define.events:
@@ -130,7 +196,7 @@ def _on_record(fact: str, case: Case, question: Question, pack: pk.Pack) -> Find
     return Finding(False, says=f"nothing on record that the person {define.says}", clauses=[clause.id])
 
 
-def _agreement(need: pk.RecipientAgreement, case: Case, question: Question) -> Finding:
+def _agreement(need: cn.RecipientAgreement, case: Case, question: Question) -> Finding:
     key = (question.recipient or "", need.kind)
     signed = case.world.agreements.get(key)
     if signed is not None:
@@ -175,7 +241,7 @@ def _transfer_notice(case: Case, question: Question) -> Finding:
     return Finding(False, [transfer.ref] if transfer else [], "neither a posting nor a message on record")
 
 
-def _active(need: pk.ActiveAccount, case: Case, question: Question) -> Finding:
+def _active(need: cn.ActiveAccount, case: Case, question: Question) -> Finding:
     gone = case.state.deactivated
     transfer = case.world.transfers.get(question.transfer or "")
     if gone is None or (need.until == "effective" and transfer is not None and gone.time >= transfer.effective_at):
@@ -183,7 +249,7 @@ def _active(need: pk.ActiveAccount, case: Case, question: Question) -> Finding:
     return Finding(False, [gone], f"deactivated on {day(gone)}")
 
 
-def _credit(need: pk.Credit, state: State) -> Finding:
+def _credit(need: cn.Credit, state: State) -> Finding:
     on_record = state.collected.get(need.category)
     if on_record is None or on_record.credit < 1:
         return Finding(False, says="no message is left")
@@ -193,7 +259,7 @@ def _credit(need: pk.Credit, state: State) -> Finding:
     return Finding(True, says="one message for each address given")
 
 
-def _minor(need: pk.Minor, state: State) -> Finding:
+def _minor(need: cn.Minor, state: State) -> Finding:
     for track in state.tracks.values():
         if track.age is None:
             continue

@@ -7,9 +7,9 @@ from typing import Any, Final
 import orjson
 
 from projections.question import Ref
-from projections.state import Choice, Collected, Disclosure, Hold, Notice, Request, State, Track
+from projections.state import Choice, Collected, Confirmed, Disclosure, Hold, Notice, Request, State, Track
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 def dump(state: State) -> bytes:
@@ -24,7 +24,10 @@ def dump(state: State) -> bytes:
                         for named in track.choices.values()
                         for words in named.values()
                     ],
-                    [[scope, name, _ref(ref), under] for (scope, name), (ref, under) in track.optouts.items()],
+                    [
+                        [scope, name, [[_ref(ref), under] for ref, under in said]]
+                        for (scope, name), said in track.optouts.items()
+                    ],
                     None if track.age is None else [*track.age[:3], _ref(track.age[3])],
                     track.expiring,
                 ]
@@ -42,6 +45,7 @@ def dump(state: State) -> bytes:
                 for name, one in state.collected.items()
             },
             state.unsorted_messages,
+            [[*key, _ref(ref)] for key, ref in state.asked.items()],
             {name: [[_ref(n.ref), n.channel, n.offers_choice] for n in rows] for name, rows in state.notices.items()},
             {name: _ref(ref) for name, ref in state.acknowledged.items()},
             {
@@ -70,7 +74,8 @@ def dump(state: State) -> bytes:
 def load(raw: bytes) -> State:
     """The state of a snapshot. Requires one that `dump` wrote."""
     (
-        _, tracks, joined, plain, facts, fresh, uses, terms, single, collected, unsorted, notices, acknowledged,
+        _, tracks, joined, plain, facts, fresh, uses, terms, single, collected, unsorted, asked, notices,
+        acknowledged,
         requests, deletions, holds, disclosures, told, noes, corrections, affected, notified, complaints,
     ) = orjson.loads(raw)  # fmt: skip
     state = State(
@@ -92,6 +97,7 @@ def load(raw: bytes) -> State:
         k: Collected(Ref(*v[0]), tuple(v[1]), tuple(v[2]), v[3], v[4], current=v[5]) for k, v in collected.items()
     }
     state.unsorted_messages = {name: tuple(order) for name, order in unsorted.items()}
+    state.asked = {(a, b): Ref(*ref) for a, b, ref in asked}
     state.notices = {
         name: [Notice(Ref(*ref), channel, offers_choice=offers) for ref, channel, offers in rows]
         for name, rows in notices.items()
@@ -126,8 +132,12 @@ def _choice(choice: Choice) -> list[Any]:
     return [
         _ref(choice.ref), choice.yes, choice.express, choice.purpose, _sorted(choice.categories),
         _sorted(choice.recipients), _sorted(choice.channels), choice.list, choice.item, choice.expires, choice.actor,
-        choice.under,
+        choice.under, _confirms(choice.confirms),
     ]  # fmt: skip
+
+
+def _confirms(one: Confirmed | None) -> list[Any] | None:
+    return None if one is None else [one.after, _ref(one.first), one.under]
 
 
 def _sorted(words: frozenset[str] | None) -> list[str] | None:
@@ -141,19 +151,20 @@ def _track(choices: list[list[Any]], optouts: list[Any], age: list[Any] | None, 
         if rows:
             first = rows[0]
             track.choices.setdefault(first.purpose, {})[first.named] = rows
-    for scope, name, ref, under in optouts:
-        track.optouts[scope, name] = (Ref(*ref), under)
+    for scope, name, said in optouts:
+        track.optouts[scope, name] = [(Ref(*ref), under) for ref, under in said]
     if age is not None:
         track.age = (age[0], age[1], age[2], Ref(*age[3]))
     return track
 
 
 def _loaded(ref: list[Any], yes: bool, express: bool, purpose: str | None, *rest: Any) -> Choice:
-    categories, recipients, channels, list_name, item, expires, actor, under = rest
+    categories, recipients, channels, list_name, item, expires, actor, under, confirms = rest
     loaded = Ref(*ref)
     return Choice(
         loaded, loaded.order, yes, express, purpose, _frozen(categories), _frozen(recipients), _frozen(channels),
         list_name, item, expires, actor, under,
+        Confirmed(confirms[0], Ref(*confirms[1]), confirms[2]) if confirms else None,
     )  # fmt: skip
 
 

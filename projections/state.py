@@ -19,6 +19,15 @@ Order = tuple[int, int]
 RETURNING = frozenset(("subject.registered", "information.collected", "service.used", "consent.granted"))
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """That a yes was given again when asked: how long after the question, and the name the first one came under."""
+
+    after: int  # microseconds from the question to the yes that answers it
+    first: Ref
+    under: str
+
+
 @dataclass(slots=True)
 class Choice:
     """A word of the person: a yes or a no, and what it names. None does not limit."""
@@ -36,6 +45,7 @@ class Choice:
     expires: int | None
     actor: str | None
     under: str
+    confirms: Confirmed | None = None  # an earlier yes to the same, and the question in between
 
     @property
     def named(self) -> tuple[Any, ...]:
@@ -47,10 +57,14 @@ class Choice:
 
 @dataclass(slots=True)
 class Track:
-    """The choices that count under one name. `choices`: purpose -> what it names -> words, newest last."""
+    """The choices that count under one name.
+
+    `choices`: purpose -> what it names -> words, newest last; older ones are kept as long as they can count again.
+    `optouts`: (scope, name) -> (entry, name it came under) of all that were not lifted, newest last.
+    """
 
     choices: dict[str | None, dict[tuple[Any, ...], list[Choice]]] = field(default_factory=dict)
-    optouts: dict[tuple[str, str | None], tuple[Ref, str]] = field(default_factory=dict)  # (scope, name) -> ref, under
+    optouts: dict[tuple[str, str | None], list[tuple[Ref, str]]] = field(default_factory=dict)
     age: tuple[int | None, int | None, bool, Ref] | None = None  # age, under, needs a guardian
     expiring: bool = False
 
@@ -129,6 +143,7 @@ class State:
     deactivated: Ref | None = None  # the first
     collected: dict[str, Collected] = field(default_factory=dict)
     unsorted_messages: dict[str, Order] = field(default_factory=dict)  # purpose -> last message naming no category
+    asked: dict[tuple[str | None, str | None], Ref] = field(default_factory=dict)  # (purpose, list) -> last asked for
     notices: dict[str, list[Notice]] = field(default_factory=dict)  # version -> in order
     acknowledged: dict[str, Ref] = field(default_factory=dict)  # version -> first
     requests: dict[str, Request] = field(default_factory=dict)
@@ -200,7 +215,11 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
         case ev.OptoutLifted():
             for name in state.joined[entry.stream]:
                 state.tracks[name].optouts.pop((data.scope, _scope_name(data)), None)
-        case ev.InformationUsed() | ev.ConsentRequested():
+        case ev.ConsentRequested():
+            state.asked[data.purpose, data.list] = ref
+        case ev.SuppressionCarried():
+            _carry(state, entry, ref, data)
+        case ev.InformationUsed():
             pass
         case ev.DisclosureMade():
             state.disclosures.append(
@@ -352,15 +371,72 @@ def _choose(
         entry.actor,
         entry.stream,
     )
+    _say(state, choice)
+
+
+def _say(state: State, choice: Choice) -> None:
+    """Write a word to the tracks of everybody joined."""
     named = choice.named
-    for name in state.joined[entry.stream]:
+    asked = state.asked.get((choice.purpose, choice.list)) if choice.yes and choice.express else None
+    for name in state.joined[choice.under]:
         track = state.tracks[name]
+        if asked is not None and choice.confirms is None:
+            choice.confirms = _confirmed(state, track, choice, asked)
         words = track.choices.setdefault(choice.purpose, {}).setdefault(named, [])
-        if choice.expires is None:
-            words.clear()  # it says the same thing about the same: the older ones never decide again
-        else:
+        if choice.expires is not None:
             track.expiring = True
+        elif choice.yes:  # the older ones about the same never decide again, except a no, should this one lapse
+            words[:] = [one for one in words if not one.yes]
+        else:
+            words.clear()
         words.append(choice)
+
+
+def _confirmed(state: State, track: Track, choice: Choice, asked: Ref) -> Confirmed | None:
+    """Whether a yes says again, asked in between, what was said before and not taken back since."""
+    same = [
+        one
+        for words in track.choices.get(choice.purpose, {}).values()
+        for one in words
+        if (one.list, one.item) == (choice.list, choice.item)
+    ]
+    noes = [one.order for one in same if not one.yes]
+    noes += [
+        said[-1][0].order
+        for (scope, name), said in track.optouts.items()
+        if name is None or (scope, name) in (("purpose", choice.purpose), ("list", choice.list))
+    ]
+    since = max([*noes, *(ref.order for ref in state.deletions[-1:])], default=(-(2**62), -1))
+    found: list[Confirmed] = []
+    for one in same:
+        if one.yes and one.express and one.order > since:
+            found += [one.confirms] if one.confirms is not None else []
+            if one.order < asked.order:
+                found.append(Confirmed(choice.ref.time - asked.time, one.ref, one.under))
+    return min(found, key=lambda one: one.after, default=None)
+
+
+def _carry(state: State, entry: Entry, ref: Ref, data: ev.SuppressionCarried) -> None:
+    """A no of somebody who was erased and whose address came back. It is that person's, and no new no."""
+    match data.said:
+        case "optout.recorded":
+            assert data.scope is not None
+            name = {"purpose": data.purpose, "list": data.list, "recipient": data.recipient}.get(data.scope)
+            for one in state.joined[entry.stream]:
+                state.tracks[one].optouts.setdefault((data.scope, name), []).append((ref, entry.stream))
+        case "deletion.requested":
+            state.deletion_asked = state.deletion_asked or ref
+        case "consent.refused":
+            expires = parse_time(data.expires_at) if data.expires_at else None
+            _say(
+                state,
+                Choice(
+                    ref, ref.order, False, True, data.purpose, _words(data.categories), _words(data.recipients),
+                    _words(data.channels), data.list, data.item, expires, None, entry.stream,
+                ),
+            )  # fmt: skip
+        case _:
+            assert_never(data.said)
 
 
 def _scope_name(data: ev.OptoutRecorded | ev.OptoutLifted) -> str | None:
@@ -380,7 +456,7 @@ def _scope_name(data: ev.OptoutRecorded | ev.OptoutLifted) -> str | None:
 def _opt_out(state: State, under: str, ref: Ref, data: ev.OptoutRecorded) -> None:
     state.noes.append(ref)
     for name in state.joined[under]:
-        state.tracks[name].optouts[data.scope, _scope_name(data)] = (ref, under)
+        state.tracks[name].optouts.setdefault((data.scope, _scope_name(data)), []).append((ref, under))
 
 
 def _register(state: State, entry: Entry, ref: Ref, data: ev.SubjectRegistered) -> None:
@@ -413,8 +489,13 @@ def _unlink(state: State, one: str, other: str | None) -> None:
         for named in track.choices.values():
             for key in [key for key in named if key[0] not in state.joined[name]]:
                 del named[key]
-        for scope in [scope for scope, (_, under) in track.optouts.items() if under not in state.joined[name]]:
-            del track.optouts[scope]
+            for choice in (one for words in named.values() for one in words):
+                if choice.confirms is not None and choice.confirms.under not in state.joined[name]:
+                    choice.confirms = None
+        for scope, said in list(track.optouts.items()):
+            said[:] = [one for one in said if one[1] in state.joined[name]]
+            if not said:
+                del track.optouts[scope]
 
 
 def _answer(state: State, request_id: str, ref: Ref, kind: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ledger.pack import Change, Pack, Pattern, StoredChange
 from ledger.times import DAY
-from projections.choices import PLAIN, Yes, word
+from projections.choices import PLAIN, No, Yes, word
 from projections.question import Question, Ref
 from projections.state import Notice, State
 from projections.world import Version, World
@@ -61,7 +61,7 @@ def _effect(
     since = joined(state, change.joined_by)
     if since is None or since.order >= version.ref.order:
         return version.ref  # who first comes after a change comes to the changed statement
-    if version.stored and not change.stored.express_yes:
+    if version.stored and not change.stored.by_choice:
         return _stored_effect(state, world, version, change.stored)
     if len(previous) < number:
         return None  # it builds on one that is not in force for this person
@@ -146,7 +146,7 @@ def new_use(
         pack = packs(world.versions[number - 1])
         if pack.change is None:
             continue
-        if pack.change.stored.express_yes:
+        if pack.change.stored.by_choice:
             last = _by_yes(state, version, pack, question, now)
         else:
             last = _by_version(state, version, pack.change, versions)
@@ -172,6 +172,8 @@ def _by_yes(state: State, version: Version, pack: Pack, question: Question, now:
     if not _stored_before(state, version, pack.change, question):
         return NewUse(True, clauses, [version.ref], "this use was stated when the information was collected")
     said = word(state, question, now, pack, PLAIN)
+    if pack.change.stored.silence_is_yes:
+        return _by_silence(state, version, said, clauses)
     if not isinstance(said, Yes):
         return NewUse(False, clauses, [said.ref if said else version.ref], "no express yes to the different use")
     notices = [notice for notice in state.notices.get(version.version, []) if notice.ref.order < said.ref.order]
@@ -179,6 +181,16 @@ def _by_yes(state: State, version: Version, pack: Pack, question: Question, now:
     if not reached:
         return NewUse(False, clauses, [version.ref], "no e-mail notice that offered the choice reached the person")
     return NewUse(True, clauses, [said.ref, reached[0].ref], "said yes after the notice")
+
+
+def _by_silence(state: State, version: Version, said: Yes | No | None, clauses: list[str]) -> NewUse:
+    """The other reading: whoever was offered the choice and did not say no agrees."""
+    if isinstance(said, No):
+        return NewUse(False, clauses, [said.ref], "said no to the different use")
+    reached = [notice for notice in _reached(state.notices.get(version.version, [])) if notice.offers_choice]
+    if not reached:
+        return NewUse(False, clauses, [version.ref], "no e-mail notice that offered the choice reached the person")
+    return NewUse(True, clauses, [reached[0].ref], "did not say no after the notice")
 
 
 def _reached(notices: list[Notice]) -> list[Notice]:
