@@ -324,7 +324,7 @@ _HELP: Final = {
 }
 _read_model("obligations", ("kind", "clause", "status", "opened", "due", "missing", "request", "recipient"))
 _read_model("findings", ("time", "clause", "event", "position", "known_then", "reason"))
-_read_model("recipients", ("recipient", "categories", "since", "ground", "stale", "clause"), auditable=True)
+_read_model("recipients", ("recipient", "categories", "since", "ground", "stale", "to_tell", "clause"), auditable=True)
 _read_model("history", ("position", "time", "type", "data", "personal"), auditable=True)
 _read_model("refusals", ("time", "controller", "clause", "event_type", "source", "event_id", "reason"))
 

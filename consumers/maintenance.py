@@ -13,7 +13,7 @@ from consumers.opening import projection_path
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
-from ledger.erasure import backup, delete_again, erase_persons, scrub
+from ledger.erasure import backup, delete_again, erase_persons, scrub, suppress_again
 from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger
 from ledger.evidence import write_evidence
 from ledger.incoming import parse_line
@@ -135,6 +135,7 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
         for row in journal:
             if row["kind"] == "deletion":
                 delete_again(app, set(row["persons"]), row["until"])
+            suppress_again(app, row.get("suppressed", ()))
     finally:
         app.close()
     return head.size, len(again)
@@ -204,6 +205,10 @@ def examine(ledger: Ledger) -> list[Row]:
                 broken.append(str(error))
     check("vault", not broken and not orphans, f"{people} keys, {len(rows)} sealed records, {orphans} orphans")
     checks += [{"check": "vault", "ok": False, "says": problem} for problem in broken[:3]]
+    with ledger.app.reading() as c:
+        c.execute("SELECT count(DISTINCT key), count(*) FROM suppressed")
+        addresses, noes = c.fetchone()
+    check("suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses")
     check("projections", True, f"{ledger.projector.catch_up()} entries were to be folded")
     scrub(ledger.app, [])
     check("files", True, "the write-ahead log is truncated")

@@ -239,11 +239,13 @@ class SubjectErased(Fact):
 
 
 class SuppressionCarried(Fact):
-    """The ledger's own record that a no of an erased person was carried over to somebody with the same address."""
+    """The ledger's own record that a no was carried over from an erased person with the same address.
+
+    It says what was said, and nothing that leads to the erased person: not when, nor under which address.
+    """
 
     type: ClassVar[str] = "suppression.carried"
     said: Literal["optout.recorded", "consent.refused", "deletion.requested"]
-    since: Time
     scope: Literal["all", "general", "purpose", "list", "recipient", "advertising"] | None = None
     purpose: Word | None = None
     list: Name | None = None

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
@@ -25,6 +26,7 @@ from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
 from ledger.person import agreed, is_minor
+from ledger.suppression import address_keys, any_kept, to_carry
 from ledger.times import format_time
 from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
+OWN_SOURCE: Final = "urn:consent-ledger"  # of what the ledger writes itself
 # also a request told late: the completion that was told before it takes effect now
 _ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.released")
 
@@ -83,6 +86,7 @@ class Batch:
         self.watched: set[str] = set()  # persons of this batch whose age is known, or who are joined with others
         c.execute("SELECT EXISTS (SELECT 1 FROM refused)")
         self.any_refused = bool(c.fetchone()[0])
+        self.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
         self.subtrees: list[tuple[int, int, bytes]] = []
         self.looked_up: set[bytes] = set()  # aliases that the store was asked about
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
@@ -214,7 +218,7 @@ class Batch:
             "reason": refusal.reason,
         }
         time = event.time_text if event.recorded_at is not None else self.recorded_text
-        fields = {"source": "urn:consent-ledger", "id": f"refusal-{self.next}", "time": time}
+        fields = {"source": OWN_SOURCE, "id": f"refusal-{self.next}", "time": time}
         position = self._append(controller_stream(event.controller), event.controller, "intake.refused", fields, data)
         self.refused.setdefault(key, {})[digest] = position
         self.c.execute("INSERT INTO refused VALUES (?,?,?,?)", [key, digest, event.alias or None, position])
@@ -292,7 +296,21 @@ class Batch:
             )
         position = self._append(person, event.controller, event.type, fields, data, personal)
         self._consequences(event, person, data)
+        if self.any_kept and event.personal and event.role == "controller":
+            self._carry(event, person, pack)
         return position
+
+    def _carry(self, event: Prepared, person: str, pack: Pack) -> None:
+        """Append the noes that an address of the event brings, just before it, or now if it tells of times before."""
+        keys = address_keys(self.app.vault, event.controller, pack, event.personal)
+        if not keys:
+            return
+        self.flush()
+        found = to_carry(self.c, self.app.vault, person, keys, closed_for_good=pack.closes_for_good)
+        for said, erased_at in found:
+            before = event.time - 1 if event.time > erased_at else self.recorded_at
+            fields = {"source": OWN_SOURCE, "id": f"suppression-{self.next}", "time": format_time(before)}
+            self._append(person, event.controller, "suppression.carried", fields, orjson.loads(said))
 
     def _consequences(self, event: Prepared, person: str, data: dict[str, Any]) -> None:
         """What an event makes the ledger itself do, in the same transaction."""
@@ -306,6 +324,7 @@ class Batch:
         elif event.type in _ENDS_IN_DELETION and event.role == "controller":
             self.flush()
             self.destroyed += after_deletion(self.app, self.c, person)
+            self.any_kept = any_kept(self.c)
 
     def _append(
         self,
@@ -376,7 +395,7 @@ class Batch:
         if row is None:  # a name that was only ever mentioned
             return -1
         controller = decode(0, row[0]).controller
-        fields = {"source": "urn:consent-ledger", "id": f"erasure-{self.next}", "time": self.recorded_text}
+        fields = {"source": OWN_SOURCE, "id": f"erasure-{self.next}", "time": self.recorded_text}
         data = {"method": method, "entries": version}
         return self._append(person, controller, "subject.erased", fields, data)
 

@@ -227,6 +227,12 @@ class LedgerApplication(Application[str]):
             found = self._packs[sha256] = load_pack(row[0])
         return found
 
+    def registered(self, controller: str) -> Pack | None:
+        """The pack registered last for a controller, inside a writing transaction. Requires `refresh`."""
+        if self.any_pack is not None:
+            return self.any_pack
+        return (self.controllers or {}).get(controller)
+
     def controller_packs(self) -> dict[str, Pack]:
         """The pack registered last for each controller."""
         with self.reading() as c:
@@ -348,6 +354,22 @@ class LedgerApplication(Application[str]):
         """The newest head."""
         with self.reading() as c:
             return read_head(c)
+
+    def size_at(self, recorded_at: int) -> int:
+        """How many entries were recorded by a moment, in microseconds. They are a beginning of the log."""
+        with self.reading() as c:
+            head = read_head(c)
+            if head.recorded_at <= recorded_at:
+                return head.size
+            low, high = 0, head.size
+            while low < high:
+                middle = (low + high) // 2
+                c.execute("SELECT state FROM entries WHERE position=?", [middle])
+                if decode(middle, c.fetchone()[0]).recorded_at <= recorded_at:
+                    low = middle + 1
+                else:
+                    high = middle
+            return low
 
     def linked(self, person: str) -> set[str]:
         """All identifiers ever joined with this one, itself included."""

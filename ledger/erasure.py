@@ -2,7 +2,8 @@
 
 Two steps, as statements promise them. `deletion.completed` destroys the person's sealed fields and data key (under a
 hold, at the last release); names still lead to the history, so that the person can be answered. `erase` removes the
-names too and appends the fact: from then on the log proves what happened and when, no longer to whom.
+names too and appends the fact: from then on the log proves what happened and when, no longer to whom. What the person
+opted out of outlives both: see `ledger.suppression`.
 
 SQLite must not keep the bytes either: `secure_delete` zeroes what is freed, the write-ahead log is truncated, and
 `scrub` looks into the files for what must be gone (moved b-tree cells can leave copies, mostly cut off at their end)
@@ -16,6 +17,7 @@ import contextlib
 import mmap
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,12 +25,12 @@ from urllib.parse import unquote
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import events as ev
 from ledger import points
 from ledger.entry import Entry, decode
 from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreReadOnly
-from ledger.person import connected, standing_holds, stream_entries
+from ledger.person import connected, effective_deletions, standing_holds, stream_entries
 from ledger.recorder import readable_errors
+from ledger.suppression import Kept, address_keys, keep, note_addresses, standing_noes, take_addresses
 from ledger.times import FOREVER
 
 if TYPE_CHECKING:
@@ -45,57 +47,102 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
     group = connected(c, person)
     relevant = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
     entries = [entry for entry in stream_entries(c, group, relevant) if entry.role == "controller"]
-    deletions = _deletions(entries)
+    deletions = effective_deletions(entries)
     if not deletions or standing_holds(entries):
         return []
-    gone = _destroy(app, c, group, until=max(deletions))
-    if gone:
-        app.keys.note_erasure(sorted(group), "deletion", max(deletions)[0])
-    _note_unscrubbed(c, gone)
-    return gone
+    last = max(deletions)
+    doomed = _doomed(app, c, group, until=last)
+    if doomed.bytes:
+        kept = _outliving(app, c, group, doomed.keys, last[0])
+        app.keys.note_erasure(sorted(group), "deletion", last[0], _journalled(kept))
+        _destroy(app, c, doomed)
+    _note_unscrubbed(c, doomed.bytes)
+    return doomed.bytes
 
 
 def delete_again(app: LedgerApplication, persons: set[str], until: int) -> int:
     """Destroy again what a deletion destroyed after a backup was made. Returns how many records and keys."""
     with app.writing() as c:
-        gone = _destroy(app, c, persons, until=(until, FOREVER))
-        _note_unscrubbed(c, gone)
-    scrub(app, gone)
-    return len(gone)
+        app.refresh(c)
+        doomed = _doomed(app, c, persons, until=(until, FOREVER))
+        _destroy(app, c, doomed)
+        _note_unscrubbed(c, doomed.bytes)
+    scrub(app, doomed.bytes)
+    return len(doomed.bytes)
 
 
-def _deletions(entries: Iterable[Entry]) -> list[tuple[int, int]]:
-    """The completed deletions, in order; the answer to a request that was never made is without effect."""
-    asked: set[str] = set()
-    found = []
-    for entry in entries:
-        if isinstance(entry.data, ev.DeletionRequested):
-            asked.add(entry.data.request)
-        elif isinstance(entry.data, ev.DeletionCompleted) and entry.data.request in (None, *asked):
-            found.append(entry.order)
-    return found
+@dataclass(slots=True)
+class _Doomed:
+    """What is about to be destroyed."""
+
+    positions: dict[str, list[int]] = field(default_factory=dict)  # person -> entries whose sealed record goes
+    whole: set[str] = field(default_factory=set)  # persons of whom nothing is left: their key goes too
+    keys: dict[str, set[bytes]] = field(default_factory=dict)  # person -> hashes of the addresses among it
+    bytes: list[bytes] = field(default_factory=list)
 
 
-def _destroy(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None) -> list[bytes]:
-    """Destroy sealed records of entries up to `until` in force (None: all), and the key where nothing is left."""
-    gone: list[bytes] = []
+def _doomed(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None) -> _Doomed:
+    """Sealed records of entries up to `until` in force (None: all), and keys of which nothing else hangs."""
+    doomed = _Doomed()
     for name in sorted(group):
         c.execute(
             "SELECT s.position, s.sealed, e.state FROM secrets s JOIN entries e ON e.position = s.position "
             "WHERE e.stream=?",
             [name],
         )
-        rows = c.fetchall()
-        doomed = [row for row in rows if until is None or decode(row[0], row[2]).order <= until]
-        whole = len(doomed) == len(rows)
-        gone += [row[1] for row in doomed]
-        if whole:
-            c.execute("SELECT wrapped FROM people WHERE person=?", [name])
-            gone += [row[0] for row in c.fetchall()]
-            c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [name])
-            gone += [row[0] for row in c.fetchall()]
-        app.vault.destroy(c, name, [row[0] for row in doomed], whole=whole)
-    return gone
+        rows = [(decode(position, state), sealed) for position, sealed, state in c.fetchall()]
+        going = [(entry, sealed) for entry, sealed in rows if until is None or entry.order <= until]
+        doomed.positions[name] = [entry.position for entry, _ in going]
+        doomed.keys[name] = {key for entry, _ in going for key in _address_keys(app, c, entry)}
+        doomed.bytes += [sealed for _, sealed in going]
+        if len(going) == len(rows):
+            doomed.whole.add(name)
+            for statement in (
+                "SELECT wrapped FROM people WHERE person=?",
+                "SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL",
+            ):
+                c.execute(statement, [name])
+                doomed.bytes += [row[0] for row in c.fetchall()]
+    return doomed
+
+
+def _address_keys(app: LedgerApplication, c: SQLiteCursor, entry: Entry) -> set[bytes]:
+    pack = app.registered(entry.controller)
+    opened = app.vault.open_fields(c, entry.stream, entry.version, entry.position)
+    if pack is None or opened is None or entry.role == "processor":
+        return set()
+    return address_keys(app.vault, entry.controller, pack, opened[1])
+
+
+def _destroy(app: LedgerApplication, c: SQLiteCursor, doomed: _Doomed) -> None:
+    """Destroy it; the hashes of addresses stay, leading to their persons until these are erased."""
+    for name, positions in doomed.positions.items():
+        note_addresses(c, app.vault, name, doomed.keys[name])
+        app.vault.destroy(c, name, positions, whole=name in doomed.whole)
+
+
+def _outliving(
+    app: LedgerApplication, c: SQLiteCursor, group: set[str], keys: dict[str, set[bytes]], now: int
+) -> list[Kept]:
+    """What outlives these persons: every no of theirs, under every address."""
+    every = {key for some in keys.values() for key in some}
+    if not every:
+        return []
+    entries = [entry for entry in stream_entries(c, group) if entry.role == "controller"]
+    pack = app.registered(entries[0].controller) if entries else None
+    closed = pack is not None and pack.closes_for_good
+    noes = standing_noes(entries, closed_for_good=closed)
+    return [Kept(key, said, now) for key in sorted(every) for said in noes]
+
+
+def _journalled(kept: list[Kept]) -> list[tuple[str, str, int]]:
+    return [(one.key.hex(), one.said.decode(), one.erased_at) for one in kept]
+
+
+def suppress_again(app: LedgerApplication, suppressed: Iterable[tuple[str, str, int]]) -> None:
+    """Take over from the journal what outlived somebody who was deleted or erased after a backup was made."""
+    with app.writing() as c:
+        keep(c, [Kept(bytes.fromhex(key), said.encode(), erased_at) for key, said, erased_at in suppressed])
 
 
 def erase(app: LedgerApplication, controller: str, name: str, now: int) -> list[int]:
@@ -120,13 +167,18 @@ def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journa
             holds = standing_holds(stream_entries(c, group, ("hold.placed", "hold.released")))
             if holds and journal:
                 raise HoldStanding(holds[0])
-            if journal:
-                app.keys.note_erasure(sorted(group), "erase", None)
-            points.reached("erasure noted")
             batch = Batch(app, c)
             batch._clock(now)  # noqa: SLF001
+            doomed = _doomed(app, c, group, until=None)
+            _destroy(app, c, doomed)
+            keys, traces = take_addresses(c, app.vault, sorted(group))
+            kept = _outliving(app, c, group, {"": keys}, batch.recorded_at)
+            if journal:
+                app.keys.note_erasure(sorted(group), "erase", None, _journalled(kept))
+            points.reached("erasure noted")
             appended = [batch.append_erased(name, METHOD) for name in sorted(group)]
-            gone = _destroy(app, c, group, until=None) + _forget(app, c, group)
+            keep(c, kept)
+            gone = doomed.bytes + traces + _forget(app, c, group)
             _note_unscrubbed(c, gone)
             batch.destroyed += gone
             batch.finish()

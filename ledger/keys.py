@@ -33,8 +33,13 @@ class KeyProvider(Protocol):
 
     def signing_seed(self) -> bytes: ...
 
-    def note_erasure(self, persons: list[str], kind: str, until: int | None) -> None:
-        """Journal an erasure, or (`kind` deletion) the destruction of what was recorded until a time in force."""
+    def note_erasure(
+        self, persons: list[str], kind: str, until: int | None, suppressed: list[tuple[str, str, int]]
+    ) -> None:
+        """Journal an erasure, or (`kind` deletion) the destruction of what was recorded until a time in force.
+
+        `suppressed`: what outlives it: hash of an address in hex, a no as JSON, the moment in microseconds.
+        """
         ...
 
     def erasures(self) -> list[dict[str, Any]]: ...
@@ -64,8 +69,10 @@ class MemoryKeys:
     def signing_seed(self) -> bytes:
         return self._seed
 
-    def note_erasure(self, persons: list[str], kind: str, until: int | None) -> None:
-        self._erasures.append({"persons": persons, "kind": kind, "until": until})
+    def note_erasure(
+        self, persons: list[str], kind: str, until: int | None, suppressed: list[tuple[str, str, int]]
+    ) -> None:
+        self._erasures.append({"persons": persons, "kind": kind, "until": until, "suppressed": suppressed})
 
     def erasures(self) -> list[dict[str, Any]]:
         return self._erasures
@@ -84,9 +91,12 @@ class FileKeys(MemoryKeys):
         self._kek = AESGCM(_read_key(folder / "kek"))
         self._seed = _read_key(folder / "signing")
 
-    def note_erasure(self, persons: list[str], kind: str, until: int | None) -> None:
+    def note_erasure(
+        self, persons: list[str], kind: str, until: int | None, suppressed: list[tuple[str, str, int]]
+    ) -> None:
         """Append to the journal and force it to disk: a backup restored later must not bring anybody back."""
-        line = orjson.dumps({"persons": persons, "kind": kind, "until": until}) + b"\n"
+        row = {"persons": persons, "kind": kind, "until": until, "suppressed": suppressed}
+        line = orjson.dumps(row) + b"\n"
         handle = os.open(self.folder / "erasures.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(handle, line)

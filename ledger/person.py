@@ -115,3 +115,15 @@ def standing_holds(entries: Iterable[Entry]) -> list[str]:
         elif isinstance(entry.data, ev.HoldReleased):
             standing.pop(entry.data.hold, None)
     return list(standing)
+
+
+def effective_deletions(entries: Iterable[Entry]) -> list[tuple[int, int]]:
+    """The completed deletions, in order; the answer to a request that was never made is without effect."""
+    asked: set[str] = set()
+    found = []
+    for entry in entries:
+        if isinstance(entry.data, ev.DeletionRequested):
+            asked.add(entry.data.request)
+        elif isinstance(entry.data, ev.DeletionCompleted) and entry.data.request in (None, *asked):
+            found.append(entry.order)
+    return found

@@ -50,6 +50,10 @@ SCHEMA: Final = (
     "CREATE TABLE aliases (alias BLOB PRIMARY KEY, person TEXT NOT NULL, sealed BLOB) WITHOUT ROWID",
     "CREATE INDEX aliases_by_person ON aliases (person)",
     "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
+    # Addresses of persons whose fields were deleted, and, once erased, what stays of them: a hash and a no.
+    "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
+    "CREATE INDEX addresses_by_person ON addresses (person)",
+    "CREATE TABLE suppressed (key BLOB, said BLOB, erased_at INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
     # What the door looks at.
     "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL) WITHOUT ROWID",

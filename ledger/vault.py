@@ -79,6 +79,20 @@ class Vault:
         """The keyed hash under which a name is found."""
         return blake2b(f"{controller}\0{name}".encode(), key=self._index_key, digest_size=ALIAS_BYTES).digest()
 
+    def address_key(self, controller: str, kind: str, text: str) -> bytes:
+        """The keyed hash under which the no of an erased person is found by a normalised address."""
+        named = f"address\0{controller}\0{kind}\0{text}".encode()
+        return blake2b(named, key=self._index_key, digest_size=ALIAS_BYTES).digest()
+
+    def tag(self, address_key: bytes) -> bytes:
+        """By which an address is found while it still leads to a person: other bytes than those that are kept."""
+        return blake2b(b"tag\0" + address_key, key=self._index_key, digest_size=ALIAS_BYTES).digest()
+
+    def masked(self, address_key: bytes, person: str) -> bytes:
+        """An address's hash under a mask of the person's; masking twice gives it back."""
+        mask = blake2b(f"mask\0{person}".encode(), key=self._index_key, digest_size=ALIAS_BYTES).digest()
+        return bytes(a ^ b for a, b in zip(address_key, mask, strict=True))
+
     def digest(self, content: bytes) -> bytes:
         """The keyed digest by which the content of two events is compared."""
         return blake2b(content, key=self._digest_key, digest_size=DIGEST_BYTES).digest()

@@ -13,6 +13,7 @@ from typing import Final
 
 from ledger import conditions as cn
 from ledger import pack as pk
+from ledger.acts import SuppressionCarried
 from projections.choices import PLAIN, No, moments, word
 from projections.needs import Case, Finding, check, day, quiet_ends
 from projections.question import Question, Ref, Verdict
@@ -374,6 +375,8 @@ def _aimed(rule: Rule) -> bool:
 
 
 def _no_in_words(no: No) -> str:
+    if no.ref.type == SuppressionCarried.type:
+        return f"opted out{f' of {no.scope}' if no.scope else ''} before an erasure, carried over on {day(no.ref)}"
     if no.scope is None:
         return f"{'refused' if no.ref.type == 'consent.refused' else 'took the consent back'} on {day(no.ref)}"
     what = f" ({no.name})" if no.name else ""

@@ -16,7 +16,7 @@ from ledger.entry import Entry
 from ledger.times import DAY, format_time
 from projections.decide import decide
 from projections.needs import Case
-from projections.obligations import hold_clause
+from projections.obligations import followed, hold_clause
 from projections.question import Question, Verdict, classify
 from projections.state import State, evolve, new_state
 from projections.world import World
@@ -231,21 +231,22 @@ def controller_findings(entries: list[Entry], pack: pk.Pack) -> list[Row]:
             for entry in entries:
                 if entry.type != expect.event or (expect.has and getattr(entry.data, expect.has, None) is None):
                     continue
-                if not _followed(entry, expect, entries):
+                if not followed(entry, expect, entries):
                     rows.append(_finding(entry, clause.id, known_then=True, reason=f"no {expect.until} of it"))
     return rows
 
 
-def _followed(entry: Entry, expect: pk.Expect, entries: list[Entry]) -> bool:
-    same = expect.same or ""
-    return any(
-        other.type == expect.until and getattr(other.data, same, None) == getattr(entry.data, same, None)
-        for other in entries
-    )
+def recipients(
+    state: State, permitted_by: dict[int, str | None], owed: list[Row], now: int, *, auditor: bool = False
+) -> list[Row]:
+    """One row per disclosure: who holds what, since when, on which ground, whether it is stale, what to tell them.
 
-
-def recipients(state: State, permitted_by: dict[int, str | None], now: int, *, auditor: bool = False) -> list[Row]:
-    """One row per disclosure: who holds what, since when, on which ground, whether it is stale."""
+    `owed`: the obligations towards the person.
+    """
+    to_tell: dict[str, list[str]] = {}
+    for one in owed:
+        if one["kind"] == "tell-recipient" and one["status"] != "done":
+            to_tell.setdefault(one["recipient"], []).append(one["about"])
     rows = []
     for disclosure in state.disclosures:
         hidden = disclosure.secret_until is not None and now < disclosure.secret_until
@@ -265,6 +266,7 @@ def recipients(state: State, permitted_by: dict[int, str | None], now: int, *, a
                 "ground": disclosure.ground,
                 "since": format_time(disclosure.ref.time),
                 "stale": stale,
+                "to_tell": sorted(to_tell.get(disclosure.recipient or "", [])),
                 "clause": permitted_by.get(disclosure.ref.position),
                 "position": disclosure.ref.position,
                 "secret_until": format_time(disclosure.secret_until) if disclosure.secret_until else None,

@@ -14,7 +14,7 @@ from ledger.times import FOREVER, format_time, parse_time
 from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
-from projections.obligations import obligations
+from projections.obligations import controller_obligations, obligations
 from projections.people import People, Person, View, joined_names, known_entries
 from projections.projector import Projector
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
@@ -64,7 +64,7 @@ class Ledger:
         view = self._view(controller, known_at)
         person = self._person(view, question.subject)
         case = self._case(view, person, question, at)
-        position = self._seen
+        position = self._seen if question.known_at is None else self.app.size_at(known_at)
         if question.role == "processor":
             return self._as_processor(question, case, view, at, question.known_at or now, position)
         pack = view.pack_of(case)
@@ -127,6 +127,9 @@ class Ledger:
             pack = view.pack_if_any(case)
             if case.state.entries and pack is not None:
                 rows += [{**self._who(person), **row} for row in obligations(pack, case, at)]
+        if body.get("subject") is None:
+            entries = [entry for entry in view.entries if entry.time <= at]
+            rows += [{"person": None, **row} for row in controller_obligations(entries, view.newest_pack)]
         return rows
 
     def findings(self, body: dict[str, Any]) -> list[Row]:
@@ -157,7 +160,10 @@ class Ledger:
         with self.projector.saving():
             for person in persons:
                 _, permitted_by = self._judged(view, person, at)
-                held = recipients(view.state(person, at), permitted_by, at, auditor=auditor)
+                case = view.case(person, at)
+                pack = view.pack_if_any(case)
+                owed = obligations(pack, case, at) if pack is not None and case.state.disclosures else []
+                held = recipients(case.state, permitted_by, owed, at, auditor=auditor)
                 rows += [{**self._who(person), **row} for row in held]
         return rows
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ledger import pack as pk
-from ledger.times import DAY, format_optional, format_time
+from ledger.entry import Entry
+from ledger.times import DAY, after_business_days, format_optional, format_time
 from projections.needs import Case, check
 from projections.question import Question, Ref
-from projections.state import Request, State
+from projections.state import Disclosure, Request, State
 
 Row = dict[str, Any]
 
@@ -25,9 +27,9 @@ def obligations(pack: pk.Pack, case: Case, now: int) -> list[Row]:
                     else:
                         rows += _requests(clause, duty, pack, case.state, now)
                 case "breach-notice":
-                    rows += _breaches(clause, case, now)
+                    rows += _breaches(clause, duty, pack, case, now)
                 case "complaint":
-                    rows += _complaints(clause, case.state)
+                    rows += _complaints(clause, duty, pack, case.state, now)
         if clause.tell is not None:
             rows += _to_tell(clause, clause.tell, case)
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
@@ -47,6 +49,19 @@ def _row(kind: str, clause: str, opened: Ref, status: str, **more: Any) -> tuple
     return opened.order, row
 
 
+def due_at(duty: pk.Duty, pack: pk.Pack, start: int, paused: int = 0) -> int | None:
+    """When something owed since `start` is due, in microseconds; None: no clock. `paused`: what did not count."""
+    if duty.due_in_days is not None:
+        return start + duty.due_in_days * DAY + paused
+    if duty.due_in_business_days is not None:
+        return after_business_days(start, duty.due_in_business_days, pack.calendar.holidays) + paused
+    return None
+
+
+def _status(due: int | None, now: int) -> str:
+    return "overdue" if due is not None and now >= due else "running"
+
+
 def hold_clause(pack: pk.Pack) -> pk.Clause | None:
     """The clause under which holds defer a deletion, if the pack has one."""
     return next((clause for clause in pack.clause if clause.hold is not None), None)
@@ -62,13 +77,13 @@ def _requests(
         if duty.kind == "deletion":
             rows.append(_deletion(name, request, clause, duty, pack, state, now))
             continue
-        due = None if duty.due_in_days is None else request.opened.time + duty.due_in_days * DAY
+        due = due_at(duty, pack, request.opened.time)
         if request.answered is not None:
             status = "done"
         elif duty.next_steps and request.next_steps is not None:
             status = "next-steps-sent"
         else:
-            status = "overdue" if due is not None and now >= due else "running"
+            status = _status(due, now)
         rows.append(_row(duty.kind, clause.id, request.opened, status, request=name, due=format_optional(due)))
     return rows
 
@@ -91,21 +106,19 @@ def _deletion(
     if state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return _row("deletion", holding.id, request.opened, "on-hold", request=name)
-    due = None
-    if duty.due_in_days is not None:
-        paused = held(state, started, now) if duty.hold_stops_clock else 0
-        due = started + duty.due_in_days * DAY + paused
-    status = "overdue" if due is not None and now >= due else "running"
-    return _row("deletion", clause.id, request.opened, status, request=name, due=format_optional(due))
+    paused = held(state, started, now) if duty.hold_stops_clock else 0
+    due = due_at(duty, pack, started, paused)
+    return _row("deletion", clause.id, request.opened, _status(due, now), request=name, due=format_optional(due))
 
 
 def held(state: State, start: int, now: int) -> int:
-    """Microseconds of [start, now) under at least one hold; days under two at once count once."""
-    spans = sorted(
-        (max(placed, start), min(now if released is None else released, now))
-        for hold in state.holds.values()
-        for placed, released in hold.spans
-    )
+    """Microseconds of [start, now) under at least one hold."""
+    return covered([span for hold in state.holds.values() for span in hold.spans], start, now)
+
+
+def covered(given: Iterable[tuple[int, int | None]], start: int, now: int) -> int:
+    """Microseconds of [start, now) within at least one of some spans; what is in two at once counts once."""
+    spans = sorted((max(begin, start), min(now if end is None else end, now)) for begin, end in given)
     total, reached = 0, start
     for placed, released in spans:
         if released > reached:
@@ -128,49 +141,105 @@ def _owed_unasked(
     if case.state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return [_row("deletion", holding.id, since, "on-hold", request=None)]
-    return [_row("deletion", clause.id, since, "running", request=None)]
+    paused = held(case.state, since.time, now) if duty.hold_stops_clock else 0
+    due = due_at(duty, pack, since.time, paused)
+    return [_row("deletion", clause.id, since, _status(due, now), request=None, due=format_optional(due))]
 
 
-def _breaches(clause: pk.Clause, case: Case, now: int) -> list[tuple[tuple[int, int], Row]]:
+def _breaches(
+    clause: pk.Clause, duty: pk.Duty, pack: pk.Pack, case: Case, now: int
+) -> list[tuple[tuple[int, int], Row]]:
     rows = []
     for breach, affected in case.state.affected.items():
         if not case.world.notice_required.get(breach, True):
             continue
-        status = "running"
+        delays = case.world.delays.get(breach, [])
+        due = due_at(duty, pack, affected.time, covered([delay.span for delay in delays], affected.time, now))
+        status = _status(due, now)
         if breach in case.state.notified:
             status = "done"
-        elif any(delay.stands(now) for delay in case.world.delays.get(breach, [])):
-            status = "on-hold"
-        rows.append(_row("breach-notice", clause.id, affected, status, breach=breach))
+        elif any(delay.stands(now) for delay in delays):
+            status, due = "on-hold", None
+        rows.append(_row("breach-notice", clause.id, affected, status, breach=breach, due=format_optional(due)))
     return rows
 
 
-def _complaints(clause: pk.Clause, state: State) -> list[tuple[tuple[int, int], Row]]:
+def _complaints(
+    clause: pk.Clause, duty: pk.Duty, pack: pk.Pack, state: State, now: int
+) -> list[tuple[tuple[int, int], Row]]:
     rows = []
     for complaint, (lodged, answered, escalated) in state.complaints.items():
         assert lodged is not None
-        status = "done" if answered is not None else "running"
-        more = {"complaint": complaint, "escalated": format_optional(escalated.time if escalated else None)}
+        due = due_at(duty, pack, lodged.time)
+        status = "done" if answered is not None else _status(due, now)
+        more = {
+            "complaint": complaint,
+            "due": format_optional(due),
+            "escalated": format_optional(escalated.time if escalated else None),
+        }
         rows.append(_row("complaint", clause.id, lodged, status, **more))
     return rows
 
 
 def _to_tell(clause: pk.Clause, tell: pk.Tell, case: Case) -> list[tuple[tuple[int, int], Row]]:
-    """One row per recipient of the class that held anything when the person said no; a later no reopens it."""
-    held_since: dict[str, tuple[int, int]] = {}
+    """One row per recipient of the class that held anything when there was news for it; later news reopens it."""
+    held: dict[str, list[Disclosure]] = {}
     for disclosure in case.state.disclosures:
         recipient = case.world.recipients.get(disclosure.recipient or "")
         if recipient is not None and recipient.recipient_class in tell.recipient_class:
-            held_since.setdefault(disclosure.recipient or "", disclosure.ref.order)
+            held.setdefault(disclosure.recipient or "", []).append(disclosure)
     rows = []
-    for name, since in held_since.items():
-        noes = [ref for ref in case.state.noes if ref.order > since]
-        if not noes:
-            continue
-        told = [ref.order for ref, recipient, about in case.state.told if recipient == name and about == "optout"]
-        last_told = max(told, default=(-(2**62), -1))
-        open_noes = [ref for ref in noes if ref.order > last_told]
-        opened = open_noes[0] if open_noes else noes[-1]
-        status = "running" if open_noes else "done"
-        rows.append(_row("tell-recipient", clause.id, opened, status, recipient=name))
+    for about in tell.about:
+        for name, disclosures in held.items():
+            news = _news(about, disclosures, case.state)
+            if not news:
+                continue
+            told = [ref.order for ref, recipient, what in case.state.told if recipient == name and what == about]
+            last_told = max(told, default=(-(2**62), -1))
+            open_news = [ref for ref in news if ref.order > last_told]
+            opened = open_news[0] if open_news else news[-1]
+            status = "running" if open_news else "done"
+            rows.append(_row("tell-recipient", clause.id, opened, status, recipient=name, about=about))
     return rows
+
+
+def _news(about: str, disclosures: list[Disclosure], state: State) -> list[Ref]:
+    """What a recipient that got these has to hear, in order: noes, deletions, corrections of what it holds."""
+    since = disclosures[0].ref.order
+    match about:
+        case "optout":
+            return [ref for ref in state.noes if ref.order > since]
+        case "deletion":
+            return [ref for ref in state.deletions if ref.order > since]
+        case _:
+            return [ref for ref, categories in state.corrections if _holds(disclosures, ref, categories)]
+
+
+def _holds(disclosures: list[Disclosure], ref: Ref, categories: Iterable[str]) -> bool:
+    return any(one.ref.order < ref.order and set(one.categories) & set(categories) for one in disclosures)
+
+
+def controller_obligations(entries: list[Entry], pack: pk.Pack) -> list[Row]:
+    """What the controller owes everybody: what has to follow an event of its own, and whether it did."""
+    rows = []
+    for clause in pack.clause:
+        for expect in clause.expect:
+            if expect.owed is None or expect.until is None:
+                continue
+            for entry in entries:
+                if entry.type != expect.event or (expect.has and getattr(entry.data, expect.has, None) is None):
+                    continue
+                about = {expect.same: getattr(entry.data, expect.same, None)} if expect.same else {}
+                status = "done" if followed(entry, expect, entries) else "running"
+                opened = Ref(entry.time, entry.position, entry.type, entry.source, entry.id)
+                rows.append(_row(expect.owed, clause.id, opened, status, **about)[1])
+    return rows
+
+
+def followed(entry: Entry, expect: pk.Expect, entries: list[Entry]) -> bool:
+    """Whether what an `expect` waits for came."""
+    same = expect.same or ""
+    return any(
+        other.type == expect.until and getattr(other.data, same, None) == getattr(entry.data, same, None)
+        for other in entries
+    )

@@ -53,10 +53,15 @@ class Delay:
     until: int | None
     ended: int | None = None
 
+    @property
+    def span(self) -> tuple[int, int | None]:
+        """[start, end), None: until it is ended."""
+        return self.start, min((end for end in (self.until, self.ended) if end is not None), default=None)
+
     def stands(self, now: int) -> bool:
         """Whether the notices have to wait at that moment."""
-        ends = [end for end in (self.until, self.ended) if end is not None]
-        return self.start <= now and not any(end <= now for end in ends)
+        start, end = self.span
+        return start <= now and (end is None or end > now)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,368 @@
+"""Suppression: what somebody opted out of comes back with the address, whatever happened to the person since."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from conftest import PACKS, PERSON, accept, assert_whole, decoded, event, rows, stored
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.maintenance import back_up, erase, restore
+from consumers.opening import open_ledger
+from ledger.packfile import load_pack
+from ledger.suppression import normalise
+
+ADDRESS = "ann.suppressed@example.com"
+HER = {"email": ADDRESS}
+WW = {"controller": "whereverworks"}
+ASK = {"action": "contact", "purpose": "newsletter", "channel": "email"}
+EARLY, LATER, LATE = "2026-01-10T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z"
+
+
+def about(type_name, data=None, *, subject=PERSON, time=EARLY, email=None, **more):
+    """An event about somebody of the opt-out house."""
+    personal = {"email": email} if email else None
+    return event(type_name, data, personal, subject=subject, time=time, **{**WW, **more})
+
+
+def opted_out(ledger, data=None, *, type_name="optout.recorded", subject=PERSON, address=ADDRESS):
+    accept(
+        ledger,
+        about("subject.registered", {"kind": "visitor"}, subject=subject, email=address),
+        about(type_name, data or {"scope": "all"}, subject=subject, time="2026-01-11T00:00:00Z"),
+    )
+
+
+def deleted(ledger, subject=PERSON):
+    accept(
+        ledger,
+        about("deletion.completed", {"request": None}, subject=subject, time="2026-02-01T00:00:00Z"),
+    )
+
+
+def comes_back(store, subject="web:new", *, address=ADDRESS, time=LATER):
+    store.clock.set(max(store.clock.text, time))
+    accept(store.ledger, about("subject.registered", {"kind": "visitor"}, subject=subject, time=time, email=address))
+
+
+def answer(ledger, subject="web:new", at=LATE, **question):
+    return ledger.decide({**WW, **ASK, "subject": subject, "at": at, **question})
+
+
+def outcome(ledger, subject="web:new", **question):
+    return answer(ledger, subject, **question).outcome
+
+
+def carried(ledger):
+    return [entry for entry in decoded(ledger) if entry.type == "suppression.carried"]
+
+
+# -- it comes back -----------------------------------------------------------------------------------------------------
+
+
+def test_without_an_erasure_an_address_brings_nothing(store):
+    opted_out(store.ledger)
+    comes_back(store)
+    assert outcome(store.ledger) == "permit"
+
+
+@pytest.mark.parametrize("how", ["erased", "deleted", "deleted and erased"])
+def test_a_new_registration_of_the_address_stays_suppressed(store, how):
+    opted_out(store.ledger)
+    if "deleted" in how:
+        deleted(store.ledger)
+    if "erased" in how:
+        erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    said = answer(store.ledger)
+    assert (said.outcome, said.clauses) == ("deny", ["WW-OPT-2"])
+    assert [ref.type for ref in said.because] == ["suppression.carried"]
+    assert "carried over" in said.reason
+    (entry,) = carried(store.ledger)
+    assert entry.data.model_dump(exclude_none=True) == {"said": "optout.recorded", "scope": "all"}
+    assert_whole(store.ledger)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "data", "question"),
+    [
+        ("optout.recorded", {"scope": "general"}, {}),
+        ("optout.recorded", {"scope": "purpose", "purpose": "newsletter"}, {}),
+        ("optout.recorded", {"scope": "list", "list": "news"}, {"list": "news"}),
+        ("consent.refused", {"purpose": "newsletter", "list": "news"}, {"list": "news"}),
+        ("consent.withdrawn", {"purpose": "newsletter", "list": None, "channels": ["email"]}, {}),
+    ],
+    ids=["general", "purpose", "list", "refusal", "withdrawal"],
+)
+def test_every_kind_of_no_comes_back_for_what_it_named_and_for_nothing_else(store, type_name, data, question):
+    opted_out(store.ledger, data, type_name=type_name)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert outcome(store.ledger, **question) == "deny"
+    other = {"list": "other"} if question else {"purpose": "support"}
+    assert outcome(store.ledger, **other) == "permit"
+
+
+@pytest.mark.parametrize("spelling", ["ANN@Example.com", " ann@example.com ", "Ann Example <Ann@EXAMPLE.com>"])
+def test_an_address_is_the_same_however_it_is_spelt(store, spelling):
+    opted_out(store.ledger, address="ann@example.com")
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store, address=spelling)
+    assert outcome(store.ledger) == "deny"
+
+
+def test_another_address_and_another_controller_are_left_alone(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store, address="bob@example.com")
+    assert outcome(store.ledger) == "permit"
+    accept(store.ledger, event("subject.registered", personal=HER, subject="web:there", time=LATER))
+    assert carried(store.ledger) == []
+
+
+def test_the_address_can_come_with_any_event_and_to_somebody_known_before(store):
+    opted_out(store.ledger)
+    comes_back(store, address="other@example.com", time="2026-02-01T00:00:00Z")
+    erase(store.ledger, {**WW, "subject": PERSON})
+    assert outcome(store.ledger) == "permit"
+    store.clock.set(LATER)
+    accept(store.ledger, about("service.used", subject="web:new", time=LATER, email=ADDRESS))
+    assert outcome(store.ledger) == "deny"
+    assert outcome(store.ledger, at="2026-03-01T00:00:00Z") == "permit"
+
+
+def test_what_was_lifted_or_replaced_does_not_come_back(store):
+    opted_out(store.ledger)
+    accept(store.ledger, about("optout.lifted", {"scope": "all"}, time="2026-01-12T00:00:00Z"))
+    accept(store.ledger, about("consent.refused", {"list": None}, time="2026-01-12T00:00:00Z"))
+    accept(store.ledger, about("consent.granted", {"list": None}, time="2026-01-13T00:00:00Z"))
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert carried(store.ledger) == []
+
+
+def test_what_was_said_after_the_deletion_comes_back_too(store):
+    accept(store.ledger, about("subject.registered", {"kind": "visitor"}, email=ADDRESS))
+    deleted(store.ledger)
+    accept(store.ledger, about("optout.recorded", {"scope": "all"}, time="2026-02-02T00:00:00Z"))
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert outcome(store.ledger) == "deny"
+
+
+def test_every_name_of_a_joined_person_is_suppressed_under_every_address(store):
+    opted_out(store.ledger)
+    accept(store.ledger, about("subject.linked", time="2026-01-12T00:00:00Z"))
+    second = {"kind": "visitor"}
+    accept(store.ledger, about("subject.registered", second, subject="web:ann", time=EARLY, email="a@example.org"))
+    erase(store.ledger, {**WW, "subject": "web:ann"})
+    comes_back(store, address="a@example.org")
+    assert outcome(store.ledger) == "deny"
+
+
+# -- until when --------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_express_opt_in_opens_what_it_names(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    store.clock.set("2026-03-10T00:00:00Z")
+    yes = {"purpose": "newsletter", "list": None}
+    accept(store.ledger, about("consent.granted", yes, subject="web:new", time=LATER, email=ADDRESS))
+    assert outcome(store.ledger) == "permit"
+    assert outcome(store.ledger, purpose="promotion") == "deny"
+    accept(store.ledger, about("service.used", subject="web:new", time=LATE, email=ADDRESS))
+    assert outcome(store.ledger, at="2026-03-06T00:00:00Z") == "permit"  # it is not carried over again
+    assert len(carried(store.ledger)) == 1
+
+
+@pytest.mark.parametrize(
+    ("time", "more"),
+    [(EARLY, {}), (LATE, {"actor": "system"})],
+    ids=["a yes of before the erasure", "a yes that a machine brought"],
+)
+def test_an_import_never_upgrades_anyone(store, time, more):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store, time=EARLY)
+    store.clock.set("2026-03-10T00:00:00Z")
+    yes = about("consent.granted", {"purpose": "newsletter", "list": None}, subject="web:new", time=time, **more)
+    accept(store.ledger, yes)
+    assert outcome(store.ledger, at="2026-03-11T00:00:00Z") == "deny"
+
+
+def test_a_yes_by_a_machine_counts_where_nothing_was_said_and_opens_nothing_that_was_closed(store):
+    yes = about("consent.granted", {"purpose": "newsletter", "list": None}, actor="system", time=LATER)
+    store.clock.set("2026-03-10T00:00:00Z")
+    accept(store.ledger, event("consent.granted", actor="system", time=LATER))
+    opt_in = {"action": "contact", "purpose": "newsletter", "list": "product-news", "channel": "email"}
+    parature = {"controller": "parature", "subject": PERSON, "at": LATE, **opt_in}
+    assert store.ledger.decide(parature).outcome == "permit"
+    accept(store.ledger, about("optout.recorded", {"scope": "purpose", "purpose": "newsletter"}), yes)
+    assert outcome(store.ledger, PERSON) == "deny"
+
+
+def test_what_a_clause_closes_for_good_stays_closed_whatever_is_consented(store):
+    accept(store.ledger, about("subject.registered", {"kind": "visitor"}, email=ADDRESS))
+    accept(store.ledger, about("deletion.requested", time="2026-01-12T00:00:00Z"))
+    accept(store.ledger, about("deletion.completed", time="2026-01-13T00:00:00Z"))
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    store.clock.set(LATE)
+    accept(store.ledger, about("consent.granted", {"list": None}, subject="web:new", time=LATE, email=ADDRESS))
+    said = answer(store.ledger, at="2026-03-06T00:00:00Z")
+    assert (said.outcome, said.clauses) == ("deny", ["WW-OPT-4"])
+    assert store.ledger.obligations({**WW, "subject": "web:new", "at": LATE}) == []
+
+
+def test_a_request_closes_nothing_for_good_where_no_clause_says_so(store):
+    accept(store.ledger, event("subject.registered", personal=HER))
+    accept(store.ledger, event("deletion.requested", time="2026-01-12T00:00:00Z"))
+    erase(store.ledger, {"controller": "parature", "subject": PERSON})
+    accept(store.ledger, event("subject.registered", personal=HER, subject="web:new"))
+    assert carried(store.ledger) == []
+
+
+def test_who_is_erased_twice_is_still_suppressed(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store, "web:second")
+    erase(store.ledger, {**WW, "subject": "web:second"})
+    comes_back(store, "web:third", time="2026-03-03T00:00:00Z")
+    assert outcome(store.ledger, "web:third") == "deny"
+
+
+def test_a_yes_of_before_a_later_erasure_of_the_same_address_is_closed_again(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    store.clock.set("2026-03-10T00:00:00Z")
+    yes = {"purpose": "newsletter", "list": None}
+    accept(store.ledger, about("consent.granted", yes, subject="web:new", time=LATER, email=ADDRESS))
+    opted_out(store.ledger, subject="web:other")
+    assert outcome(store.ledger) == "permit"
+    erase(store.ledger, {**WW, "subject": "web:other"})
+    store.clock.set("2026-03-12T00:00:00Z")
+    accept(store.ledger, about("service.used", subject="web:new", time="2026-03-11T00:00:00Z", email=ADDRESS))
+    assert outcome(store.ledger, at="2026-03-11T01:00:00Z") == "deny"
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+
+def test_neither_store_nor_log_leads_from_the_new_person_to_the_erased_one(store):
+    opted_out(store.ledger)
+    (erased,) = rows(store.ledger, "SELECT DISTINCT person FROM aliases")
+    erase(store.ledger, {**WW, "subject": PERSON})
+    before = [orjson.loads(state) for state in stored(store.ledger)]
+    times = {one[name] for one in before for name in ("time", "recorded_at")}
+    comes_back(store)
+    (entry,) = carried(store.ledger)
+    assert entry.stream != erased
+    body = orjson.loads(stored(store.ledger)[entry.position])
+    assert erased not in orjson.dumps(body).decode()
+    assert body["time"] not in times
+    assert rows(store.ledger, "SELECT * FROM addresses") == []
+    columns = rows(store.ledger, "SELECT name FROM pragma_table_info('suppressed')")
+    assert columns == ["key", "said", "erased_at"]
+
+
+def test_no_readable_address_is_kept(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    for suffix in ("", "-wal"):
+        file = store.path.with_name(store.path.name + suffix)
+        if file.exists():
+            assert ADDRESS.split("@", maxsplit=1)[0].encode() not in file.read_bytes()
+    assert rows(store.ledger, "SELECT count(*) FROM suppressed") == [1]
+
+
+def test_deletion_leaves_the_hash_under_a_mask_until_erasure(store):
+    opted_out(store.ledger)
+    deleted(store.ledger)
+    ((tag, masked),) = rows(store.ledger, "SELECT tag, masked FROM addresses")
+    erase(store.ledger, {**WW, "subject": PERSON})
+    (key,) = rows(store.ledger, "SELECT key FROM suppressed")
+    assert len({tag, masked, key}) == 3
+    assert all(one not in store.path.read_bytes() for one in (tag, masked))
+
+
+def test_a_person_is_not_suppressed_by_what_is_still_theirs(store):
+    opted_out(store.ledger)
+    deleted(store.ledger)
+    accept(store.ledger, about("service.used", time="2026-02-10T00:00:00Z", email=ADDRESS))
+    assert carried(store.ledger) == []
+
+
+def test_an_older_backup_suppresses_again(store, tmp_path):
+    back_up(store.ledger, tmp_path / "old.db")
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    restore(tmp_path / "old.db", tmp_path / "again.db", store.keys)
+    store.clock.set(LATER)
+    again = open_ledger(f"sqlite:///{tmp_path / 'again.db'}", str(store.keys))
+    accept(again, about("subject.registered", {"kind": "visitor"}, subject="web:new", time=LATER, email=ADDRESS))
+    assert outcome(again) == "deny"
+    again.close()
+
+
+def test_a_rebuilt_projection_answers_alike(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    before = answer(store.ledger).to_dict()
+    store.ledger.projector.catch_up()
+    store.ledger.people.forget()
+    assert answer(store.ledger).to_dict() == before
+
+
+# -- one form for all spellings ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "spellings"),
+    [
+        ("email", ["ann@example.com", "ANN@EXAMPLE.COM", "<ann@example.com>", "Ann <ann@Example.com.>", "\uff41nn@example.com"]),
+        ("email", ["ann@b\u00fccher.example", "ann@B\u00dcCHER.example", "ann@xn--bcher-kva.example"]),
+        ("telephone", ["+1 (650) 555-0199", "1-650-555-0199", "650 555 0199", "001 650 555 0199", "650.555.0199 ext. 12"]),
+        ("telephone", ["+49 151 12345678", "0151 12345678", "0049-151/12345678"]),
+        ("text", ["12, Elm St.\nSpringfield", "12 elm st springfield", "12 ELM  ST., SPRINGFIELD"]),
+    ],
+)  # fmt: skip
+def test_spellings_of_one_address(kind, spellings):
+    assert len({normalise(kind, one) for one in spellings}) == 1
+    assert normalise(kind, spellings[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        ("email", "ann@example.com", "ann@example.org"),
+        ("email", "ann+news@example.com", "ann@example.com"),  # two addresses to whoever delivers there
+        ("telephone", "650 555 0199", "650 555 0198"),
+        ("text", "12 Elm St", "1 2 Elm St"),
+    ],
+)
+def test_different_addresses_stay_different(kind, one, other):
+    assert normalise(kind, one) != normalise(kind, other)
+
+
+@given(kind=st.sampled_from(["email", "telephone", "text"]), value=st.text())
+def test_any_text_has_a_form_and_the_form_is_its_own(kind, value):
+    form = normalise(kind, value)
+    assert normalise(kind, form) == form
+
+
+def test_stored_forms_are_for_ever():
+    """What these say is in stores: changing it loses opt-outs."""
+    assert normalise("email", "Ann <ANN@Example.com>") == "ann@example.com"
+    assert normalise("telephone", "+1 (650) 555-0199") == "505550199"
+    assert normalise("text", "12, Elm  St.") == "12 elm st"
+
+
+def test_the_shipped_packs_say_which_fields_are_addresses():
+    for body in PACKS.values():
+        pack = load_pack(body)
+        assert {pack.personal_field(name).address for name in ("email", "Email")} == {"email"}
+        assert pack.personal_field("Postal-Address").address == "text"
+        assert pack.personal_field("telephone").address == "telephone"
