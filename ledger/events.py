@@ -106,7 +106,6 @@ PersonData = (
     | ConsentWithdrawn
     | OptoutRecorded
     | OptoutLifted
-    | SuppressionCarried
     | MessageSent
     | InformationUsed
     | DisclosureMade
@@ -128,6 +127,7 @@ RequestData = (
     | HoldPlaced
     | HoldReleased
     | SubjectErased
+    | SuppressionCarried
     | BreachAffected
     | BreachNotified
     | ComplaintLodged

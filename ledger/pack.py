@@ -40,9 +40,10 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Row(Table):
-    """What all mechanisms have in common. `reading`: of this clause, or `CLAUSE/reading` of another one."""
+    """What all mechanisms have in common: the reading under which they count, of this clause or of `reading_of`."""
 
     reading: str | None = None
+    reading_of: str | None = None
 
 
 class Match(Row):

@@ -68,15 +68,15 @@ def _unknown_readings(pack: Pack) -> Iterator[str]:
         (f"clause {clause.id}: {name}", clause.id, row) for clause in pack.clause for name, _, row in rows_of(clause)
     ]
     if pack.change is not None:
-        rows += [("change: stored", "", row) for row in pack.change.by_reading]
+        rows += [("change: stored", row.clause, row) for row in pack.change.by_reading]
     readings = {clause.id: clause.interpretation.readings for clause in pack.clause if clause.interpretation}
     for place, clause_id, row in rows:
         wanted = reading_of(row, clause_id)
         if wanted is not None and wanted[1] not in readings.get(wanted[0], {}):
-            yield f"{place}: unknown reading {row.reading!r}"
+            yield f"{place}: clause {wanted[0]} has no reading {row.reading!r}"
     for clause in pack.clause:
         if clause.interpretation and clause.interpretation.reading not in clause.interpretation.readings:
-            yield f"clause {clause.id}: unknown reading {clause.interpretation.reading!r}"
+            yield f"clause {clause.id}: has no reading {clause.interpretation.reading!r}"
 
 
 def _unknown_fields(clause: Clause) -> list[str]:

@@ -1,8 +1,8 @@
 """Readings: where a statement can be read in two ways, which way the rows of a pack follow.
 
 A clause with an `interpretation` names its readings and the one in force. A row that carries `reading` counts only
-under that reading: its own clause's, or, written `CLAUSE/reading`, another's. To change a reading is to change one word
-in the pack; no code, and no other row, is touched.
+under that reading: its own clause's, or that of another one, which it names in `reading_of`. To change a reading is to
+change one word in the pack; no code, and no other row, is touched.
 """
 
 from __future__ import annotations
@@ -32,10 +32,7 @@ def rows_of(clause: Clause) -> Iterator[tuple[str, int | None, Row]]:
 
 def reading_of(row: Row, clause_id: str) -> tuple[str, str] | None:
     """(clause, reading) that a row counts under, or None: always."""
-    if row.reading is None:
-        return None
-    head, slash, tail = row.reading.rpartition("/")
-    return (head, tail) if slash else (clause_id, row.reading)
+    return None if row.reading is None else (row.reading_of or clause_id, row.reading)
 
 
 def in_force(pack: Pack, switched: Mapping[str, str] | None = None) -> Pack:
@@ -53,7 +50,7 @@ def in_force(pack: Pack, switched: Mapping[str, str] | None = None) -> Pack:
     clauses = [_clause_in_force(clause, chosen) for clause in pack.clause]
     change = pack.change
     if change is not None:
-        stored = _counting(change.by_reading, "", chosen)
+        stored = [one for row in change.by_reading for one in _counting([row], row.clause, chosen)]
         if len(stored) != 1:
             raise PackError(f"change.stored: {len(stored)} of them are in force, one must be (see their readings)")
         change = change.model_copy(update={"by_reading": stored})

@@ -217,8 +217,6 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
                 state.tracks[name].optouts.pop((data.scope, _scope_name(data)), None)
         case ev.ConsentRequested():
             state.asked[data.purpose, data.list] = ref
-        case ev.SuppressionCarried():
-            _carry(state, entry, ref, data)
         case ev.InformationUsed():
             pass
         case ev.DisclosureMade():
@@ -305,6 +303,8 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
             _complaint(state, data.complaint, 1, ref)
         case ev.ComplaintEscalated():
             _complaint(state, data.complaint, 2, ref)
+        case ev.SuppressionCarried():
+            _carry(state, entry, ref, data)
         case ev.SubjectErased():
             pass
         case _:

@@ -24,6 +24,7 @@ import consumers
 import ledger
 import projections
 from consumers.cli import app
+from ledger import conditions
 from ledger import pack as pk
 from ledger.recorder import SCHEMA
 
@@ -195,8 +196,9 @@ def test_the_reference_of_python_has_exactly_what_a_package_exports(package):
 
 def test_the_reference_of_packs_has_every_mechanism_and_condition_with_its_fields():
     text = (REFERENCE / "pack-format.md").read_text()
-    models = [one for one in vars(pk).values() if isinstance(one, type) and issubclass(one, BaseModel)]
-    models = [one for one in models if one.__module__ == pk.__name__ and not one.__name__.startswith("_")]
+    known = {**vars(pk), **vars(conditions)}.values()
+    models = [one for one in known if isinstance(one, type) and issubclass(one, BaseModel)]
+    models = [one for one in models if one.__module__ in (pk.__name__, conditions.__name__) and one.__name__ != "Table"]
     wrong = []
     for model in models:
         under = section(text, f"`{model.__name__}`")
@@ -206,7 +208,7 @@ def test_the_reference_of_packs_has_every_mechanism_and_condition_with_its_field
         for name, field in model.model_fields.items():
             inherited = any(name in base.model_fields for base in model.__mro__[1:] if hasattr(base, "model_fields"))
             spelt = field.alias or name
-            if name not in ("need", "sha256") and not inherited and f"`{spelt}`" not in under:
+            if name not in ("need", "sha256", "edition") and not inherited and f"`{spelt}`" not in under:
                 wrong.append(f"`{model.__name__}` without {spelt}")
         if "need" in model.model_fields:
             (need,) = model.model_fields["need"].annotation.__args__

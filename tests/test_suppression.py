@@ -322,9 +322,9 @@ def test_a_rebuilt_projection_answers_alike(store):
 @pytest.mark.parametrize(
     ("kind", "spellings"),
     [
-        ("email", ["ann@example.com", "ANN@EXAMPLE.COM", "<ann@example.com>", "Ann <ann@Example.com.>", "\uff41nn@example.com"]),
+        ("email", ["ann@example.com", "ANN@EXAMPLE.COM", "Ann <ann@Example.com.>", "\uff41nn@example.com"]),
         ("email", ["ann@b\u00fccher.example", "ann@B\u00dcCHER.example", "ann@xn--bcher-kva.example"]),
-        ("telephone", ["+1 (650) 555-0199", "1-650-555-0199", "650 555 0199", "001 650 555 0199", "650.555.0199 ext. 12"]),
+        ("telephone", ["+1 (650) 555-0199", "1-650-555-0199", "650 555 0199", "650.555.0199 ext. 12"]),
         ("telephone", ["+49 151 12345678", "0151 12345678", "0049-151/12345678"]),
         ("text", ["12, Elm St.\nSpringfield", "12 elm st springfield", "12 ELM  ST., SPRINGFIELD"]),
     ],
