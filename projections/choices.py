@@ -119,13 +119,15 @@ def _effective(scope: str, said: list[tuple[Ref, str]], question: Question, pack
 
 
 def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
-    """When an opt-out counts for a question: at once, or where its row says so some business days later."""
-    for _, row in pack.objections.get(scope, ()):
-        if row.effective_in_business_days is not None and (
-            question.action != "contact" or _applies(row, question, pack)
-        ):
-            return after_business_days(ref.time, row.effective_in_business_days, pack.calendar.holidays)
-    return ref.time
+    """When an opt-out counts for a question: at once, or some business days later by the row that carries it.
+
+    What is no message is carried by no row: there the shortest delay of the scope counts.
+    """
+    rows = [row for _, row in pack.objections.get(scope, ())]
+    if question.action == "contact":
+        rows = [row for row in rows if _applies(row, question, pack)][:1]
+    days = min((row.effective_in_business_days or 0 for row in rows), default=0)
+    return after_business_days(ref.time, days, pack.calendar.holidays) if days else ref.time
 
 
 def _refused_category(track: Track, question: Question, now: int, pack: Pack) -> Choice | None:
