@@ -386,6 +386,12 @@ class Pack(Table):
         return any(row.effective_in_business_days is not None for row in rows)
 
     @cached_property
+    def communications(self) -> frozenset[str]:
+        """The purposes that a person can be contacted for."""
+        rows = [row for clause in self.clause for row in clause.permit if "contact" in row.action]
+        return frozenset(purpose for row in rows for purpose in row.purpose or ())
+
+    @cached_property
     def judges_requests(self) -> bool:
         """Whether the statement says when a person may be asked for consent."""
         return any("request" in row.action for clause in self.clause for row in (*clause.permit, *clause.forbid))

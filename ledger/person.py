@@ -42,20 +42,34 @@ def stream_entries(c: SQLiteCursor, streams: Iterable[str], types: tuple[str, ..
 def connected(c: SQLiteCursor, person: str, at: int | None = None) -> set[str]:
     """The identifiers joined with this one at a moment (default: by all that is recorded), itself included."""
     candidates = linked(c, person)
-    edges: set[frozenset[str]] = set()
+    edges: Edges = set()
     for entry in stream_entries(c, candidates, ("subject.linked", "subject.unlinked")):
         if at is not None and entry.time > at:
             break
-        assert isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked)
-        pair = frozenset((entry.stream, entry.data.other or ""))
-        (edges.add if isinstance(entry.data, ev.SubjectLinked) else edges.discard)(pair)
-    group, todo = {person}, [person]
+        note_edge(edges, entry)
+    return set(joined_by(edges, person))
+
+
+Edges = set[frozenset[str]]  # pairs of names that are one person
+
+
+def note_edge(edges: Edges, entry: Entry) -> None:
+    """Take in that two names are one person, or no longer; passes over what is about something else."""
+    if isinstance(entry.data, ev.SubjectLinked):
+        edges.add(frozenset((entry.stream, entry.data.other or "")))
+    elif isinstance(entry.data, ev.SubjectUnlinked):
+        edges.discard(frozenset((entry.stream, entry.data.other or "")))
+
+
+def joined_by(edges: Edges, name: str) -> frozenset[str]:
+    """All names that these pairs join with one, directly or not, itself included."""
+    group, todo = {name}, [name]
     while todo:
         here = todo.pop()
-        new = {name for edge in edges if here in edge for name in edge} - group
+        new = {other for edge in edges if here in edge for other in edge} - group
         group |= new
         todo += new
-    return group
+    return frozenset(group)
 
 
 def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int) -> bool:

@@ -68,7 +68,7 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms) -
 
 
 def _track_word(track: Track, question: Question, now: int, pack: Pack, terms: Terms, since: Order) -> Yes | No | None:
-    yes: Choice | None = None
+    yeses: list[Choice] = []
     by_use: Choice | None = None
     refusal: Choice | None = None
     if track.choices:
@@ -83,19 +83,20 @@ def _track_word(track: Track, question: Question, now: int, pack: Pack, terms: T
                 elif choice.order > since and yes_covers(choice, question, terms):
                     if not choice.express or choice.actor == "system":  # an import reopens nothing
                         by_use = choice if by_use is None or choice.order > by_use.order else by_use
-                    elif yes is None or choice.order > yes.order:
-                        yes = choice
+                    else:
+                        yeses.append(choice)
     if question.action == "collect" and question.purpose is None:
         refusal = _refused_category(track, question, now, pack)
-    said = yes.order if yes else START
     no: No | None = None
-    if refusal is not None and refusal.order > said:
-        no = No(refusal.ref)
+    if refusal is not None:
+        yeses = [one for one in yeses if one.order > refusal.order]
+        no = None if yeses else No(refusal.ref)
+    yes = max(yeses, key=lambda one: one.order, default=None)
     for (scope, name), said_so in track.optouts.items():
         ref = said_so[-1][0] if not pack.delays else _effective(scope, said_so, question, pack, now)
         if ref is None:
             continue
-        if (no is not None and ref.order <= no.ref.order) or _reopened(yes, ref, scope, name):
+        if (no is not None and ref.order <= no.ref.order) or any(_reopened(one, ref, scope, name) for one in yeses):
             continue
         clause = optout_covers(scope, name, question, pack)
         if clause is not None:
@@ -169,9 +170,9 @@ def lapse_moments(choice: Choice, pack: Pack) -> list[tuple[str, int]]:
     return found
 
 
-def _reopened(yes: Choice | None, ref: Ref, scope: str, name: str | None) -> bool:
+def _reopened(yes: Choice, ref: Ref, scope: str, name: str | None) -> bool:
     """Whether a later express yes opens what was opted out of: only if it names it."""
-    if yes is None or yes.order < ref.order:
+    if yes.order < ref.order:
         return False
     if scope == "list":
         return yes.list == name
@@ -212,8 +213,10 @@ def no_covers(choice: Choice, question: Question) -> bool:
         return False
     if choice.recipients is not None and question.recipient not in choice.recipients:
         return False
-    if choice.channels is not None and question.channel is not None and question.channel not in choice.channels:
-        return False
+    if choice.channels is not None:
+        by_other = question.channel is not None and question.channel not in choice.channels
+        if by_other or question.action != "contact":  # a channel is about messages
+            return False
     if choice.list is not None and choice.list != question.list:
         return False
     return choice.item is None or choice.item == question.item
@@ -255,11 +258,16 @@ def _applies(objection: Objection, question: Question, pack: Pack) -> bool:
 
 
 def any_opt_in(state: State, now: int, pack: Pack) -> Choice | None:
-    """A yes to some communication that is in force and that no opt-out of messages closes."""
+    """A yes to some communication that is in force and that no opt-out of messages closes.
+
+    A communication is what the pack has a row about that permits to contact the person for it.
+    """
     since = state.deletions[-1].order if state.deletions else START
     best: Choice | None = None
     for track in state.tracks.values():
         for purpose, named in track.choices.items():
+            if purpose not in pack.communications:
+                continue
             for words in named.values():
                 choice = _standing(words, now, pack)
                 if choice is None or not choice.yes or not choice.express or choice.order <= since:

@@ -302,7 +302,7 @@ def _weigh(top: list[Rule], pack: pk.Pack, case: Case, question: Question, now: 
             denials.append(_refused(rule, row, failed))
             continue
         if row.on_record_from is not None:
-            refs = [case.state.collected[category].ref for category in sorted(question.personal)]
+            refs = [case.state.collected[category].first for category in sorted(question.personal)]
             found.append(Finding(True, list(dict.fromkeys(refs)), "on record from other sources only"))
         passed += found
         clauses += [rule.clause] if rule.clause not in clauses else []

@@ -12,13 +12,15 @@ from typing import Any
 
 from ledger import events as ev
 from ledger import pack as pk
+from ledger.conditions import OptIn
 from ledger.entry import Entry
-from ledger.times import DAY, format_time
+from ledger.person import joined_by, note_edge
+from ledger.times import format_time
 from projections.decide import decide
-from projections.needs import Case
-from projections.obligations import followed, hold_clause
+from projections.needs import Case, check
+from projections.obligations import due_at, followed, hold_clause
 from projections.question import Question, Verdict, classify
-from projections.state import State, evolve, new_state
+from projections.state import State, evolve, fold
 from projections.world import World
 
 Row = dict[str, Any]
@@ -30,18 +32,20 @@ MakeCase = Callable[[State, World, Entry], Case]
 class Record:
     """A person's entries that are known, and how to see the rest of the world beside each of them."""
 
-    names: tuple[str, ...]
-    entries: list[Entry]  # in the order in which they are in force
+    names: frozenset[str]  # those that are the person's now: what was done under them is judged
+    entries: list[Entry]  # of everybody ever joined, in the order in which they are in force
     world_at: WorldAt  # the controller as it was just before an entry
     case_of: MakeCase
     pack_of: Callable[[Case], pk.Pack | None]  # None: before the first policy, when nothing was promised
+
+
+Then = Callable[[Entry], Record]  # the record as it was known at an entry's time
 
 
 @dataclass(slots=True)
 class Judged:
     """What one pass found."""
 
-    state: State
     findings: list[Row] = field(default_factory=list)
     permitted_by: dict[int, str | None] = field(default_factory=dict)  # position of a disclosure -> clause
 
@@ -55,16 +59,45 @@ class _Scene:
     pack: pk.Pack
 
 
-def judge(record: Record, *, then: Callable[[Entry], Record] | None = None) -> Judged:
-    """Judge every act of the record. `then` gives the record as it was known at an entry's time."""
-    state = new_state(record.names)
-    judged = Judged(state)
+class _Groups:
+    """Everybody ever joined, each with the state of the person that they were part of, as entries go by."""
+
+    def __init__(self) -> None:
+        self._before: list[Entry] = []
+        self._edges: set[frozenset[str]] = set()
+        self._states: dict[str, State] = {}
+
+    def state(self, name: str) -> State:
+        """The state of whoever goes by a name now. Not to be changed."""
+        found = self._states.get(name)
+        if found is None:
+            group = joined_by(self._edges, name)
+            found = fold((entry for entry in self._before if entry.stream in group), group)
+            self._states.update(dict.fromkeys(group, found))
+        return found
+
+    def evolve(self, entry: Entry) -> None:
+        """Take in the next entry."""
+        state = self._states.get(entry.stream)
+        self._before.append(entry)
+        if isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked):
+            note_edge(self._edges, entry)
+            self._states.clear()
+        elif state is not None:
+            evolve(state, entry)
+
+
+def judge(record: Record, *, then: Then) -> Judged:
+    """Judge every act of the record."""
+    groups = _Groups()
+    judged = Judged()
     for entry in record.entries:
-        scene = _scene(record, state, entry)
-        if scene is not None:
-            _judge_act(judged, entry, scene, then)
-            judged.findings += _shortcomings(entry, scene.pack, state, scene.world)
-        evolve(state, entry)
+        if entry.stream in record.names:
+            scene = _scene(record, groups.state(entry.stream), entry)
+            if scene is not None:
+                _judge_act(judged, entry, scene, then)
+                judged.findings += _shortcomings(entry, scene, then)
+        groups.evolve(entry)
     return judged
 
 
@@ -78,7 +111,18 @@ def _scene(record: Record, state: State, entry: Entry) -> _Scene | None:
     return None if pack is None else _Scene(world, case, pack)
 
 
-def _judge_act(judged: Judged, entry: Entry, scene: _Scene, then: Callable[[Entry], Record] | None) -> None:
+def _scene_then(entry: Entry, then: Then) -> _Scene | None:
+    """The scene of an act as it was known at its time."""
+    record = then(entry)
+    groups = _Groups()
+    for earlier in record.entries:
+        if earlier.order >= entry.order:
+            break
+        groups.evolve(earlier)
+    return _scene(record, groups.state(entry.stream), entry)
+
+
+def _judge_act(judged: Judged, entry: Entry, scene: _Scene, then: Then) -> None:
     verdict = _verdict(entry, scene)
     if verdict is None:
         return
@@ -86,7 +130,7 @@ def _judge_act(judged: Judged, entry: Entry, scene: _Scene, then: Callable[[Entr
         permitted = verdict.outcome == "permit" and bool(verdict.clauses)
         judged.permitted_by[entry.position] = verdict.clauses[0] if permitted else None
     if verdict.outcome == "deny":
-        known = then is None or _known_then(entry, then)
+        known = _known_then(entry, then)
         clauses: list[str | None] = [*verdict.clauses] or [None]
         for clause in clauses:
             judged.findings.append(_finding(entry, clause, known, "; ".join(verdict.phrases)))
@@ -94,6 +138,8 @@ def _judge_act(judged: Judged, entry: Entry, scene: _Scene, then: Callable[[Entr
 
 def _verdict(entry: Entry, scene: _Scene) -> Verdict | None:
     """The answer to the question that should have been asked before what happened, if there is one."""
+    if isinstance(entry.data, ev.ConsentGranted):
+        return _at_the_door(entry, scene)
     question = _act(entry, scene)
     if question is None:
         return None
@@ -103,15 +149,19 @@ def _verdict(entry: Entry, scene: _Scene) -> Verdict | None:
     return decide(scene.pack, scene.case, question, entry.time)
 
 
-def _known_then(entry: Entry, then: Callable[[Entry], Record]) -> bool:
+def _at_the_door(entry: Entry, scene: _Scene) -> Verdict | None:
+    """A consent of somebody of whom none is taken: told before the age was, it got in."""
+    for clause, rule in scene.pack.minors:
+        found = [check(need, scene.case, Question("use"), entry.time, scene.pack) for need in rule.when]
+        actors = [need.actor for need in rule.unless if isinstance(need, OptIn)]
+        if all(one.holds for one in found) and not (actors and set(actors) == {entry.actor}):
+            return Verdict("deny", [clause], [ref for one in found for ref in one.because], [one.says for one in found])
+    return None
+
+
+def _known_then(entry: Entry, then: Then) -> bool:
     """Whether the denial stood on what was recorded by the time of the act."""
-    record = then(entry)
-    state = new_state(record.names)
-    for earlier in record.entries:
-        if earlier.order >= entry.order:
-            break
-        evolve(state, earlier)
-    scene = _scene(record, state, entry)
+    scene = _scene_then(entry, then)
     verdict = None if scene is None else _verdict(entry, scene)
     return verdict is not None and verdict.outcome == "deny"
 
@@ -172,25 +222,34 @@ def _is_change(world: World, name: str) -> bool:
     return version is not None and version.supersedes is not None
 
 
-def _shortcomings(entry: Entry, pack: pk.Pack, state: State, world: World) -> list[Row]:
+def _shortcomings(entry: Entry, scene: _Scene, then: Then) -> list[Row]:
     """Findings that need no question: what an event had to show, holds, answers that came late."""
-    rows = [
-        _finding(entry, clause.id, known_then=True, reason=f"{expect.field} is not on record")
-        for clause in pack.clause
+    short = _short_of(entry, scene)
+    if not short:
+        return []
+    known_scene = _scene_then(entry, then)
+    known = {clause for clause, _ in _short_of(entry, known_scene)} if known_scene is not None else set()
+    return [_finding(entry, clause, clause in known, reason) for clause, reason in short]
+
+
+def _short_of(entry: Entry, scene: _Scene) -> list[tuple[str, str]]:
+    """(clause, reason) of each."""
+    data, state = entry.data, scene.case.state
+    found = [
+        (clause.id, f"{expect.field} is not on record")
+        for clause in scene.pack.clause
         for expect in clause.expect
-        if expect.event == entry.type and expect.field and _falls_short(expect, entry.data, world)
+        if expect.event == entry.type and expect.field and _falls_short(expect, data, scene.world)
     ]
-    data = entry.data
     if isinstance(data, ev.DeletionCompleted):
-        holding = hold_clause(pack)
-        request = state.requests.get(data.request) if data.request is not None else None
-        effective = data.request is None or (request is not None and request.kind == "deletion")
+        holding = hold_clause(scene.pack)
+        effective = data.request is None or ("deletion", data.request) in state.requests
         standing = state.standing_holds(entry.time) if effective else []
         if holding is not None and holding.hold is not None and holding.hold.finding and standing:
-            rows.append(_finding(entry, holding.id, known_then=True, reason=f"hold {standing[0]} stood"))
+            found.append((holding.id, f"hold {standing[0]} stood"))
     if isinstance(data, ev.CorrectionCompleted | ev.AccessAnswered | ev.RequestNextStepsSent):
-        rows += _late(entry, data.request, pack, state)
-    return rows
+        found += _late(entry, data.request, scene.pack, state)
+    return found
 
 
 def _falls_short(expect: pk.Expect, data: ev.Fact, world: World) -> bool:
@@ -203,22 +262,21 @@ def _falls_short(expect: pk.Expect, data: ev.Fact, world: World) -> bool:
     return getattr(data, expect.field or "", None) is not expect.equals
 
 
-def _late(entry: Entry, name: str, pack: pk.Pack, state: State) -> list[Row]:
+def _late(entry: Entry, name: str, pack: pk.Pack, state: State) -> list[tuple[str, str]]:
     """The first answer to a request, if it came when it was due or later."""
-    request = state.requests.get(name)
-    if request is None or request.answered is not None or request.next_steps is not None:
-        return []
-    answers = {"correction": ev.CorrectionCompleted, "access": ev.AccessAnswered}
-    for clause in pack.clause:
-        for duty in clause.duty:
-            if duty.kind != request.kind or not duty.late_answer_is_finding or duty.due_in_days is None:
-                continue
-            is_answer = isinstance(entry.data, answers.get(request.kind, ev.RequestNextStepsSent))
-            if not is_answer and not (duty.next_steps and isinstance(entry.data, ev.RequestNextStepsSent)):
-                continue
-            if entry.time >= request.opened.time + duty.due_in_days * DAY:
-                return [_finding(entry, clause.id, known_then=True, reason="the first answer came too late")]
-    return []
+    answered = {ev.CorrectionCompleted: "correction", ev.AccessAnswered: "access"}.get(type(entry.data))
+    found = []
+    for request in state.requests_of(name):
+        if request.answered is not None or request.next_steps is not None or answered not in (None, request.kind):
+            continue
+        for clause in pack.clause:
+            for duty in clause.duty:
+                if duty.kind != request.kind or not duty.late_answer_is_finding:
+                    continue
+                due = due_at(duty, pack, request.opened.time)
+                if due is not None and entry.time >= due and (answered is not None or duty.next_steps):
+                    found.append((clause.id, "the first answer came too late"))
+    return found
 
 
 def controller_findings(entries: list[Entry], pack: pk.Pack) -> list[Row]:

@@ -91,7 +91,7 @@ class Ledger:
             transfer = view.world(FOREVER).transfers.get(question.transfer)
             if transfer is None:
                 raise InvalidQuestion("transfer", f"no transfer {question.transfer!r} was announced")
-            at = min(at, transfer.effective_at)
+            at = transfer.effective_at
         return view.case(person, at)
 
     def _check(self, question: Question, view: View, case: Case, pack: Pack) -> None:

@@ -207,7 +207,8 @@ def _agreement(need: cn.RecipientAgreement, case: Case, question: Question) -> F
 
 def _term(case: Case, question: Question) -> Finding:
     states = [case.state]
-    if case.state.of is not None and (customer := case.customer(case.state.of)):
+    employee = case.state.kind == "employee" and case.state.of is not None
+    if employee and (customer := case.customer(case.state.of or "")):
         states.append(customer)
     for state in states:
         terms = [state.terms.get(question.service)] if question.service else list(state.terms.values())
@@ -251,12 +252,14 @@ def _active(need: cn.ActiveAccount, case: Case, question: Question) -> Finding:
 
 def _credit(need: cn.Credit, state: State) -> Finding:
     on_record = state.collected.get(need.category)
-    if on_record is None or on_record.credit < 1:
+    if on_record is None:
         return Finding(False, says="no message is left")
-    spent = state.unsorted_messages.get(need.purpose)
-    if spent is not None and spent > on_record.last:
-        return Finding(False, says="no message is left")
-    return Finding(True, says="one message for each address given")
+    unsorted = state.unsorted_messages.get(need.purpose)
+    if unsorted is not None and unsorted.order > on_record.last.order:
+        return Finding(False, [unsorted], "no message is left")
+    if on_record.credit < 1:
+        return Finding(False, [on_record.spent] if on_record.spent else [], "no message is left")
+    return Finding(True, [on_record.last], "one message for each address given")
 
 
 def _minor(need: cn.Minor, state: State) -> Finding:

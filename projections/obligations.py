@@ -71,8 +71,8 @@ def _requests(
     clause: pk.Clause, duty: pk.Duty, pack: pk.Pack, state: State, now: int
 ) -> list[tuple[tuple[int, int], Row]]:
     rows = []
-    for name, request in state.requests.items():
-        if request.kind != duty.kind:
+    for (kind, name), request in state.requests.items():
+        if kind != duty.kind:
             continue
         if duty.kind == "deletion":
             rows.append(_deletion(name, request, clause, duty, pack, state, now))
@@ -106,9 +106,19 @@ def _deletion(
     if state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return _row("deletion", holding.id, request.opened, "on-hold", request=name)
-    paused = held(state, started, now) if duty.hold_stops_clock else 0
-    due = due_at(duty, pack, started, paused)
+    due = _due_between_holds(duty, pack, state, started, now)
     return _row("deletion", clause.id, request.opened, _status(due, now), request=name, due=format_optional(due))
+
+
+def _due_between_holds(duty: pk.Duty, pack: pk.Pack, state: State, start: int, now: int) -> int | None:
+    """When a deletion is due: what lies under a hold before that moment does not count."""
+    due = due_at(duty, pack, start)
+    while due is not None and duty.hold_stops_clock:
+        later = due_at(duty, pack, start, held(state, start, min(now, due)))
+        if later == due:
+            break
+        due = later
+    return due
 
 
 def held(state: State, start: int, now: int) -> int:
@@ -120,10 +130,10 @@ def covered(given: Iterable[tuple[int, int | None]], start: int, now: int) -> in
     """Microseconds of [start, now) within at least one of some spans; what is in two at once counts once."""
     spans = sorted((max(begin, start), min(now if end is None else end, now)) for begin, end in given)
     total, reached = 0, start
-    for placed, released in spans:
-        if released > reached:
-            total += released - max(placed, reached)
-            reached = released
+    for begin, end in spans:
+        if end > max(begin, reached):
+            total += end - max(begin, reached)
+            reached = end
     return total
 
 
@@ -135,14 +145,14 @@ def _owed_unasked(
     if not found.holds:
         return []
     since = found.because[0]
-    done = any(deletion.order > since.order for deletion in case.state.deletions)
-    if done:
-        return [_row("deletion", clause.id, since, "done", request=None)]
+    deletions = case.state.deletions
+    if deletions and (deletions[-1].order > since.order or not case.state.returned):
+        archived = format_optional(case.state.archived_until)
+        return [_row("deletion", clause.id, since, "done", request=None, archive_until=archived)]
     if case.state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return [_row("deletion", holding.id, since, "on-hold", request=None)]
-    paused = held(case.state, since.time, now) if duty.hold_stops_clock else 0
-    due = due_at(duty, pack, since.time, paused)
+    due = _due_between_holds(duty, pack, case.state, since.time, now)
     return [_row("deletion", clause.id, since, _status(due, now), request=None, due=format_optional(due))]
 
 

@@ -16,7 +16,7 @@ from ledger.application import LedgerApplication
 from ledger.entry import Entry, controller_stream, decode
 from ledger.errors import InvalidQuestion
 from ledger.pack import Pack
-from ledger.person import linked
+from ledger.person import Edges, joined_by, linked, note_edge
 from ledger.times import FOREVER
 from projections.judge import Record
 from projections.needs import Case
@@ -148,21 +148,11 @@ def joined_names(person: Person, at: int, known_at: int) -> frozenset[str]:
     """The identifiers joined with the person at a moment, by what was known."""
     if len(person.names) == 1:
         return person.names
-    edges: set[frozenset[str]] = set()
+    edges: Edges = set()
     for entry in person.entries:
-        if entry.time > at or entry.recorded_at > known_at:
-            continue
-        if isinstance(entry.data, ev.SubjectLinked):
-            edges.add(frozenset((entry.stream, entry.data.other or "")))
-        elif isinstance(entry.data, ev.SubjectUnlinked):
-            edges.discard(frozenset((entry.stream, entry.data.other or "")))
-    group, todo = {person.person}, [person.person]
-    while todo:
-        here = todo.pop()
-        new = {name for edge in edges if here in edge for name in edge} - group
-        group |= new
-        todo += new
-    return frozenset(group)
+        if entry.time <= at and entry.recorded_at <= known_at:
+            note_edge(edges, entry)
+    return joined_by(edges, person.person)
 
 
 def known_entries(person: Person, at: int, known_at: int) -> tuple[frozenset[str], list[Entry]]:
@@ -208,6 +198,17 @@ class View:
             return self.people.newest(person)
         return fold_person(person, at, self.known_at)
 
+    def state_before(self, person: Person, order: tuple[int, int]) -> State:
+        """The person just before an entry. Not to be changed."""
+        if person.last_time < order[0] and person.last_recorded <= self.known_at:
+            return self.people.newest(person)
+        earlier = [one for one in person.entries if one.order < order and one.recorded_at <= self.known_at]
+        edges: Edges = set()
+        for entry in earlier:
+            note_edge(edges, entry)
+        names = joined_by(edges, person.person)
+        return fold((entry for entry in earlier if entry.stream in names), names)
+
     def case(self, person: Person, at: int) -> Case:
         """Everything an answer about the person at a moment may look at."""
         return Case(
@@ -251,7 +252,8 @@ class View:
 
     def looking_back(self, person: Person, at: int) -> Record:
         """The person's record up to a moment, to be judged."""
-        names, entries = known_entries(person, at, self.known_at)
+        names = joined_names(person, at, self.known_at)
+        entries = [one for one in person.entries if one.time <= at and one.recorded_at <= self.known_at]
         worlds = _Worlds(self.entries)
 
         def case_of(state: State, world: World, entry: Entry) -> Case:
@@ -259,11 +261,11 @@ class View:
                 state,
                 world,
                 self.pack_of_version,
-                lambda customer: self.state(self.people.person(customer), entry.time),
+                lambda customer: self.state_before(self.people.person(customer), entry.order),
                 lambda name: self.app.person(self.controller, name),
             )
 
-        return Record(tuple(sorted(names)), entries, worlds.before, case_of, self.pack_if_any)
+        return Record(names, entries, worlds.before, case_of, self.pack_if_any)
 
 
 class _Worlds:

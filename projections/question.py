@@ -126,7 +126,8 @@ def check_words(question: Question, pack: Pack) -> None:
 def classify(question: Question, pack: Pack) -> None:
     """Note which of the question's categories are personal to the pack."""
     question.personal = question.categories - pack.anonymous
-    question.anonymous = bool(question.categories) and not question.personal
+    # a message is always about the person it goes to, whatever is in it
+    question.anonymous = question.action != "contact" and bool(question.categories) and not question.personal
 
 
 class Ref(NamedTuple):

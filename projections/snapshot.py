@@ -9,7 +9,7 @@ import orjson
 from projections.question import Ref
 from projections.state import Choice, Collected, Confirmed, Disclosure, Hold, Notice, Request, State, Track
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 def dump(state: State) -> bytes:
@@ -34,27 +34,29 @@ def dump(state: State) -> bytes:
                 for name, track in state.tracks.items()
             },
             {name: sorted(joined) for name, joined in state.joined.items()},
-            [state.entries, state.last, state.kind, state.of, state.processor_of, state.returned],
+            [state.entries, state.last, state.kind, state.of, state.processor_of, state.returned, state.archived_until],
             [[*key, _ref(ref)] for key, ref in state.facts.items()],
             [[*key, _ref(ref)] for key, ref in state.fresh.items()],
             [_ref(ref) for ref in state.uses],
             {service: _ref(ref) for service, ref in state.terms.items()},
             [_maybe(state.ended), _maybe(state.deactivated), _maybe(state.deletion_asked)],
             {
-                name: [_ref(one.ref), one.first, one.last, one.from_others_only, one.credit, one.current]
+                name: [
+                    _ref(one.first), _ref(one.last), one.from_others_only, one.credit, one.current, _maybe(one.spent),
+                ]
                 for name, one in state.collected.items()
             },
-            state.unsorted_messages,
+            {name: _ref(ref) for name, ref in state.unsorted_messages.items()},
             [[*key, _ref(ref)] for key, ref in state.asked.items()],
             {name: [[_ref(n.ref), n.channel, n.offers_choice] for n in rows] for name, rows in state.notices.items()},
             {name: _ref(ref) for name, ref in state.acknowledged.items()},
-            {
-                name: [
-                    one.kind, _ref(one.opened), one.categories, one.named, _maybe(one.answered),
+            [
+                [
+                    name, one.kind, _ref(one.opened), one.categories, one.named, _maybe(one.answered),
                     _maybe(one.next_steps), one.archive_until, _maybe(one.purged),
                 ]
-                for name, one in state.requests.items()
-            },
+                for (_, name), one in state.requests.items()
+            ],
             [_ref(ref) for ref in state.deletions],
             {name: [hold.ground, hold.spans] for name, hold in state.holds.items()},
             [
@@ -92,18 +94,19 @@ def load(raw: bytes) -> State:
         {name: Ref(*ref) for name, ref in terms.items()},
     )
     state.ended, state.deactivated, state.deletion_asked = (Ref(*ref) if ref else None for ref in single)
-    state.returned = plain[5]
+    state.returned, state.archived_until = plain[5:]
     state.collected = {
-        k: Collected(Ref(*v[0]), tuple(v[1]), tuple(v[2]), v[3], v[4], current=v[5]) for k, v in collected.items()
+        k: Collected(Ref(*v[0]), Ref(*v[1]), v[2], v[3], current=v[4], spent=Ref(*v[5]) if v[5] else None)
+        for k, v in collected.items()
     }
-    state.unsorted_messages = {name: tuple(order) for name, order in unsorted.items()}
+    state.unsorted_messages = _refs(unsorted)
     state.asked = {(a, b): Ref(*ref) for a, b, ref in asked}
     state.notices = {
         name: [Notice(Ref(*ref), channel, offers_choice=offers) for ref, channel, offers in rows]
         for name, rows in notices.items()
     }
     state.acknowledged = _refs(acknowledged)
-    state.requests = {name: _request(*row) for name, row in requests.items()}
+    state.requests = {(kind, name): _request(kind, *rest) for name, kind, *rest in requests}
     state.deletions = [Ref(*ref) for ref in deletions]
     state.holds = {name: Hold(ground, [(a, b) for a, b in spans]) for name, (ground, spans) in holds.items()}
     state.disclosures = [Disclosure(Ref(*row[0]), row[1], tuple(row[2]), *row[3:]) for row in disclosures]

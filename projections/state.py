@@ -16,6 +16,7 @@ from ledger.times import parse_time
 from projections.question import Ref
 
 Order = tuple[int, int]
+REQUESTS = ("deletion", "correction", "access")
 RETURNING = frozenset(("subject.registered", "information.collected", "service.used", "consent.granted"))
 
 
@@ -73,12 +74,12 @@ class Track:
 class Collected:
     """What is on record of a category."""
 
-    ref: Ref  # the first collection
-    first: Order
-    last: Order
+    first: Ref
+    last: Ref
     from_others_only: bool
     credit: int  # collections not yet followed by a message that used them
     current: bool  # collected since the last deletion
+    spent: Ref | None = None  # the last message that used one
 
 
 @dataclass(slots=True)
@@ -142,13 +143,14 @@ class State:
     ended: Ref | None = None  # the last end of an agreement
     deactivated: Ref | None = None  # the first
     collected: dict[str, Collected] = field(default_factory=dict)
-    unsorted_messages: dict[str, Order] = field(default_factory=dict)  # purpose -> last message naming no category
+    unsorted_messages: dict[str, Ref] = field(default_factory=dict)  # purpose -> last message naming no category
     asked: dict[tuple[str | None, str | None], Ref] = field(default_factory=dict)  # (purpose, list) -> last asked for
     notices: dict[str, list[Notice]] = field(default_factory=dict)  # version -> in order
     acknowledged: dict[str, Ref] = field(default_factory=dict)  # version -> first
-    requests: dict[str, Request] = field(default_factory=dict)
+    requests: dict[tuple[str, str], Request] = field(default_factory=dict)  # (kind, id)
     deletion_asked: Ref | None = None
     deletions: list[Ref] = field(default_factory=list)
+    archived_until: int | None = None  # by the last deletion that needed no request
     returned: bool = True  # something of the person came after the last deletion
     holds: dict[str, Hold] = field(default_factory=dict)
     disclosures: list[Disclosure] = field(default_factory=list)
@@ -158,6 +160,10 @@ class State:
     affected: dict[str, Ref] = field(default_factory=dict)  # breach -> known to be affected
     notified: dict[str, Ref] = field(default_factory=dict)  # breach -> told
     complaints: dict[str, list[Ref | None]] = field(default_factory=dict)  # lodged, answered, escalated
+
+    def requests_of(self, name: str) -> list[Request]:
+        """All requests under an id: one of each kind at most."""
+        return [one for kind in REQUESTS if (one := self.requests.get((kind, name)))]
 
     def standing_holds(self, now: int) -> list[str]:
         """The holds in force."""
@@ -264,29 +270,28 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
     """The second half of the fold: requests, deletions, holds, breaches, complaints."""
     match data:
         case ev.CorrectionRequested():
-            state.requests.setdefault(data.request, Request("correction", ref, tuple(data.categories)))
+            _ask(state, data.request, Request("correction", ref, tuple(data.categories)))
         case ev.AccessRequested():
-            state.requests.setdefault(data.request, Request("access", ref))
+            _ask(state, data.request, Request("access", ref))
         case ev.CorrectionCompleted():
             if _answer(state, data.request, ref, "correction"):
                 state.corrections.append((ref, tuple(data.categories)))
         case ev.AccessAnswered():
             _answer(state, data.request, ref, "access")
         case ev.RequestNextStepsSent():
-            if (request := state.requests.get(data.request)) and request.next_steps is None:
-                request.next_steps = ref
+            for request in state.requests_of(data.request):
+                request.next_steps = request.next_steps or ref
         case ev.DeletionRequested():
             state.deletion_asked = state.deletion_asked or ref
-            request = state.requests.setdefault(data.request, Request("deletion", ref))
-            _identify(request, entry, data.service)
+            _identify(_ask(state, data.request, Request("deletion", ref)), entry, data.service)
         case ev.DeletionIdentified():
-            if request := state.requests.get(data.request):
-                _identify(request, entry, data.service)
+            if asked := state.requests.get(("deletion", data.request)):
+                _identify(asked, entry, data.service)
         case ev.DeletionCompleted():
             _delete(state, ref, data)
         case ev.ArchivePurged():
-            if request := state.requests.get(data.request):
-                request.purged = request.purged or ref
+            if asked := state.requests.get(("deletion", data.request)):
+                asked.purged = asked.purged or ref
         case ev.HoldPlaced():
             _place(state, ref, data)
         case ev.HoldReleased():
@@ -321,14 +326,13 @@ def _on_record(state: State, ref: Ref, word: str | None) -> None:
 
 def _collect(state: State, ref: Ref, data: ev.InformationCollected) -> None:
     _on_record(state, ref, data.origin)
-    order = ref.order
     others = data.origin == "other-source"
     for category in data.categories:
         on_record = state.collected.get(category)
         if on_record is None:
-            state.collected[category] = Collected(ref, order, order, others, 1, current=True)
+            state.collected[category] = Collected(ref, ref, others, 1, current=True)
         else:
-            on_record.last = order
+            on_record.last = ref
             on_record.from_others_only &= others
             on_record.credit += 1
             on_record.current = True
@@ -336,12 +340,13 @@ def _collect(state: State, ref: Ref, data: ev.InformationCollected) -> None:
 
 def _spend(state: State, ref: Ref, data: ev.MessageSent) -> None:
     if not data.categories:
-        state.unsorted_messages[data.purpose] = ref.order
+        state.unsorted_messages[data.purpose] = ref
         return
     for category in data.categories:
         on_record = state.collected.get(category)
         if on_record and on_record.credit:
             on_record.credit -= 1
+            on_record.spent = ref
 
 
 def _words(words: Sequence[str] | None) -> frozenset[str] | None:
@@ -498,10 +503,15 @@ def _unlink(state: State, one: str, other: str | None) -> None:
                 del track.optouts[scope]
 
 
+def _ask(state: State, request_id: str, request: Request) -> Request:
+    """Note a request; the same one again is the one there is."""
+    return state.requests.setdefault((request.kind, request_id), request)
+
+
 def _answer(state: State, request_id: str, ref: Ref, kind: str) -> bool:
     """Note the answer. Returns whether there was such a request: without one it is without effect."""
-    request = state.requests.get(request_id)
-    if request is None or request.kind != kind:
+    request = state.requests.get((kind, request_id))
+    if request is None:
         return False
     request.answered = request.answered or ref
     return True
@@ -514,8 +524,8 @@ def _identify(request: Request, entry: Entry, service: str | None) -> None:
 
 
 def _delete(state: State, ref: Ref, data: ev.DeletionCompleted) -> None:
-    request = state.requests.get(data.request) if data.request is not None else None
-    if data.request is not None and (request is None or request.kind != "deletion"):
+    request = state.requests.get(("deletion", data.request)) if data.request is not None else None
+    if data.request is not None and request is None:
         return  # an answer to a request that was never made is without effect
     state.deletions.append(ref)
     state.fresh.clear()
@@ -523,7 +533,9 @@ def _delete(state: State, ref: Ref, data: ev.DeletionCompleted) -> None:
     for on_record in state.collected.values():
         on_record.current = False
         on_record.credit = 0
-    if request is not None:
+    if request is None:
+        state.archived_until = parse_time(data.archive_until) if data.archive_until else None
+    else:
         request.answered = request.answered or ref
         if data.archive_until:
             request.archive_until = parse_time(data.archive_until)

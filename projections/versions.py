@@ -161,6 +161,8 @@ def _by_version(state: State, version: Version, change: Change, versions: list[I
     if version.stored and change.stored.no_email and email_notice(state, version.version) is None:
         clauses.append(change.stored.no_email)
     effect = next((one for one in versions if one.version is version), None)
+    if version.stored and change.joined_by and joined(state, change.joined_by) is None:
+        return NewUse(False, clauses, [version.ref], "the person never came under the statement")
     if effect is None:
         return NewUse(False, clauses, [version.ref], f"version {version.version} is not in force for this person")
     return NewUse(True, clauses, [effect.by], f"version {version.version} is in force for this person")
@@ -207,6 +209,6 @@ def _stored_before(state: State, version: Version, change: Change, question: Que
         return before
     for category in question.personal:
         on_record = state.collected.get(category)
-        if (on_record.first < version.ref.order) if on_record else before:
+        if (on_record.first.order < version.ref.order) if on_record else before:
             return True
     return False

@@ -112,7 +112,7 @@ def evolve_world(world: World, entry: Entry) -> None:
             if world.agreements.pop((data.recipient, data.kind), None):
                 world.agreements_ended[data.recipient, data.kind] = ref
         case ev.OwnershipTransferAnnounced():
-            world.transfers.setdefault(data.transfer, Transfer(ref, parse_time(data.effective_at), data.posted))
+            _announce(world, ref, data)
         case ev.BreachDiscovered():
             world.notice_required.setdefault(data.breach, data.notice_required)
         case ev.BreachDelayOrdered():
@@ -128,6 +128,13 @@ def evolve_world(world: World, entry: Entry) -> None:
             pass
         case _:
             assert_never(data)
+
+
+def _announce(world: World, ref: Ref, data: ev.OwnershipTransferAnnounced) -> None:
+    """The first announcement stands; a later one can still be the posting."""
+    first = world.transfers.setdefault(data.transfer, Transfer(ref, parse_time(data.effective_at), data.posted))
+    if data.posted and not first.posted:
+        world.transfers[data.transfer] = Transfer(ref, first.effective_at, posted=True)
 
 
 def _publish(world: World, ref: Ref, data: ev.PolicyPublished) -> None:
