@@ -122,7 +122,7 @@ def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
     """When an opt-out counts for a question: at once, or where its row says so some business days later."""
     for _, row in pack.objections.get(scope, ()):
         if row.effective_in_business_days is not None and (
-            question.action != "contact" or _applies(row, question, pack)
+            question.action != "contact" or applies(row, question, pack)
         ):
             return after_business_days(ref.time, row.effective_in_business_days, pack.calendar.holidays)
     return ref.time
@@ -239,12 +239,13 @@ def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) 
 def _carrier(scope: str, question: Question, pack: Pack) -> str | None:
     rows = pack.objections.get(scope, ())
     for clause, objection in rows:
-        if _applies(objection, question, pack):
+        if applies(objection, question, pack):
             return clause
     return None if rows else ""
 
 
-def _applies(objection: Objection, question: Question, pack: Pack) -> bool:
+def applies(objection: Objection, question: Question, pack: Pack) -> bool:
+    """Whether a row about opt-outs of a scope is about this message."""
     if objection.channels is not None and question.channel is not None and question.channel not in objection.channels:
         return False
     if objection.marketing_only and question.channel is not None and question.purpose not in pack.marketing:
