@@ -38,10 +38,17 @@ class Lines:
         self._document()
 
     def line(self, path: Path) -> int:
-        """The line of what a path leads to, or of the innermost thing around it that has one."""
-        while path and path not in self._lines:
-            path = path[:-1]
-        return self._lines.get(path, 1)
+        """The line of what a path leads to, or of the innermost thing around it that has one.
+
+        A 0 is passed over where there is one table and could be a list of them.
+        """
+        known: Path = ()
+        for part in path:
+            if (*known, part) in self._lines:
+                known = (*known, part)
+            elif part != 0:
+                break
+        return self._lines.get(known, 1)
 
     def _document(self) -> None:
         table: Path = ()
@@ -172,9 +179,13 @@ def _statements(text: str) -> list[tuple[int, str]]:
     """(line, statement): a header or a pair, by how its first line looks; with what follows until the next one."""
     found: list[tuple[int, str]] = []
     quoted = False  # within a text of several lines
+    depth = 0  # open brackets: what is set in there belongs to the statement
     for number, line in enumerate(text.split("\n"), 1):
-        if not found or (not quoted and _STATEMENT.match(line)):
+        if not found or (not quoted and _STATEMENT.match(line) and not (depth > 0 and line[0] in " \t")):
             found.append((number, ""))
+            depth = 0
         found[-1] = found[-1][0], found[-1][1] + line + "\n"
         quoted ^= (line.count('"""') + line.count("'''")) % 2 == 1
+        bare = _STRING.sub("", line).partition("#")[0]
+        depth += sum(bare.count(one) for one in "[{") - sum(bare.count(one) for one in "]}")
     return found

@@ -99,7 +99,7 @@ def _twofold(pack: pk.Pack) -> Iterator[Problem]:
         yield from _twice(
             _rows(pack, name),
             lambda *_: True,
-            lambda one, row: f"there is a {type(row).__name__.lower()} in {one} already, and only that counts",
+            lambda one, row: f"{type(row).__name__.lower()} stands in {one} already, and only that counts",
         )
 
 
