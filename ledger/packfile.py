@@ -102,6 +102,8 @@ def _message(document: dict[str, Any], path: Path, error: ErrorDetails) -> str:
             return f"there is no such field{like(name, fields) or _there(fields)}"
         case "missing":
             return "is missing"
+        case "model_type" | "dict_type":
+            return "wants a table of its own"
         case "literal_error":
             words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
             return f"{error['input']!r} is none of {', '.join(words)}{like(str(error['input']), words)}"

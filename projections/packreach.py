@@ -93,7 +93,8 @@ def unserved(reach: Reach) -> Iterator[Problem]:
 
 def _serves(reach: Reach, one: Placed, dimension: int, word: str) -> bool:
     """Whether some question with that word reaches the row, prohibitions considered and narrower rows not."""
-    closing = _boxes([*reach.requiring, *reach.closing])
+    narrower = {other.path for other in reach.permits}
+    closing = _boxes([other for other in reach.before(one) if other.path not in narrower])
     for box in one.boxes:
         part = reach.space.only(dimension, box, lambda value: value == word or _class_of(value) == word)
         if remains(part, closing):

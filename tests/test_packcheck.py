@@ -118,7 +118,7 @@ def test_a_word_that_nothing_permits_anything_for_is_found_unless_it_is_forbidde
         ]
         == []
     )
-    law = '[[clause.permit]]\naction = ["use", "disclose"]\nground = ["law"]\n'
+    law = '[[clause.permit]]\naction = ["use", "disclose"]\nground = ["law"]\nlaw = true\n'
     assert bool(found(tmp_path, text + law)[0]) is (
         "purposes" in said
     )  # by a ground nobody has a purpose, only a class
@@ -183,6 +183,59 @@ def test_a_door_rule_is_not_taken_for_the_rule_beside_it(tmp_path):
     assert found(tmp_path, written(f"== B-1\n{plain}{door}".replace(MARK, ""))) == ([], [])
     problems, marked = found(tmp_path, written(f"== B-1\n{plain}door = true\n{door}"))
     assert [line for line, *_ in problems] == marked
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('[clause.identification] # <-\nneeds = ["email"]\n', "identification is asked for nothing"),
+        ("[clause.hold] # <-\n", "hold has nothing to defer"),
+    ],
+)
+def test_what_is_about_deletions_needs_a_duty_to_delete(tmp_path, row, said):
+    text = written(f"== B-1\n{row}")
+    assert found(tmp_path, text)[0] == []
+    problems, marked = found(tmp_path, text.replace('kind = "deletion"', 'kind = "access"'))
+    assert [line for line, *_ in problems] == marked
+    assert said in problems[0][2]
+    assert 'kind = "deletion"' in problems[0][2]
+    # a deletion that is owed without a request is not identified, and deferred all the same
+    unasked = text.replace("due_in_days = 30", 'owed_when = { need = "minor", under = 16 }')
+    assert bool(found(tmp_path, unasked)[0]) is ("identification" in said)
+
+
+def test_a_row_that_takes_five_categories_to_reach_is_not_reported(tmp_path):
+    """Prohibitions that cover a permit only up to four categories: sets of more are not compared, so not covered."""
+    five = ["name", "email", "c", "d", "e"]
+    less = ["".join(f'"{one}", ' for one in five if one != left) for left in five]
+    rows = [f"== C-{n}\n[[clause.forbid]]\naction = ['use']\ncategories = [{some}]\n" for n, some in enumerate(less)]
+    text = written("== B-1\n[[clause.permit]]\naction = ['use']\npurpose = ['news']\n" + "".join(rows))
+    assert found(tmp_path, text.replace('"email"]', '"email", "c", "d", "e"]'))[0] == []
+
+
+DUE = """
+  - id: B-1/due
+    controller: shop
+    given:
+      - {type: subject.registered, subject: ann, time: 2026-01-01T00:00:00Z, data: {kind: visitor}}
+      - {type: complaint.lodged, subject: ann, time: 2026-01-02T00:00:00Z, data: {complaint: c-1}}
+      - {type: breach.discovered, time: 2026-01-02T00:00:00Z, data: {breach: b-1, categories: [name]}}
+      - {type: breach.affected, subject: ann, time: 2026-01-02T00:00:00Z, data: {breach: b-1}}
+      - {type: subject.age.learned, subject: ann, time: 2026-01-02T00:00:00Z, data: {age: 3}}
+    then:
+      - obligations: {subject: ann, at: 2027-01-01T00:00:00Z}
+        expect: {exactly: [{kind: complaint, due: null}, {kind: breach-notice, due: null}, {kind: deletion, due: null}]}
+"""
+
+
+def test_a_clock_that_is_reported_never_runs(tmp_path):
+    duties = ["'complaint'", "'breach-notice'", "'deletion'\nowed_when = { need = 'minor', under = 16 }"]
+    rows = "".join(f"[[clause.duty]]\nkind = {one}\ndue_in_days = 3 # <-\n" for one in duties)
+    problems, marked = found(tmp_path, written(f"== B-1\n{rows}"))
+    assert [line for line, *_ in problems] == marked
+    (tmp_path / "x.yaml").write_text(f"scenarios:{DUE}")
+    (story,) = load_scenarios(tmp_path / "x.yaml")
+    assert run_scenario(story, (tmp_path / "shop.toml").read_bytes()).problems == []
 
 
 # -- scenarios ---------------------------------------------------------------------------------------------------------
