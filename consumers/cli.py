@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, ParamSpec
 import typer
 
 from consumers import opening, show
-from ledger.errors import InvalidQuestion, LedgerError, PackError
+from ledger.errors import InvalidQuestion, LedgerError
 from ledger.recorder import translate
 from projections.ledger import Ledger
 
@@ -434,16 +434,29 @@ def pack_add(file: Path, store: Store = None, keys: Keys = None) -> None:
 
 @packs.command("check")
 @command
-def pack_check(files: list[Path]) -> None:
-    """Check pack files. Exit 1 if one cannot be used."""
-    from ledger.packfile import load_pack
+def pack_check(
+    files: Annotated[list[Path], typer.Argument(help="Packs: files, or names of shipped ones; scenario files, too.")],
+    scenarios: Annotated[list[Path] | None, typer.Option(help="Scenario files that must show every clause.")] = None,
+    json: Json = False,
+) -> None:
+    """Print every problem of pack files. Exit 1 if there is one, 2 if a file is no scenario file."""
+    from consumers.packcheck import SUFFIXES, check_file
+    from consumers.scenarios import ScenarioFileError
 
-    for file in files:
-        try:
-            pack = load_pack(opening.read_pack(file))
-        except PackError as error:
-            raise PackError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
-        typer.echo(f"{file}: {pack.controller}, {len(pack.clause)} clauses, no problem found")
+    # a shell that spells out *.yaml after --scenarios leaves all but the first among the files
+    shown = [*(scenarios or []), *(file for file in files if file.suffix in SUFFIXES)]
+    try:
+        reports = [check_file(file, shown) for file in files if file.suffix not in SUFFIXES]
+    except ScenarioFileError as error:
+        typer.echo(f"consent-ledger: {error}", err=True)
+        raise typer.Exit(2) from None
+    if json:
+        show.print_json([report.to_dict() for report in reports])
+    else:
+        for report in reports:
+            typer.echo(str(report))
+    if any(report.problems for report in reports):
+        raise typer.Exit(1)
 
 
 @packs.command("show")

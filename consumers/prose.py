@@ -131,7 +131,8 @@ def _permit(row: pk.Permit, facts: dict[str, str]) -> str:
     despite = "; no opt-out stops it" if row.despite_no else ""
     law = "; the law requires it, against every other clause" if row.law else ""
     told = f' A no to it is answered with: "{row.consequence}"' if row.consequence else ""
-    return f"Permitted: {_about(row)}; {_needs(row.needs, facts)}{despite}{law}.{told}"
+    beside = f"; where {' or '.join(row.beside)} is about the same, each must permit" if row.beside else ""
+    return f"Permitted: {_about(row)}; {_needs(row.needs, facts)}{despite}{law}{beside}.{told}"
 
 
 def _forbid(row: pk.Forbid, facts: dict[str, str]) -> str:

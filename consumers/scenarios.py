@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from projections.ledger import Ledger
 LONG_BEFORE: Final = "2000-01-01T00:00:00Z"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _READ_MODELS: Final = ("obligations", "findings", "recipients", "refusals")
-_KEYS: Final = {"id", "title", "controller", "given", "then"}
+_KEYS: Final = {"id", "title", "controller", "readings", "given", "then"}
 
 
 class ScenarioFileError(LedgerError):
@@ -56,12 +57,15 @@ def load_scenarios(path: Path) -> list[dict[str, Any]]:
         wrong = set(scenario) - _KEYS or {"id", "controller", "then"} - set(scenario)
         if wrong:
             raise ScenarioFileError(f"{path}: {scenario.get('id')}: unknown or missing key {min(wrong)!r}")
+        readings = scenario.get("readings", {})
+        if not isinstance(readings, dict) or not all(isinstance(one, str) for pair in readings.items() for one in pair):
+            raise ScenarioFileError(f"{path}: {scenario['id']}: readings wants CLAUSE: READING for each")
     return [_plain(scenario) for scenario in scenarios]
 
 
 def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes]) -> list[Result]:
     """Run all scenarios of some files with the shipped packs and others beside them."""
-    packs = {pack.controller: pack for pack in map(load_pack, (*shipped_packs().values(), *pack_bodies))}
+    packs = {load_pack(body).controller: body for body in (*shipped_packs().values(), *pack_bodies)}
     results = []
     for file in files:
         for scenario in load_scenarios(file):
@@ -85,10 +89,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def run_scenario(scenario: dict[str, Any], pack: Pack) -> Result:
-    """Run one scenario with the pack under test."""
+def run_scenario(scenario: dict[str, Any], pack: bytes | Pack) -> Result:
+    """Run one scenario with the pack under test, under the readings that it switches.
+
+    `pack`: its bytes; or one that is loaded already, for a scenario that switches none.
+    """
     result = Result(str(scenario["id"]), str(scenario["controller"]))
-    runner = _Runner(scenario, pack)
+    readings = scenario.get("readings", {})
+    try:
+        runner = _Runner(scenario, _under(readings, pack))
+    except LedgerError as error:
+        result.problems.append(f"{type(error).__name__}: {error}")
+        return result
     try:
         for problem in runner.run():
             result.problems.append(problem)
@@ -97,6 +109,18 @@ def run_scenario(scenario: dict[str, Any], pack: Pack) -> Result:
     finally:
         runner.ledger.app.close()
     return result
+
+
+def _under(readings: dict[str, str], pack: bytes | Pack) -> Pack:
+    if isinstance(pack, Pack):
+        assert not readings, "a pack that is loaded has lost the rows of its other readings: give its bytes"
+        return pack
+    return _loaded(pack, tuple(sorted(readings.items())))
+
+
+@lru_cache(maxsize=64)  # many scenarios run with one pack, few with another reading of it
+def _loaded(body: bytes, readings: tuple[tuple[str, str], ...]) -> Pack:
+    return load_pack(body, dict(readings))
 
 
 class _Runner:

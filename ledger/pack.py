@@ -76,6 +76,7 @@ class Permit(Match):
     falls_through: bool = False  # a law row whose needs are not met says nothing
     unrestricted: bool = False  # gates and new uses do not touch it
     consequence: str | None = None  # told in the answer that a no to it causes
+    beside: Words = []  # clauses whose rows are meant to be as narrow and to decide otherwise: all must permit
 
 
 class Forbid(Match):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from ledger.conditions import AnyOf, Credit, OnRecord
 from ledger.errors import PackError
-from ledger.events import TYPES
-from ledger.pack import TELLING, Clause, Match, Pack, Words
-from ledger.readings import in_force, reading_of, rows_of
+from ledger.pack import Pack
+from ledger.packwords import Problem, like, unknown_words
+from ledger.readings import in_force
+from ledger.tomllines import Lines, Path, syntax_errors
+
+SHOWN = 5  # problems in one error; `pack check` shows all
 
 
 def load_pack(raw: bytes, readings: Mapping[str, str] | None = None) -> Pack:
@@ -26,129 +33,141 @@ def load_pack(raw: bytes, readings: Mapping[str, str] | None = None) -> Pack:
 
 def parse_pack(raw: bytes) -> Pack:
     """A pack as it is written, with the rows of all readings. Raises PackError naming the place."""
+    draft = read_draft(raw)
+    if draft.syntax:
+        raise PackError(f"not a TOML file: {draft.syntax[0][1]} (at line {draft.syntax[0][0]})")
+    if draft.pack is None or draft.problems:
+        raise PackError("; ".join(str(problem) for problem in draft.problems[:SHOWN]))
+    return draft.pack
+
+
+@dataclass(slots=True)
+class Draft:
+    """What could be read of a pack, and all that is wrong with it. `pack` is None where it has not the form of one."""
+
+    pack: Pack | None = None
+    problems: list[Problem] = field(default_factory=list)
+    syntax: list[tuple[int, str]] = field(default_factory=list)  # (line, what is wrong): no TOML
+    lines: Lines | None = None
+
+
+def read_draft(raw: bytes) -> Draft:
+    """Everything about a pack that its words alone say; never raises."""
     try:
-        document = tomllib.loads(raw.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PackError(f"not a TOML file: {error}") from None
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        return Draft(syntax=[(raw.count(b"\n", 0, error.start) + 1, f"not UTF-8: {error.reason}")])
+    text = text.replace("\r\n", "\n")
+    wrong = syntax_errors(text)
+    if wrong:
+        return Draft(syntax=wrong)
+    document = tomllib.loads(text)
+    draft = Draft(lines=Lines(text))
+    digest = {"sha256": hashlib.sha256(raw).hexdigest()}
     try:
-        pack = Pack.model_validate({**document, "sha256": hashlib.sha256(raw).hexdigest()})
+        draft.pack = Pack.model_validate({**document, **digest})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise PackError(f"{_place(document, first['loc'])}: {first['msg']}") from None
-    problems = unknown_words(pack)
-    if problems:
-        raise PackError("; ".join(problems[:5]))
-    return pack
+        found = error.errors(include_url=False)
+        draft.problems = [_problem(document, one) for one in found]
+        without = _without_unknown_fields(document, found)
+        with suppress(ValidationError):  # said already; else: what is wrong beside misspelt fields
+            draft.problems += unknown_words(Pack.model_validate({**without, **digest}))
+        return draft
+    draft.problems = unknown_words(draft.pack)
+    return draft
 
 
-def _place(document: dict[str, Any], loc: tuple[str | int, ...]) -> str:
-    """`clause PAR-MKT-1: permit.0.needs` for a location inside a clause."""
-    if len(loc) > 1 and loc[0] == "clause" and isinstance(loc[1], int):
-        clause = document["clause"][loc[1]]
-        name = clause.get("id", f"number {loc[1] + 1}") if isinstance(clause, dict) else f"number {loc[1] + 1}"
-        return f"clause {name}: " + ".".join(str(part) for part in loc[2:])
-    return ".".join(str(part) for part in loc)
+# -- what pydantic says, as a problem ----------------------------------------------------------------------------------
 
 
-def unknown_words(pack: Pack) -> list[str]:
-    """Every word a rule uses that the pack does not declare: purposes, categories, classes, facts, clauses, types."""
-    problems = [f"clause {i} stands twice" for i in sorted({c.id for c in pack.clause if _count(pack, c.id) > 1})]
-    facts = {define.fact for clause in pack.clause for define in clause.define}
-    for place, words, known, what in _uses(pack, facts):
-        problems += [f"{place}: unknown {what} {word!r}" for word in words if word not in known]
-    problems += [problem for clause in pack.clause for problem in _unknown_fields(clause)]
-    problems += _unknown_readings(pack)
-    both = set(pack.categories.personal) & set(pack.categories.anonymous)
-    problems += [f"categories: {word!r} is both personal and anonymous" for word in sorted(both)]
-    return problems
+def _problem(document: dict[str, Any], error: ErrorDetails) -> Problem:
+    path = _path(document, error["loc"])
+    clause = None
+    shown = path
+    if len(path) > 1 and path[0] == "clause" and isinstance(path[1], int):
+        table = document["clause"][path[1]]
+        clause = table.get("id") if isinstance(table, dict) else None
+        clause = clause if isinstance(clause, str) else f"number {path[1] + 1}"
+        shown = path[2:]
+    place = ".".join(str(part) for part in shown)
+    return Problem(path, clause, f"{place}: {_message(document, path, error)}" if place else error["msg"])
 
 
-def _unknown_readings(pack: Pack) -> Iterator[str]:
-    rows = [
-        (f"clause {clause.id}: {name}", clause.id, row) for clause in pack.clause for name, _, row in rows_of(clause)
-    ]
-    if pack.change is not None:
-        rows += [("change: stored", row.clause, row) for row in pack.change.by_reading]
-    readings = {clause.id: clause.interpretation.readings for clause in pack.clause if clause.interpretation}
-    for place, clause_id, row in rows:
-        wanted = reading_of(row, clause_id)
-        if wanted is not None and wanted[1] not in readings.get(wanted[0], {}):
-            yield f"{place}: clause {wanted[0]} has no reading {row.reading!r}"
-    for clause in pack.clause:
-        if clause.interpretation and clause.interpretation.reading not in clause.interpretation.readings:
-            yield f"clause {clause.id}: has no reading {clause.interpretation.reading!r}"
+def _message(document: dict[str, Any], path: Path, error: ErrorDetails) -> str:
+    """What is wrong, with the word that was probably meant."""
+    match error["type"]:
+        case "extra_forbidden":
+            fields = _fields(document, path[:-1])
+            name = str(path[-1])
+            return f"there is no such field{like(name, fields) or _there(fields)}"
+        case "missing":
+            return "is missing"
+        case "model_type" | "dict_type":
+            return "wants a table of its own"
+        case "literal_error":
+            words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+            return f"{error['input']!r} is none of {', '.join(words)}{like(str(error['input']), words)}"
+        case "union_tag_invalid":
+            words = re.findall(r"'([^']*)'", error["ctx"]["expected_tags"])
+            tag = error["ctx"]["tag"]
+            return f"there is no condition {tag!r}{like(tag, words) or _there(words)}"
+        case _:
+            return error["msg"]
 
 
-def _unknown_fields(clause: Clause) -> list[str]:
-    """Fields of events that no such event has, and facts that no fold keeps."""
-    named: list[tuple[str, str]] = []
-    for door in clause.door:
-        named += [(door.event, field) for field in (*door.where, door.needs)]
-    for expect in clause.expect:
-        fields = [*expect.where, expect.field, expect.has, expect.same]
-        named += [(expect.event, field) for field in fields if field is not None]
-        if expect.until is not None and expect.same is not None:
-            named.append((expect.until, expect.same))
-    problems = [
-        f"clause {clause.id}: {event} has no field {field!r}"
-        for event, field in named
-        if event in TYPES and field not in TYPES[event].model_json_schema()["properties"]
-    ]
-    events = [pattern.type for define in clause.define for pattern in define.events]
-    kept = ", ".join(sorted(TELLING))
-    return problems + [
-        f"clause {clause.id}: {event} is no fact that is kept (those are {kept})"
-        for event in events
-        if event in TYPES and event not in TELLING
-    ]
+def _there(words: Iterable[str]) -> str:
+    return f" (there is {', '.join(sorted(words))})"
 
 
-def _count(pack: Pack, clause_id: str) -> int:
-    return sum(clause.id == clause_id for clause in pack.clause)
+def _path(document: dict[str, Any], loc: tuple[str | int, ...]) -> Path:
+    """A location of pydantic's as a path of the document: without the kinds of conditions that stand in it."""
+    here: Any = document
+    path: Path = ()
+    for part in loc:
+        if isinstance(here, dict) and part not in here and (here.get("need") == part or part == 0):
+            continue  # which kind of condition it is; or the one table where there could be several
+        path = (*path, part)
+        inside = (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int))
+        here = here[part] if inside else None
+    return path
 
 
-def _uses(pack: Pack, facts: set[str]) -> list[tuple[str, Words, Any, str]]:
-    uses: list[tuple[str, Words, Any, str]] = [
-        ("marketing", pack.marketing, pack.known_purposes, "purpose"),
-        ("advertising_purposes", pack.advertising_purposes, pack.known_purposes, "purpose"),
-        ("advertising_classes", pack.advertising_classes, pack.known_classes, "class"),
-        ("detected", list(pack.detected.values()), pack.known_categories, "category"),
-        *(
-            (f"personal_fields.{name}", [field.category], pack.known_categories, "category")
-            for name, field in pack.personal_fields.items()
-            if field.category
-        ),
-    ]
-    if pack.processor:
-        uses.append(("processor", [pack.processor.clause], pack.ids, "clause"))
-    if pack.change:
-        named = [one for row in pack.change.by_reading for one in (row.clause, row.no_email)]
-        named += [pack.change.material.clause, pack.change.other.clause]
-        uses.append(("change", [name for name in named if name], pack.ids, "clause"))
-        uses.append(("change", [pack.change.notice_purpose], pack.known_purposes, "purpose"))
-        uses.append(("change.joined_by", [p.type for p in pack.change.joined_by], TYPES, "event type"))
-    for clause in pack.clause:
-        for rule in (*clause.permit, *clause.forbid, *clause.gate):
-            uses += _match_uses(f"clause {clause.id}", rule, pack, facts)
-        for objection in clause.objection:
-            uses.append((f"clause {clause.id}: spares", objection.spares, pack.known_purposes, "purpose"))
-        events = [p.type for d in clause.define for p in d.events] + [d.event for d in clause.door]
-        events += [e.event for e in clause.expect] + [e.until for e in clause.expect if e.until]
-        uses.append((f"clause {clause.id}", events, TYPES, "event type"))
-        for lapse in clause.lapse:
-            uses.append((f"clause {clause.id}: lapse", lapse.purpose or [], pack.known_purposes, "purpose"))
-        if clause.tell:
-            uses.append((f"clause {clause.id}: tell", clause.tell.recipient_class, pack.known_classes, "class"))
-    return uses
+def _fields(document: dict[str, Any], path: Path) -> list[str]:
+    """The fields that a table at a path can have."""
+    models: list[type[BaseModel]] = [Pack]
+    here: Any = document
+    for part in path:
+        here = here[part]
+        inner = [one for model in models for one in _inner(model, part)]
+        models = inner or models  # a number, or the name of an entry of a table of tables
+    if isinstance(here, dict) and len(models) > 1:
+        models = [model for model in models if here.get("need") in get_args(model.model_fields["need"].annotation)]
+    names = [info.alias or name for model in models for name, info in model.model_fields.items()]
+    return [name for name in names if models != [Pack] or name not in ("sha256", "edition")]
 
 
-def _match_uses(place: str, rule: Match, pack: Pack, facts: set[str]) -> list[tuple[str, Words, Any, str]]:
-    needs = [*getattr(rule, "needs", []), *getattr(rule, "when", []), *getattr(rule, "unless", [])]
-    flat = [inner for need in needs for inner in (need.of if isinstance(need, AnyOf) else [need])]
-    return [
-        (place, [*(rule.purpose or []), *(rule.not_purpose or [])], pack.known_purposes, "purpose"),
-        (place, [*(rule.categories or []), *(rule.any_category or [])], pack.known_categories, "category"),
-        (place, rule.recipient_class or [], pack.known_classes, "class"),
-        (place, [need.fact for need in flat if isinstance(need, OnRecord)], facts, "fact"),
-        (place, [need.category for need in flat if isinstance(need, Credit)], pack.known_categories, "category"),
-    ]
+def _inner(model: type[BaseModel], part: str | int) -> list[type[BaseModel]]:
+    for name, info in model.model_fields.items():
+        if part == (info.alias or name):
+            return list(_models(info.annotation))
+    return []
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def _without_unknown_fields(document: dict[str, Any], errors: list[ErrorDetails]) -> dict[str, Any]:
+    """The document without the fields that nothing knows."""
+    kept = deepcopy(document)
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            here: Any = kept
+            path = _path(kept, error["loc"])
+            for part in path[:-1]:
+                here = here[part]
+            here.pop(path[-1], None)
+    return kept

@@ -126,7 +126,7 @@ def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
     """
     rows = [row for _, row in pack.objections.get(scope, ())]
     if question.action == "contact":
-        rows = [row for row in rows if _applies(row, question, pack)][:1]
+        rows = [row for row in rows if applies(row, question, pack)][:1]
     days = min((row.effective_in_business_days or 0 for row in rows), default=0)
     return after_business_days(ref.time, days, pack.calendar.holidays) if days else ref.time
 
@@ -244,12 +244,13 @@ def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) 
 def _carrier(scope: str, question: Question, pack: Pack) -> str | None:
     rows = pack.objections.get(scope, ())
     for clause, objection in rows:
-        if _applies(objection, question, pack):
+        if applies(objection, question, pack):
             return clause
     return None if rows else ""
 
 
-def _applies(objection: Objection, question: Question, pack: Pack) -> bool:
+def applies(objection: Objection, question: Question, pack: Pack) -> bool:
+    """Whether a row about opt-outs of a scope is about this message."""
     if objection.channels is not None and question.channel is not None and question.channel not in objection.channels:
         return False
     if objection.marketing_only and question.channel is not None and question.purpose not in pack.marketing:

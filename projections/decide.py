@@ -71,7 +71,7 @@ def _compiled(pack: pk.Pack, action: str) -> Rules:
                 row,
                 frozenset(row.purpose) if row.purpose is not None else None,
                 frozenset(row.categories) if row.categories is not None else None,
-                _narrowness(row),
+                narrowness(row),
             )
             if isinstance(row, pk.Permit):
                 (rules.law if row.law else rules.permit).append(rule)
@@ -87,7 +87,8 @@ def conditions_of(row: pk.Match) -> list[cn.Need]:
     return [inner for need in named for inner in (need.of if isinstance(need, cn.AnyOf) else [need])]
 
 
-def _narrowness(row: pk.Match) -> int:
+def narrowness(row: pk.Match) -> int:
+    """How much a row names: see the module."""
     score = 8 * (row.ground is not None) + 8 * (row.on_record_from is not None) + 4 * (row.recipient is not None)
     twos = (row.recipient_class, row.public, row.country, row.transfer, row.announces)
     ones = (row.purpose, row.not_purpose, row.categories, row.any_category, row.channel, row.origin)

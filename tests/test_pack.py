@@ -58,8 +58,9 @@ NAMED = {"id", "controller", "purpose", "class", "service", "list", "recipient",
 
 def renamed(value, names, key=None):
     """The value with the names of clauses, purposes, lists, recipients, classes and controllers replaced."""
-    if isinstance(value, dict):
-        return {name: renamed(one, names, name) for name, one in value.items()}
+    if isinstance(value, dict):  # of readings the keys are names
+        keys = names if key == "readings" else {}
+        return {keys.get(name, name): renamed(one, names, name) for name, one in value.items()}
     if isinstance(value, list):
         return [renamed(one, names, key) for one in value]
     if isinstance(value, str) and key in NAMED:
@@ -85,7 +86,7 @@ def test_with_every_name_changed_all_scenarios_still_pass(controller):
     words |= {name: f"list{number}" for number, name in enumerate(lists)}
     quoted = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     pattern = re.compile(rf'"({quoted})"')
-    other = load_pack(pattern.sub(lambda match: f'"{words[match[1]]}"', body).encode())
+    other = pattern.sub(lambda match: f'"{words[match[1]]}"', body).encode()
     problems = []
     for scenario in scenarios:
         result = run_scenario(renamed(scenario, words), other)

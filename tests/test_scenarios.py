@@ -14,31 +14,32 @@ from ledger.packfile import load_pack
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "shared" / "scenarios"
 OWN = sorted((HERE / "scenarios").glob("*.yaml"))
+BODIES = shipped_packs()
 BESIDE = sorted(SHARED.glob("*.yaml")) if SHARED.is_dir() else []
 
 
 @pytest.fixture(scope="module")
 def packs() -> dict[str, Pack]:
-    return {controller: load_pack(body) for controller, body in shipped_packs().items()}
+    return {controller: load_pack(body) for controller, body in BODIES.items()}
 
 
-def run_all(path: Path, packs: dict[str, Pack]) -> tuple[int, list[str]]:
+def run_all(path: Path) -> tuple[int, list[str]]:
     scenarios = load_scenarios(path)
-    results = [run_scenario(scenario, packs[scenario["controller"]]) for scenario in scenarios]
+    results = [run_scenario(scenario, BODIES[scenario["controller"]]) for scenario in scenarios]
     return len(results), [f"{one.id}: {problem}" for one in results for problem in one.problems]
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
-def test_own_scenarios(path, packs):
-    count, problems = run_all(path, packs)
+def test_own_scenarios(path):
+    count, problems = run_all(path)
     assert count > 0
     assert problems == []
 
 
 @pytest.mark.skipif(not BESIDE, reason="no scenarios lie beside the repository")
 @pytest.mark.parametrize("path", BESIDE, ids=lambda path: path.stem)
-def test_scenarios_beside(path, packs):
-    count, problems = run_all(path, packs)
+def test_scenarios_beside(path):
+    count, problems = run_all(path)
     assert count > 0
     assert problems == []
 
