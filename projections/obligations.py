@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger import pack as pk
 from ledger.entry import Entry
-from ledger.times import DAY, after_business_days, format_optional, format_time
+from ledger.times import DAY, FOREVER, after_business_days, format_optional, format_time
 from projections.needs import Case, check
 from projections.question import Question, Ref
 from projections.state import Disclosure, Request, State
@@ -49,13 +49,28 @@ def _row(kind: str, clause: str, opened: Ref, status: str, **more: Any) -> tuple
     return opened.order, row
 
 
-def due_at(duty: pk.Duty, pack: pk.Pack, start: int, paused: int = 0) -> int | None:
-    """When something owed since `start` is due, in microseconds; None: no clock. `paused`: what did not count."""
+Spans = Iterable[tuple[int, int | None]]  # [begin, end), None: not ended
+
+
+def due_at(duty: pk.Duty, pack: pk.Pack, start: int, pauses: Spans = (), now: int = FOREVER) -> int | None:
+    """When something owed since `start` is due, in microseconds; None: no clock.
+
+    What lies in a pause does not count; in two at once, it counts as one. Pauses are known up to `now`.
+    """
     if duty.due_in_days is not None:
-        return start + duty.due_in_days * DAY + paused
-    if duty.due_in_business_days is not None:
-        return after_business_days(start, duty.due_in_business_days, pack.calendar.holidays) + paused
-    return None
+        left = duty.due_in_days * DAY
+    elif duty.due_in_business_days is not None:
+        left = after_business_days(start, duty.due_in_business_days, pack.calendar.holidays) - start
+    else:
+        return None
+    reached = start
+    for begin, end in sorted((begin, min(now if end is None else end, now)) for begin, end in pauses):
+        free = max(begin - reached, 0)
+        if free >= left:
+            break
+        left -= free
+        reached = max(reached, end)
+    return reached + left
 
 
 def _status(due: int | None, now: int) -> str:
@@ -106,35 +121,14 @@ def _deletion(
     if state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return _row("deletion", holding.id, request.opened, "on-hold", request=name)
-    due = _due_between_holds(duty, pack, state, started, now)
+    due = _deletion_due(duty, pack, state, started, now)
     return _row("deletion", clause.id, request.opened, _status(due, now), request=name, due=format_optional(due))
 
 
-def _due_between_holds(duty: pk.Duty, pack: pk.Pack, state: State, start: int, now: int) -> int | None:
-    """When a deletion is due: what lies under a hold before that moment does not count."""
-    due = due_at(duty, pack, start)
-    while due is not None and duty.hold_stops_clock:
-        later = due_at(duty, pack, start, held(state, start, min(now, due)))
-        if later == due:
-            break
-        due = later
-    return due
-
-
-def held(state: State, start: int, now: int) -> int:
-    """Microseconds of [start, now) under at least one hold."""
-    return covered([span for hold in state.holds.values() for span in hold.spans], start, now)
-
-
-def covered(given: Iterable[tuple[int, int | None]], start: int, now: int) -> int:
-    """Microseconds of [start, now) within at least one of some spans; what is in two at once counts once."""
-    spans = sorted((max(begin, start), min(now if end is None else end, now)) for begin, end in given)
-    total, reached = 0, start
-    for begin, end in spans:
-        if end > max(begin, reached):
-            total += end - max(begin, reached)
-            reached = end
-    return total
+def _deletion_due(duty: pk.Duty, pack: pk.Pack, state: State, start: int, now: int) -> int | None:
+    """When a deletion owed since `start` is due: time under a hold does not count, unless the duty says so."""
+    spans = [span for hold in state.holds.values() for span in hold.spans] if duty.hold_stops_clock else []
+    return due_at(duty, pack, start, spans, now)
 
 
 def _owed_unasked(
@@ -152,7 +146,7 @@ def _owed_unasked(
     if case.state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return [_row("deletion", holding.id, since, "on-hold", request=None)]
-    due = _due_between_holds(duty, pack, case.state, since.time, now)
+    due = _deletion_due(duty, pack, case.state, since.time, now)
     return [_row("deletion", clause.id, since, _status(due, now), request=None, due=format_optional(due))]
 
 
@@ -164,7 +158,7 @@ def _breaches(
         if not case.world.notice_required.get(breach, True):
             continue
         delays = case.world.delays.get(breach, [])
-        due = due_at(duty, pack, affected.time, covered([delay.span for delay in delays], affected.time, now))
+        due = due_at(duty, pack, affected.time, [delay.span for delay in delays], now)
         status = _status(due, now)
         if breach in case.state.notified:
             status = "done"
