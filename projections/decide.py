@@ -221,7 +221,8 @@ def _forbidden(rules: Rules, pack: pk.Pack, case: Case, question: Question, now:
 
 
 def _allowed(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
-    if question.action == "collect" and len(question.categories) > 1:
+    several = len(question.categories) > 1
+    if question.action == "collect" and several:
         return _each(rules, pack, case, question, now)
     fitting = [rule for rule in rules.permit if _fits(rule, question, case)]
     top = [rule for rule in fitting if rule.narrow == fitting[0].narrow]
@@ -248,6 +249,10 @@ def _allowed(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: i
         )
         return _with_gates(verdict, gates, gated)
     else:
+        if several and question.action in ("use", "disclose") and not question.anonymous:
+            apart = _each(rules, pack, case, question, now)  # no row is about all of it: each by its own
+            if apart.outcome == "permit":
+                return apart
         return _nothing_permits(rules, pack, case, question, now)
     if fresh is not None and verdict.outcome == "permit":
         verdict.clauses += [clause for clause in fresh.clauses if clause not in verdict.clauses]
@@ -264,11 +269,11 @@ def _with_gates(verdict: Verdict, gates: list[Rule], found: list[Finding]) -> Ve
 
 
 def _each(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
-    """A collection is permitted if each of its categories is."""
+    """What is about several categories is permitted if each of them is; anonymous ones go with personal ones."""
     clauses: list[str] = []
     because: list[Ref] = []
     phrases: list[str] = []
-    for category in sorted(question.categories):
+    for category in sorted(question.categories if question.action == "collect" else question.personal):
         verdict = _allowed(rules, pack, case, question.narrowed(category, pack), now)
         if verdict.outcome != "permit":
             if verdict.phrases == [NOTHING]:  # of the rows that could have, those that do for its other categories
@@ -354,6 +359,8 @@ def _nothing_permits(rules: Rules, pack: pk.Pack, case: Case, question: Question
     near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _purpose_fits(rule, question)]
     if not near:
         near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _aimed(rule)]
+    named = [rule for rule in near if rule.row.recipient_class is not None or rule.row.recipient is not None]
+    near = named or near  # a row about this recipient comes nearer than a ground that nobody spoke of
     best = max((rule.narrow for rule in near), default=0)
     clauses: list[str] = []
     for rule in near:

@@ -6,8 +6,8 @@ together: facts are the person's, choices are kept per name (a track) so that th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from ledger import events as ev
@@ -160,6 +160,7 @@ class State:
     affected: dict[str, Ref] = field(default_factory=dict)  # breach -> known to be affected
     notified: dict[str, Ref] = field(default_factory=dict)  # breach -> told
     complaints: dict[str, list[Ref | None]] = field(default_factory=dict)  # lodged, answered, escalated
+    own: dict[str, Track] = field(default_factory=dict)  # of names ever joined: what came under that name alone
 
     def requests_of(self, name: str) -> list[Request]:
         """All requests under an id: one of each kind at most."""
@@ -219,8 +220,8 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
         case ev.OptoutRecorded():
             _opt_out(state, entry.stream, ref, data)
         case ev.OptoutLifted():
-            for name in state.joined[entry.stream]:
-                state.tracks[name].optouts.pop((data.scope, _scope_name(data)), None)
+            for track in _tracks(state, entry.stream):
+                track.optouts.pop((data.scope, _scope_name(data)), None)
         case ev.ConsentRequested():
             state.asked[data.purpose, data.list] = ref
         case ev.InformationUsed():
@@ -235,9 +236,8 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
         case ev.SubjectRegistered():
             _register(state, entry, ref, data)
         case ev.SubjectAgeLearned():
-            age = (data.age, data.under, bool(data.needs_guardian), ref)
-            for name in state.joined[entry.stream]:
-                state.tracks[name].age = age
+            for track in _tracks(state, entry.stream):
+                track.age = (data.age, data.under, bool(data.needs_guardian), ref)
         case ev.SubjectLinked():
             _link(state, entry.stream, data.other)
         case ev.SubjectUnlinked():
@@ -383,8 +383,7 @@ def _say(state: State, choice: Choice) -> None:
     """Write a word to the tracks of everybody joined."""
     named = choice.named
     asked = state.asked.get((choice.purpose, choice.list)) if choice.yes and choice.express else None
-    for name in state.joined[choice.under]:
-        track = state.tracks[name]
+    for track in _tracks(state, choice.under):
         if asked is not None and choice.confirms is None:
             choice.confirms = _confirmed(state, track, choice, asked)
         words = track.choices.setdefault(choice.purpose, {}).setdefault(named, [])
@@ -427,8 +426,8 @@ def _carry(state: State, entry: Entry, ref: Ref, data: ev.SuppressionCarried) ->
         case "optout.recorded":
             assert data.scope is not None
             name = {"purpose": data.purpose, "list": data.list, "recipient": data.recipient}.get(data.scope)
-            for one in state.joined[entry.stream]:
-                state.tracks[one].optouts.setdefault((data.scope, name), []).append((ref, entry.stream))
+            for track in _tracks(state, entry.stream):
+                track.optouts.setdefault((data.scope, name), []).append((ref, entry.stream))
         case "deletion.requested":
             state.deletion_asked = state.deletion_asked or ref
         case "consent.refused":
@@ -460,8 +459,8 @@ def _scope_name(data: ev.OptoutRecorded | ev.OptoutLifted) -> str | None:
 
 def _opt_out(state: State, under: str, ref: Ref, data: ev.OptoutRecorded) -> None:
     state.noes.append(ref)
-    for name in state.joined[under]:
-        state.tracks[name].optouts.setdefault((data.scope, _scope_name(data)), []).append((ref, under))
+    for track in _tracks(state, under):
+        track.optouts.setdefault((data.scope, _scope_name(data)), []).append((ref, under))
 
 
 def _register(state: State, entry: Entry, ref: Ref, data: ev.SubjectRegistered) -> None:
@@ -469,8 +468,16 @@ def _register(state: State, entry: Entry, ref: Ref, data: ev.SubjectRegistered) 
     state.kind = data.kind
     state.of = data.of or state.of
     if data.age is not None:
-        for name in state.joined[entry.stream]:
-            state.tracks[name].age = (data.age, None, False, ref)
+        for track in _tracks(state, entry.stream):
+            track.age = (data.age, None, False, ref)
+
+
+def _tracks(state: State, under: str) -> Iterator[Track]:
+    """Where a word said under a name is written: in the tracks of all joined with it, and what is its own alone."""
+    for name in state.joined[under]:
+        yield state.tracks[name]
+    if under in state.own:
+        yield state.own[under]
 
 
 def _link(state: State, one: str, other: str | None) -> None:
@@ -479,28 +486,28 @@ def _link(state: State, one: str, other: str | None) -> None:
     together = state.joined[one] | state.joined[other]
     for name in together:
         state.joined[name] = together
+        state.own.setdefault(name, _copied(state.tracks[name]))
 
 
 def _unlink(state: State, one: str, other: str | None) -> None:
-    """Take two names apart: each keeps what came under its own name and those still joined with it."""
+    """Take two names apart: each keeps what came under its own name, and the others still joined with it their own."""
     if other not in state.joined or other not in state.joined[one]:
         return
     apart = {one: state.joined[one] - {other}, other: {other}}
-    for name in apart[one]:
-        state.joined[name] = apart[one]
-    state.joined[other] = apart[other]
-    for name in (*apart[one], other):
-        track = state.tracks[name]
-        for named in track.choices.values():
-            for key in [key for key in named if key[0] not in state.joined[name]]:
-                del named[key]
-            for choice in (one for words in named.values() for one in words):
-                if choice.confirms is not None and choice.confirms.under not in state.joined[name]:
-                    choice.confirms = None
-        for scope, said in list(track.optouts.items()):
-            said[:] = [one for one in said if one[1] in state.joined[name]]
-            if not said:
-                del track.optouts[scope]
+    for names in apart.values():
+        for name in names:
+            state.joined[name] = names
+            state.tracks[name] = _copied(state.own[name])
+
+
+def _copied(track: Track) -> Track:
+    """The same words in a track that can go on by itself."""
+    choices = {
+        purpose: {named: [replace(one) for one in words] for named, words in about.items()}
+        for purpose, about in track.choices.items()
+    }
+    optouts = {scope: list(said) for scope, said in track.optouts.items()}
+    return Track(choices, optouts, track.age, track.expiring)
 
 
 def _ask(state: State, request_id: str, request: Request) -> Request:
