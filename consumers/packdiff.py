@@ -180,23 +180,20 @@ def print_report(report: Report, limit: int, *, clauses: bool) -> None:
 def _print_lines(title: str, lines: Sequence[tuple[str, Changed]], limit: int, count: int) -> None:
     out = show.console()
     shown = lines[:limit]
-    rows: list[Row] = []
-    last = None
+    people: dict[str, list[Row]] = {}
     for person, one, askings in _by_channels(shown):
-        if person != last:  # in a line of its own, for it is long
-            rows.append({"person, question": person, "answer": "", "since": "", "clauses": ""})
-            last = person
-        rows.append(
-            {
-                "person, question": "  " + in_words(askings),
-                "answer": _arrow(one.old.outcome, one.new.outcome),
-                "since": "" if one.since is None else format_time(one.since),
-                "clauses": _arrow(_joined(one.old.clauses), _joined(one.new.clauses)),
-            }
-        )
-    columns = ("person, question", "answer", "since", "clauses")
+        row = {
+            "question": in_words(askings),
+            "answer": _arrow(one.old.outcome, one.new.outcome),
+            "since": "" if one.since is None else format_time(one.since),
+            "clauses": _arrow(_joined(one.old.clauses), _joined(one.new.clauses)),
+        }
+        people.setdefault(person, []).append(row)
     out.print()
-    show.print_rows(title, rows, tuple(name for name in columns if any(row[name] for row in rows)))
+    out.print(f"[bold]{title}[/bold]")
+    for person, rows in people.items():
+        columns = ("question", "answer", "since", "clauses")
+        show.print_rows(person, rows, tuple(name for name in columns if any(row[name] for row in rows)))
     if count > len(shown):
         out.print(f"and {count - len(shown):,} more (--limit, or --json for all)")
 

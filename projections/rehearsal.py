@@ -154,6 +154,13 @@ class Rehearsal:
                 compared.changes += [Changed(one, old, new, moment) for one in alike[asking]]
         return compared
 
+    def questions_about(self, identifier: str) -> list[Asking]:
+        """The questions that are put to both packs about a person: those that can change, or all if nothing is pruned."""
+        person = self._people.person(identifier)
+        _, entries = known_entries(person, self.at, self.known_at)
+        named = named_by(entries, self._ever, self._catalogue.notice_purposes)
+        return self._asked(self.state(person, self.at), named)[0]
+
     # -- what is asked -------------------------------------------------------------------------------------------------
 
     def _asked(self, state: State, named: Named) -> tuple[list[Asking], int]:
@@ -258,6 +265,7 @@ class Rehearsal:
         outside = self._outside(person, askings)
         states = _States(self, person, Bearing((self.old, self.new), askings, self._ever))
         times = states.times(outside)
+        questions = [asking.question() for asking in askings]
         for moment, following in zip(times, [*times[1:], self.at + 1], strict=True):
             state = states.at(moment)
             if state is None:
@@ -266,7 +274,7 @@ class Rehearsal:
             yield moment, pair
             later: set[int] = set()
             for pack, case in zip((self.old, self.new), pair, strict=True):
-                later.update(turning_points(pack, case, [asking.question() for asking in askings], moment))
+                later.update(turning_points(pack, case, questions, moment))
             for asking in askings:
                 judged = self._moment(asking, moment)
                 if judged != moment:  # nothing that came later counts, but time goes on
