@@ -155,7 +155,7 @@ class Rehearsal:
         return compared
 
     def questions_about(self, identifier: str) -> list[Asking]:
-        """The questions that are put to both packs about a person: those that can change, or all if nothing is pruned."""
+        """The questions that are put to both packs about a person: those that can change, or all if unpruned."""
         person = self._people.person(identifier)
         _, entries = known_entries(person, self.at, self.known_at)
         named = named_by(entries, self._ever, self._catalogue.notice_purposes)

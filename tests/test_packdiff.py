@@ -390,7 +390,8 @@ def alter_change(draw, document):
             ]
         )
     )  # fmt: skip
-    document["change"] = draw(st.sampled_from([None, {**document["change"], "stored": [stored]}]))
+    if document["change"] is not None:
+        document["change"] = draw(st.sampled_from([None, {**document["change"], "stored": [stored]}]))
 
 
 def reorder(draw, document):
