@@ -28,6 +28,7 @@ from projections.question import Question, check_words, classify
 from projections.state import State, evolve, new_state
 from projections.world import World, fold_world
 
+_KEPT: Final = 256  # sets of questions that are remembered: few people have something on record that nobody else has
 UNKNOWN: Final = "unknown"  # the outcome where a pack does not know a word of the question
 
 
@@ -171,6 +172,8 @@ class Rehearsal:
         key = on_record, touched
         questions = self._questions.get(key)
         if questions is None:
+            if len(self._questions) >= _KEPT:
+                self._questions.clear()
             questions = self._questions[key] = self._questions_of(on_record, touched)
         varied, fixed, public = questions.can_change
         asked = [one for base in varied for one in with_names(base, named)]
