@@ -75,7 +75,7 @@ class _Questions:
 class Rehearsal:
     """Two packs over one ledger, as of a moment and what was known. It only reads, and sees nothing added since.
 
-    `prune` False asks also what cannot change: slow, and good to check the other.
+    `prune` False asks also what cannot change, and at moments at which nothing can: slow, and good to check the other.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Rehearsal:
         self._catalogue = Catalogue(old, new, self._ever)
         self._new_uses = frozenset(self._ever.new_uses)
         self._difference = difference(old, new)
-        self._prune = prune
+        self.prune = prune
         self._questions: dict[tuple[frozenset[str], Touched], _Questions] = {}
 
     @cached_property
@@ -140,7 +140,7 @@ class Rehearsal:
         compared = Compared(person.person, count)
         alike: dict[Asking, list[Asking]] = {}
         for asking in asked:
-            one = self._catalogue.representative(asking, named) if self._prune else asking
+            one = self._catalogue.representative(asking, named) if self.prune else asking
             alike.setdefault(one, []).append(asking)
         changed: list[tuple[Asking, Said, Said]] = []
         for asking, those in alike.items():
@@ -195,7 +195,7 @@ class Rehearsal:
         return _Questions(all_varied, all_fixed, all_public, (varied, fixed, public))
 
     def _can_change(self, asking: Asking, touched: Touched) -> bool:
-        if not self._prune:
+        if not self.prune:
             return True
         question = self._question(asking, self._world(self.at))
         classify(question, self.new)
@@ -288,7 +288,7 @@ class Rehearsal:
 
     def _outside(self, person: Person, askings: list[Asking]) -> set[int]:
         """When something happened to the controller or the person's customer that can change an answer."""
-        times = set(of_the_controller(self._view.entries, askings))
+        times = set(of_the_controller(self._view.entries, askings) if self.prune else self._times)
         for entry in person.entries:
             if isinstance(entry.data, ev.SubjectRegistered) and entry.data.of is not None:
                 customer = self._people.person(entry.data.of)
@@ -321,6 +321,7 @@ class _States:
         self._person = person
         self._alone = len(person.names) == 1
         self._bearing = bearing
+        self._prune = rehearsal.prune
         self._state = new_state(person.names)
         self._entries = [
             entry for entry in person.entries if entry.recorded_at <= rehearsal.known_at and entry.time <= rehearsal.at
@@ -334,7 +335,7 @@ class _States:
         state, there = new_state(self._person.names), False
         for entry in self._entries:
             first = not there and entry.role != "processor"
-            if first or not self._alone or self._bearing.of(entry, state):
+            if first or not self._alone or not self._prune or self._bearing.of(entry, state):
                 own.add(entry.time)
             there = there or first
             if self._alone:

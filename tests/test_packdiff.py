@@ -335,6 +335,97 @@ def not_overlooked(old, new, said):
     raise AssertionError("nothing differs at all")
 
 
+def permit(rows):
+    return f'[[clause.permit]]\naction = ["contact"]\n{rows}'
+
+
+def test_a_lapse_reaches_messages_that_need_any_yes():
+    row = clause("N", permit('purpose = ["orders"]\nneeds = [{ need = "any-opt-in" }]'))
+    house = House(HOUSE + row)
+    house.tell("consent.granted", 1, data={"purpose": "tips", "list": None})
+    lapse = '[[clause.lapse]]\npurpose = ["tips"]\nafter_days = 30'
+    assert house.changes(HOUSE + row + clause("L", lapse), "orders") == {
+        house.person("ann"): ("permit", "deny", DAYS[31])
+    }
+
+
+def test_the_clauses_that_could_have_permitted_are_looked_at():
+    house = House()
+    house.tell("recipient.registered", 2, None, {"recipient": "van", "class": "carrier", "service": None})
+    house.tell("service.used", 3)
+    more = permit('purpose = ["orders"]\nchannel = ["sms"]')
+    more += '\n[[clause.permit]]\naction = ["disclose"]\nclass = ["carrier"]\npurpose = ["tips"]'
+    ways = [house.compare(HOUSE + clause("S", more), prune=prune) for prune in (True, False)]
+    assert plain(ways[0]) == plain(ways[1])
+    asked = {(one.asking.purpose, one.asking.channel, one.asking.recipient) for one in ways[0][0].clauses}
+    assert {("orders", "post", None), ("news", None, "van")} <= asked
+
+
+def test_a_yes_by_one_channel_is_no_yes_by_the_others():
+    house = House()
+    house.tell("consent.granted", 2, data={"purpose": "tips", "list": None, "channels": ["email"]})
+    (found,) = house.compare(HOUSE.replace('purpose = ["tips"]\nneeds = [{ need = "opt-in" }]', 'purpose = ["tips"]'))
+    assert {one.asking.channel for one in found.changes} == {"sms", "telephone", "post", "web"}
+
+
+def changing(**stored):
+    words = ", ".join(f"{name} = {value}" for name, value in stored.items())
+    other = '{ clause = "H-NEWS", effective = "publication" }'
+    return HOUSE.replace(
+        '[[clause]]\nid = "H-NEWS"',
+        '[change]\nnotice_purpose = "news"\njoined_by = [{ type = "service.used" }]\n'
+        f'stored = {{ clause = "H-NEWS", {words} }}\nmaterial = {other}\nother = {other}\n[[clause]]\nid = "H-NEWS"',
+    )
+
+
+def test_a_use_that_brings_a_version_into_force_is_a_moment():
+    house = House(changing(use_days_after_posting=2))
+    house.tell("service.used", 2)
+    change = {"touches_stored_information": True, "material": True, "new_uses": ["orders"]}
+    data = {"version": "2", "text_sha256": "00", "pack_sha256": "00", "supersedes": "1", "change": change}
+    house.tell("policy.published", 4, None, data)
+    house.tell("policy.notice.posted", 5, None, {"version": "2", "where": "front page"})
+    house.tell("service.used", 8)
+    assert house.changes(changing(acknowledged="true"), "orders") == {house.person("ann"): ("permit", "deny", DAYS[8])}
+
+
+def test_a_message_that_spends_what_is_left_is_a_moment():
+    need = 'needs = [{ need = "credit", category = "email", purpose = "news" }]'
+    house = House(HOUSE.replace('purpose = ["news"]\n', f'purpose = ["news"]\n{need}\n'))
+    house.tell("information.collected", 3)
+    house.tell("message.sent", 5, data={"purpose": "news", "list": None, "categories": ["email"]})
+    assert house.changes(HOUSE) == {house.person("ann"): ("deny", "permit", DAYS[5])}
+
+
+def test_what_is_collected_again_after_a_deletion_is_a_moment():
+    gone = '[[clause.forbid]]\naction = ["disclose"]\nwhen = [{ need = "deleted" }]'
+    house = House(HOUSE + clause("D", gone))
+    van = {"recipient": "van", "class": "carrier", "service": None, "categories": ["email"]}
+    house.tell("recipient.registered", 1, None, van)
+    house.tell("information.collected", 2)
+    house.tell("deletion.requested", 3)
+    house.tell("deletion.completed", 4)
+    house.tell("information.collected", 6, data={"categories": ["name"]})
+    house.tell("information.collected", 8)
+    without = HOUSE.replace('purpose = ["orders"]', 'purpose = ["tips"]')
+    assert house.changes(without, "orders") == {house.person("ann"): ("permit", "deny", DAYS[8])}
+
+
+def test_a_transfer_is_judged_as_of_when_it_takes_effect():
+    row = '[[clause.permit]]\naction = ["transfer"]\ntransfer = true\n'
+    row += 'needs = [{ need = "active-account", until = "WHEN" }]'
+    ever, effective = (HOUSE + clause("T", row.replace("WHEN", when)) for when in ("ever", "effective"))
+    house = House(ever)
+    house.tell("service.used", 2)
+    data = {"transfer": "t1", "new_owner": "x", "kind": "merger", "effective_at": DAYS[10], "posted": True}
+    house.tell("ownership.transfer.announced", 3, None, data)
+    house.tell("account.deactivated", 12)
+    (found,) = house.compare(effective)
+    assert found.changes == []
+    (found,) = house.compare(HOUSE)
+    assert {(one.asking.transfer, format_time(one.since)) for one in found.changes} == {("t1", DAYS[2])}
+
+
 def test_two_controllers_are_an_error_and_so_is_one_without_a_statement(memory):
     one, other = (load_pack(PACKS[name]) for name in ("parature", "whereverworks"))
     with pytest.raises(InvalidQuestion, match="'parature', the other of 'whereverworks'"):
