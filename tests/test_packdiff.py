@@ -389,6 +389,20 @@ def test_a_use_that_brings_a_version_into_force_is_a_moment():
     assert house.changes(changing(acknowledged="true"), "orders") == {house.person("ann"): ("permit", "deny", DAYS[8])}
 
 
+def test_a_publication_is_a_moment():
+    house = House(changing(acknowledged="true"))
+    house.tell("service.used", 2)
+    data = {
+        "version": "2",
+        "text_sha256": "00",
+        "pack_sha256": "00",
+        "supersedes": "1",
+        "change": {"new_uses": ["orders"]},
+    }
+    house.tell("policy.published", 4, None, data)
+    assert house.changes(HOUSE, "orders") == {house.person("ann"): ("permit", "deny", DAYS[4])}
+
+
 def test_a_message_that_spends_what_is_left_is_a_moment():
     need = 'needs = [{ need = "credit", category = "email", purpose = "news" }]'
     house = House(HOUSE.replace('purpose = ["news"]\n', f'purpose = ["news"]\n{need}\n'))
