@@ -22,14 +22,17 @@ from eventsourcing.domain import Aggregate, event
 
 from consumers import show
 from consumers.generator import bench_events
-from consumers.opening import create_ledger, open_ledger, shipped_packs
+from consumers.opening import create_ledger, open_ledger, open_to_read, shipped_packs
 from ledger.events import validate
+from ledger.packfile import load_pack
 from projections.ledger import Ledger
+from projections.rehearsal import Compared, Rehearsal
 
 BATCHES: Final = (1, 100, 1_000)
 SINGLES: Final = 1_000  # events sent one by one
 WARM: Final = 20_000
 PERSONS: Final = (10, 100, 1_000)
+REHEARSED: Final = 20  # people of whom every question is asked
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ def run(events: int, *, as_json: bool) -> None:
         _intake(report, stream, folder)
         ledger = open_ledger(f"sqlite:///{folder / 'batch-1000.db'}")
         _decisions(report, ledger, stream, folder)
+        _rehearsal(report, ledger, folder)
         _rebuild(report, ledger)
         _size(report, ledger, len(stream), folder)
     report.add("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB")
@@ -221,6 +225,36 @@ def _by_length(report: Report, folder: Path) -> None:
     rate = 50 / timed(lambda: [ledger.decide(past) for _ in range(50)])
     report.add("  of the past, person with 1,000 events", rate, "decisions/s", "one with 10", rate / base)
     ledger.app.close()
+
+
+# -- rehearsal ---------------------------------------------------------------------------------------------------------
+
+
+def _rehearsal(report: Report, ledger: Ledger, folder: Path) -> None:
+    """Two packs compared, against asking every question warm, one by one, by each of them."""
+    body = shipped_packs()["parature"]
+    words = b'purpose = ["account-administration", '
+    assert words in body
+    old, new = load_pack(body), load_pack(body.replace(words, b"purpose = [", 1))
+    reading = open_to_read(f"sqlite:///{folder / 'batch-1000.db'}")
+    now = reading.clock()
+    everything = Rehearsal(reading, old, new, at=now, prune=False)
+    some = everything.streams[:REHEARSED]
+    bodies = [
+        {"controller": "parature", "subject": person, **asking.body()}
+        for person in some
+        for asking in everything.questions_about(person)
+    ]
+    limit = len(some) / timed(lambda: [ledger.decide(one) for one in bodies]) / 2
+    for what, after in (("packs alike", old), ("a use less, for everybody", new)):
+        rehearsal = Rehearsal(reading, old, after, at=now)
+        found: list[Compared] = []
+        rate = len(rehearsal.streams) / timed(lambda run=rehearsal.run, found=found: found.extend(run()))  # type: ignore[misc]
+        changed = sum(bool(one.changes) for one in found)
+        row = f"pack diff, {what} ({changed:,} of {len(found):,} change)"
+        report.add(row, rate, "people/s", "all questions asked warm", rate / limit)
+    report.add("  all questions asked warm", limit, "people/s")
+    reading.close()
 
 
 # -- rebuild, size -----------------------------------------------------------------------------------------------------

@@ -498,6 +498,39 @@ def pack_test(
         raise typer.Exit(1)
 
 
+@packs.command("diff")
+@command
+def pack_diff(
+    old: Path,
+    new: Path,
+    controller: Controller = None,
+    at: At = None,
+    known_at: KnownAt = None,
+    reading: Annotated[
+        list[str] | None, typer.Option(help="CLAUSE=READING: the new pack read so. May be given several times.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Changed questions to list.")] = 50,
+    clauses: Annotated[bool, typer.Option("--clauses", help="List also where only the clauses differ.")] = False,
+    store: Store = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """Rehearse a change: whose answers another pack would change, to what, since when. It writes nothing."""
+    from consumers import packdiff
+    from projections.rehearsal import Rehearsal
+
+    before, after = packdiff.packs_of(old, new, reading or [])
+    ledger = opening.open_to_read(store, keys)
+    moment, known = packdiff.moments_of(at, known_at, ledger.clock())
+    rehearsal = Rehearsal(ledger, before, after, controller=controller, at=moment, known_at=known)
+    with show.progress("compare", len(rehearsal.streams)) as progress:
+        report = packdiff.report_on(rehearsal, None if json else limit, progress)
+    if json:
+        show.print_json(packdiff.as_json(report, clauses=clauses))
+    else:
+        packdiff.print_report(report, limit, clauses=clauses)
+
+
 @letters.command("list")
 @command
 def letters_list(store: Store = None, keys: Keys = None, json: Json = False) -> None:

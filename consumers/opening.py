@@ -74,6 +74,22 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
 
 def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
     """Open a store that is there. Raises NotALedger, NewerStore, KeyFileError."""
+    path, found = _found(store, keys)
+    app = open_file(path, found)
+    app.load()
+    finish_scrub(app)
+    return Ledger(app, clock, projection_path(path))
+
+
+def open_to_read(store: str | None = None, keys: str | None = None) -> Ledger:
+    """Open a store that is there so that neither it nor its projections can be written. Raises as open_ledger does."""
+    path, found = _found(store, keys)
+    app = open_file(path, found, only_read=True)
+    app.load()
+    return Ledger(app, clock)
+
+
+def _found(store: str | None, keys: str | None) -> tuple[Path, FileKeys]:
     path = store_path(store)
     if not path.exists():
         raise NotALedger(f"{path}: there is no such store (make one with: consent-ledger init)")
@@ -81,10 +97,7 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
     folder = keys_folder(path, keys)
     if not folder.is_dir():
         raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
-    app = open_file(path, FileKeys(folder))
-    app.load()
-    finish_scrub(app)
-    return Ledger(app, clock, projection_path(path))
+    return path, FileKeys(folder)
 
 
 def memory_ledger(pack: Pack | None = None, at: Callable[[], int] = clock) -> Ledger:

@@ -382,8 +382,11 @@ def memory_name() -> str:
     return f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
 
 
-def open_file(path: Path, keys: KeyProvider, *, create: bool = False) -> LedgerApplication:
-    """The store in a file. Raises NotALedger for one that is not there, or (`create`) that is."""
+def open_file(path: Path, keys: KeyProvider, *, create: bool = False, only_read: bool = False) -> LedgerApplication:
+    """The store in a file. Raises NotALedger for one that is not there, or (`create`) that is.
+
+    `only_read`: SQLite itself refuses every write, and neither file nor write-ahead log is touched at the end.
+    """
     if create and path.exists() and path.stat().st_size:
         raise NotALedger(f"{path}: there is a file already (name a new path)")
     if not create and not path.exists():
@@ -393,7 +396,8 @@ def open_file(path: Path, keys: KeyProvider, *, create: bool = False) -> LedgerA
     with readable_errors(str(path)):
         if not create:
             require_store(path)
-        return LedgerApplication(f"file:{quote(str(path))}", keys, where=str(path))
+        mode = "?mode=ro" if only_read else ""
+        return LedgerApplication(f"file:{quote(str(path))}{mode}", keys, where=str(path))
 
 
 def require_store(path: Path) -> None:

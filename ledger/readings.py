@@ -55,7 +55,8 @@ def in_force(pack: Pack, switched: Mapping[str, str] | None = None) -> Pack:
             raise PackError(f"change.stored: {len(stored)} of them are in force, one must be (see their readings)")
         change = change.model_copy(update={"by_reading": stored})
     edition = pack.sha256 + "".join(f" {name}={reading}" for name, reading in sorted((switched or {}).items()))
-    return pack.model_copy(update={"clause": clauses, "change": change, "edition": edition})
+    fields = {name: getattr(pack, name) for name in Pack.model_fields}  # not what was computed of the other rows
+    return Pack.model_construct(**{**fields, "clause": clauses, "change": change, "edition": edition})
 
 
 def _counting(rows: list[R], clause_id: str, chosen: Mapping[str, str]) -> list[R]:

@@ -343,8 +343,8 @@ def _all_choices(state: State) -> Iterator[Choice]:
                 yield from words
 
 
-def moments(state: State, question: Question, after: int, pack: Pack) -> list[int]:
-    """The moments after `after` at which a choice ends or takes effect by time alone, in order."""
+def moments(state: State, after: int, pack: Pack) -> list[int]:
+    """The moments after `after` at which a choice ends or takes effect by time alone, in order, for any question."""
     found: set[int] = set()
     lapses = bool(pack.lapses)
     for track in state.tracks.values():
@@ -356,5 +356,14 @@ def moments(state: State, question: Question, after: int, pack: Pack) -> list[in
                         found |= {choice.expires} if choice.expires is not None else set()
         if pack.delays:
             for (scope, _), said in track.optouts.items():
-                found |= {takes_effect(ref, scope, question, pack) for ref, _ in said}
+                found |= {moment for ref, _ in said for moment in _delayed(ref, scope, pack)}
     return sorted(moment for moment in found if moment > after)
+
+
+def _delayed(ref: Ref, scope: str, pack: Pack) -> list[int]:
+    """When an opt-out takes effect by each row that delays it: which one counts depends on the question."""
+    return [
+        after_business_days(ref.time, row.effective_in_business_days, pack.calendar.holidays)
+        for _, row in pack.objections.get(scope, ())
+        if row.effective_in_business_days is not None
+    ]

@@ -8,6 +8,7 @@ the sum of what it names: a ground or the record 8, a recipient 4, a class, the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,7 +50,8 @@ _RULES: dict[tuple[str, str], Rules] = {}  # (edition of a pack, action): compil
 _RULES_KEPT: Final = 256
 
 
-def _rules(pack: pk.Pack, action: str) -> Rules:
+def rules_of(pack: pk.Pack, action: str) -> Rules:
+    """The rows of a pack that are about an action, compiled."""
     found = _RULES.get((pack.edition, action))
     if found is None:
         if len(_RULES) >= _RULES_KEPT:
@@ -97,7 +99,7 @@ def narrowness(row: pk.Match) -> int:
 
 def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     """The verdict at `now` on what the case holds. Requires words checked against the pack."""
-    rules = _rules(pack, question.action)
+    rules = rules_of(pack, question.action)
     return (
         _law(rules, pack, case, question, now)
         or _forbidden(rules, pack, case, question, now)
@@ -107,15 +109,20 @@ def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
 
 def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict: Verdict) -> int | None:
     """The next moment at which the outcome changes by time alone."""
-    found = moments(case.state, question, now, pack)
-    quiet = _rules(pack, question.action).quiet
-    if quiet:
-        ends = {moment for need in quiet for moment in quiet_ends(need, case, question, pack) if moment > now}
-        found = sorted({*found, *ends})
-    for moment in found:
+    for moment in turning_points(pack, case, (question,), now):
         if decide(pack, case, question, moment).outcome != verdict.outcome:
             return moment
     return None
+
+
+def turning_points(pack: pk.Pack, case: Case, questions: Iterable[Question], now: int) -> list[int]:
+    """The moments after `now` at which an answer to one of the questions may change by time alone, in order."""
+    found = moments(case.state, now, pack)
+    quiet = [(need, question) for question in questions for need in rules_of(pack, question.action).quiet]
+    if quiet:
+        ends = {moment for need, question in quiet for moment in quiet_ends(need, case, question, pack)}
+        found = sorted({*found, *(moment for moment in ends if moment > now)})
+    return found
 
 
 # -- matching ----------------------------------------------------------------------------------------------------------
@@ -124,6 +131,15 @@ def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict:
 def _about(rule: Rule, question: Question, case: Case) -> bool:
     """Whether a row is about the question in everything but purpose and categories."""
     row = rule.row
+    if not _says_itself_about(row, question):
+        return False
+    if row.announces is not None and not _announces(row.announces, question, case):
+        return False
+    return row.on_record_from is None or _from_others(question, case)
+
+
+def _says_itself_about(row: pk.Match, question: Question) -> bool:
+    """The part of that which hangs on the row and the question alone."""
     if not _aimed_at(row, question):
         return False
     if row.ground is not None and question.ground not in row.ground:
@@ -132,11 +148,7 @@ def _about(rule: Rule, question: Question, case: Case) -> bool:
         return False
     if row.origin is not None and question.origin not in row.origin:
         return False
-    if row.country is not None and row.country is not (question.country is not None):
-        return False
-    if row.announces is not None and not _announces(row.announces, question, case):
-        return False
-    return row.on_record_from is None or _from_others(question, case)
+    return row.country is None or row.country is (question.country is not None)
 
 
 def _aimed_at(row: pk.Match, question: Question) -> bool:
@@ -182,6 +194,14 @@ def _categories_fit(rule: Rule, question: Question) -> bool:
 
 def _fits(rule: Rule, question: Question, case: Case) -> bool:
     return _purpose_fits(rule, question) and _categories_fit(rule, question) and _about(rule, question, case)
+
+
+def may_bear_on(rule: Rule, question: Question) -> bool:
+    """Whether a row can have a part in the answer, whatever is on record: decide it, or be named as nearest to it."""
+    fits = _purpose_fits(rule, question)
+    if fits and _categories_fit(rule, question) and _says_itself_about(rule.row, question):
+        return True
+    return isinstance(rule.row, pk.Permit) and _nearly(rule, question) and (fits or _aimed(rule))
 
 
 # -- the tiers ---------------------------------------------------------------------------------------------------------

@@ -91,19 +91,16 @@ class Ledger:
             transfer = view.world(FOREVER).transfers.get(question.transfer)
             if transfer is None:
                 raise InvalidQuestion("transfer", f"no transfer {question.transfer!r} was announced")
-            at = transfer.effective_at
+            return view.case(person, transfer.effective_at)
         return view.case(person, at)
 
     def _check(self, question: Question, view: View, case: Case, pack: Pack) -> None:
         check_words(question, view.newest_pack)
         classify(question, pack)
         if question.recipient is not None:
-            recipient = case.world.recipients.get(question.recipient)
-            if recipient is None:
-                recipient = view.world(FOREVER).recipients.get(question.recipient)
-            if recipient is None:
+            question.recipient_class = view.recipient_class(question.recipient, case.world)
+            if question.recipient_class is None:
                 raise InvalidQuestion("recipient", f"no recipient {question.recipient!r} is registered")
-            question.recipient_class = recipient.recipient_class
 
     def _as_processor(
         self, question: Question, case: Case, view: View, at: int, known_at: int, position: int

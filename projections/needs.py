@@ -36,6 +36,7 @@ class Case:
     packs: Packs
     customer: Callable[[str], State | None] = lambda _: None  # another person, as of the same moment
     person_of: Callable[[str], str | None] = lambda _: None  # the identifier of a name
+    latest: Callable[[], State] | None = None  # the person by all that is known, whenever it happened
     _versions: list[InForce] | None = field(default=None)
 
     @property
@@ -243,7 +244,8 @@ def _transfer_notice(case: Case, question: Question) -> Finding:
 
 
 def _active(need: cn.ActiveAccount, case: Case, question: Question) -> Finding:
-    gone = case.state.deactivated
+    state = case.latest() if need.until == "ever" and case.latest is not None else case.state
+    gone = state.deactivated
     transfer = case.world.transfers.get(question.transfer or "")
     if gone is None or (need.until == "effective" and transfer is not None and gone.time >= transfer.effective_at):
         return Finding(True, says="not deactivated before the transfer")

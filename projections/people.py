@@ -59,11 +59,15 @@ class ControllerRecord:
 
 
 class People:
-    """Loads and remembers. `forget` what changed; everything else is a pure function of the entries."""
+    """Loads and remembers. `forget` what changed; everything else is a pure function of the entries.
 
-    def __init__(self, app: LedgerApplication, projector: Projector) -> None:
+    `size`: only of so many entries, as if nothing had been added since.
+    """
+
+    def __init__(self, app: LedgerApplication, projector: Projector, size: int | None = None) -> None:
         self.app = app
         self.projector = projector
+        self._size = FOREVER if size is None else size
         self._people: OrderedDict[str, Person] = OrderedDict()
         self._controllers: dict[str, ControllerRecord] = {}
 
@@ -91,7 +95,7 @@ class People:
 
     def _projected(self, person: str) -> Person | None:
         """From the projection, where it has folded everything there is and nobody is joined."""
-        if self.projector.cursor != self.app.current_head().size:
+        if self._size != FOREVER or self.projector.cursor != self.app.current_head().size:
             return None
         row = self.projector.person(person)
         if row is None or row.linked or self._joined(person) != {person}:
@@ -117,7 +121,7 @@ class People:
         entries: list[Entry] = []
         with self.app.reading() as c:
             for name in names:
-                c.execute("SELECT position, state FROM entries WHERE stream=?", [name])
+                c.execute("SELECT position, state FROM entries WHERE stream=? AND position<?", [name, self._size])
                 entries += [decode(position, state) for position, state in c.fetchall()]
         entries.sort(key=lambda entry: (entry.time, entry.position))
         return entries
@@ -134,7 +138,8 @@ class People:
         found = self._controllers.get(stream)
         if found is None:
             with self.app.reading() as c:
-                c.execute("SELECT position, state FROM entries WHERE stream=? AND type<>'intake.refused'", [stream])
+                about = "SELECT position, state FROM entries WHERE stream=? AND position<? AND type<>'intake.refused'"
+                c.execute(about, [stream, self._size])
                 entries = [decode(position, state) for position, state in c.fetchall()]
             entries.sort(key=lambda entry: (entry.time, entry.position))
             last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
@@ -217,7 +222,13 @@ class View:
             self.pack_of_version,
             lambda customer: self.state(self.people.person(customer), at),
             lambda name: self.app.person(self.controller, name),
+            lambda: self.state(person, FOREVER),
         )
+
+    def recipient_class(self, name: str, world: World) -> str | None:
+        """The class of a recipient as registered in that world, or else ever; None where nobody has that name."""
+        recipient = world.recipients.get(name) or self.world(FOREVER).recipients.get(name)
+        return recipient.recipient_class if recipient else None
 
     def pack_of_version(self, version: Version) -> Pack:
         """The pack a version was published with."""

@@ -21,7 +21,7 @@ from consumers.scenarios import load_scenarios, run_scenario
 from ledger import pack as pk
 from ledger.packfile import load_pack, parse_pack
 from ledger.readings import in_force
-from projections.decide import _fits, _rules
+from projections.decide import _fits, rules_of
 from projections.packcheck import check_pack
 from projections.packreach import Reach
 from projections.question import Question, classify
@@ -438,7 +438,7 @@ def reached(pack):
         read = in_force(pack, {"A": reading}).model_copy(update={"edition": f"generated {next(EDITIONS)}"})
         for question in QUESTIONS:
             classify(question, read)
-            rules = _rules(read, question.action)
+            rules = rules_of(read, question.action)
             laws = [rule.row for rule in rules.law if _fits(rule, question, None)]
             stop = next((n for n, row in enumerate(laws) if not row.falls_through or not row.needs), None)
             there |= {id(row) for row in (laws if stop is None else laws[: stop + 1])}

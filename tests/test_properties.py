@@ -256,3 +256,53 @@ def test_linking_and_then_unlinking_restores_every_answer(controller, rows, ques
         and controller == "whereverworks"
     ):
         assert joined.outcome == "deny"
+
+
+DELAYED = b"""
+format = 1
+controller = "house"
+title = "House"
+purposes = ["news", "notice"]
+classes = []
+[categories]
+personal = ["name"]
+anonymous = []
+[[clause]]
+id = "H-1"
+title = "Notices"
+rule = "Notices to those who agreed to some message."
+[[clause.permit]]
+action = ["contact"]
+purpose = ["notice"]
+needs = [{ need = "any-opt-in" }]
+despite_no = true
+[[clause.permit]]
+action = ["contact"]
+purpose = ["news"]
+needs = [{ need = "opt-in" }]
+[[clause.objection]]
+scope = "all"
+channels = ["email"]
+effective_in_business_days = 1
+[[clause.objection]]
+scope = "all"
+channels = ["post"]
+"""
+
+
+def test_an_opt_out_that_takes_effect_later_for_other_messages_still_says_when_the_answer_changes():
+    ledger = memory_ledger(load_pack(DELAYED), lambda: parse_time("2026-01-07T00:00:00Z"))
+    published = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}
+    yes = {"purpose": "news", "basis": "express", "channels": ["email"]}
+    for number, (type_name, data) in enumerate(
+        [("policy.published", published), ("consent.granted", yes), ("optout.recorded", {"scope": "all"})]
+    ):
+        who = {} if type_name == "policy.published" else {"subject": "ann"}
+        time = f"2026-01-0{5 + number}T00:00:00Z"  # a Monday and the days after
+        assert (
+            tell(ledger, "house", str(number), time, time, {"type": type_name, "data": data, **who}).kind == "accepted"
+        )
+    body = {"controller": "house", "subject": "ann", "action": "contact", "purpose": "notice", "channel": "post"}
+    answer = ledger.decide(body)
+    assert (answer.outcome, answer.changes_at) == ("permit", parse_time("2026-01-09T00:00:00Z"))
+    assert ledger.decide({**body, "at": "2026-01-09T00:00:00Z"}).outcome == "deny"
