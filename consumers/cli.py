@@ -469,6 +469,18 @@ def pack_show(file: Path) -> None:
     typer.echo(pack_as_prose(load_pack(opening.read_pack(file))))
 
 
+@packs.command("table")
+@command
+def pack_table(
+    files: list[Path],
+    scenarios: Annotated[list[Path] | None, typer.Option(help="Scenario files to run.")] = None,
+) -> None:
+    """Print each clause with what carries it, its reading and its scenarios, as a table in Markdown."""
+    from consumers.clauses import clause_tables
+
+    typer.echo(clause_tables([opening.read_pack(one) for one in files], scenarios or []), nl=False)
+
+
 @packs.command("test")
 @command
 def pack_test(

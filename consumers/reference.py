@@ -1,14 +1,17 @@
-"""Writes what is generated under docs/reference: the JSON Schemas of the events, and the table of error classes."""
+"""Writes what is generated under docs/reference: JSON Schemas and table of the events, table of the clauses."""
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from ledger.events import SCHEMA_VERSION, TYPES
 
-FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
+ROOT: Final = Path(__file__).parents[1]
+FOLDER: Final = ROOT / "docs" / "reference"
+SCENARIOS: Final = ROOT / "tests" / "scenarios"
 
 
 def event_schemas() -> dict[str, Any]:
@@ -48,9 +51,36 @@ def event_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+_CLAUSES: Final = """# Clauses
+
+Written from the shipped packs and the results of `tests/scenarios` by `make docs`; a test compares. For packs of your
+own there is `consent-ledger pack table`. Each mechanism is explained in the [pack format](pack-format.md); what a row
+says in full, `consent-ledger pack show` prints.
+
+"""
+_ENGINE: Final = """## What the engine is made of
+
+What serves less than two clauses of the shipped packs says why it is not a case of something else.
+
+"""
+
+
+@cache
+def clause_reference() -> str:
+    """Every clause of the shipped packs, what carries it, and how its scenarios end."""
+    from consumers.clauses import clause_tables, engine_table
+    from consumers.opening import shipped_packs
+    from ledger.packfile import parse_pack
+
+    packs = [body for _, body in sorted(shipped_packs().items())]
+    tables = clause_tables(packs, sorted(SCENARIOS.glob("*.yaml")))
+    return f"{_CLAUSES}{tables}\n{_ENGINE}{engine_table([parse_pack(body) for body in packs])}"
+
+
 def generated() -> dict[Path, str]:
     """Every generated file and what it must hold."""
     return {
+        FOLDER / "clauses.md": clause_reference(),
         FOLDER / "events.schema.json": json.dumps(event_schemas(), indent=1, sort_keys=True) + "\n",
         FOLDER / "events.md": event_table(),
     }

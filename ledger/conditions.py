@@ -32,7 +32,10 @@ class OptIn(Table):
 
 
 class AnyOptIn(Table):
-    """A yes to some communication is in force."""
+    """A yes to some communication is in force.
+
+    Alone: every other need looks at the question that is asked; this one at all that could be asked.
+    """
 
     need: Literal["any-opt-in"]
 
@@ -41,6 +44,8 @@ class Quiet(Table):
     """The person's last word on this is a no, less than so many calendar months ago.
 
     `unanswered`: or there is no yes since the person was last asked, less than so many months ago.
+
+    Alone: a no that closes for a time, where every other no closes until it is taken back.
     """
 
     need: Literal["quiet"]
@@ -63,7 +68,10 @@ class RecipientAgreement(Table):
 
 
 class ServiceAgreement(Table):
-    """A service agreement with the person, or an employee's customer, is in force."""
+    """A service agreement with the person, or an employee's customer, is in force.
+
+    Alone: the only thing on record that ends, begins again, and can be another person's.
+    """
 
     need: Literal["service-agreement"]
 
@@ -81,26 +89,38 @@ class OwnCompany(Table):
 
 
 class TransferNotice(Table):
-    """The change of owner was posted, or the person was told of it."""
+    """The change of owner was posted, or the person was told of it.
+
+    Alone: it is met by what the controller said to everybody or by what it said to one.
+    """
 
     need: Literal["transfer-notice"]
 
 
 class ActiveAccount(Table):
-    """The person did not deactivate: before the change of owner takes effect, or at any time."""
+    """The person did not deactivate: before the change of owner takes effect, or at any time.
+
+    Alone: it is a need that something did not happen, and until when is a reading.
+    """
 
     need: Literal["active-account"]
     until: Literal["effective", "ever"] = "effective"
 
 
 class CategoriesListed(Table):
-    """The categories are listed; none means everything."""
+    """The categories are listed; none means everything.
+
+    Alone: every other need looks at what is asked; this one at whether it is said at all.
+    """
 
     need: Literal["categories-listed"]
 
 
 class Credit(Table):
-    """One message for each time a category was collected, for one purpose."""
+    """One message for each time a category was collected, for one purpose.
+
+    Alone: the only permission that is used up.
+    """
 
     need: Literal["credit"]
     category: str
@@ -129,7 +149,10 @@ class Deleted(Table):
 
 
 class DeletionAsked(Table):
-    """The person asked for deletion."""
+    """The person asked for deletion.
+
+    Alone: a request closes before it is carried out, which `deleted` does not; it outlives erasure with the address.
+    """
 
     need: Literal["deletion-requested"]
 

@@ -155,7 +155,10 @@ class Duty(Row):
 
 
 class Lapse(Row):
-    """A yes counts as never made so long after it was said. `purpose`: only for these."""
+    """A yes counts as never made so long after it was said. `purpose`: only for these.
+
+    Alone: neither shipped statement lets a yes lapse; a shop in the how-to does.
+    """
 
     purpose: Words | None = None
     after_months: Count | None = None  # calendar months
@@ -169,13 +172,19 @@ class Lapse(Row):
 
 
 class Identification(Row):
-    """What a deletion request must name before anything else."""
+    """What a deletion request must name before anything else.
+
+    Alone: the other shipped statement asks for no names; what is asked for is data.
+    """
 
     needs: list[Literal["service", "full_name", "postal_address", "telephone", "email"]]
 
 
 class Hold(Row):
-    """The clause under which holds defer a deletion; `finding`: one carried out all the same shows up."""
+    """The clause under which holds defer a deletion; `finding`: one carried out all the same shows up.
+
+    Alone: a hold is a fact under every statement, but only one says what it defers.
+    """
 
     finding: bool = True
 
@@ -195,7 +204,10 @@ class Expect(Row):
 
 
 class Tell(Row):
-    """Recipients of a class that held anything must be told of every no, or of what `about` says."""
+    """Recipients of a class that held anything must be told of every no, or of what `about` says.
+
+    Alone: only one shipped statement binds those who got information to what the person says later.
+    """
 
     recipient_class: Words = Field(alias="class")
     about: list[Literal["optout", "correction", "deletion"]] = ["optout"]

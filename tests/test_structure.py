@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from consumers.clauses import ALONE, described, uses
 from consumers.opening import shipped_packs
 from consumers.reference import generated
-from ledger.packfile import load_pack
+from ledger.packfile import load_pack, parse_pack
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ledger", "projections", "consumers")
@@ -95,6 +96,14 @@ def test_a_new_event_type_fails_type_checking_until_every_fold_has_met_it(tmp_pa
     assert run.returncode == 1
     assert "assert_never" in run.stdout or "incompatible type" in run.stdout
     assert "SubjectAstonished" in run.stdout
+
+
+def test_what_serves_less_than_two_clauses_says_why_and_only_that():
+    found = uses([parse_pack(body) for body in shipped_packs().values()])
+    texts = described()
+    assert found.keys() == texts.keys()
+    assert {name for name, clauses in found.items() if len(clauses) < 2} == {n for n, t in texts.items() if ALONE in t}
+    assert all(text.partition(ALONE)[2] for text in texts.values() if ALONE in text)
 
 
 @pytest.mark.parametrize("path", sorted(generated()), ids=lambda path: path.name)
