@@ -21,7 +21,7 @@ from pathlib import Path
 
 import crash_child
 import pytest
-from conftest import PACKS, accept, assert_whole, decoded, event, rows, stored
+from conftest import PACKS, accept, assert_whole, decoded, event, ndjson, rows, stored
 from test_erasure import remains, traces
 
 from consumers import ingest as ingest_module
@@ -130,6 +130,12 @@ def check_resumed(store, reference):
         check_projections(ledger)
 
 
+def suppressed(ledger):
+    """What outlives erased persons, and what is still on its way there."""
+    kept = rows(ledger, "SELECT hex(key), CAST(said AS TEXT) FROM suppressed ORDER BY 1, 2")
+    return [list(one) for one in kept], rows(ledger, "SELECT person FROM addresses ORDER BY 1")
+
+
 def check_erased(store, whole, needles):
     """Erase again or find it done: no trace is left, and it was done once."""
     with store.opened() as ledger:
@@ -144,6 +150,7 @@ def check_erased(store, whole, needles):
         assert stored(ledger)[: len(whole)] == whole
         assert [entry.type for entry in decoded(ledger)[len(whole) :]] == ["subject.erased"] * 2
         assert ledger.app.keys.erasures()
+        assert suppressed(ledger) == store.world["suppressed"]
         check_projections(ledger)
     assert remains(store, needles) == set()
 
@@ -168,6 +175,9 @@ def empty(tmp_path_factory):
     linked = next(one for one in stream.events if one["type"] == "subject.linked" and one["controller"] == "parature")
     names = [linked["subject"], linked["data"]["personal"]["other"]]
     who = {"controller": "parature", "subject": names[0]}
+    no = event("optout.recorded", {"scope": "all"}, {"email": "ann@example.com"}, subject=names[0], time=NOW)
+    with (folder / "events.ndjson").open("ab") as lines:
+        lines.write(ndjson(no))
     store = folder / "empty"
     store.mkdir()
     ledger = opening.create_ledger(f"sqlite:///{store / 'ledger.db'}")
@@ -203,7 +213,12 @@ def met(whole, tmp_path_factory):
     store, by_ingest = whole
     found = {"ingest": by_ingest}
     for mode in crash_child.MODES.keys() - found.keys():
-        found[mode] = store.copy(tmp_path_factory.mktemp(mode) / "store").run(mode)[1]
+        done = store.copy(tmp_path_factory.mktemp(mode) / "store")
+        found[mode] = done.run(mode)[1]
+        if mode == "erase":
+            with done.opened() as ledger:
+                store.world["suppressed"] = suppressed(ledger)
+            assert store.world["suppressed"][0]
     return found
 
 
