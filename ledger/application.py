@@ -33,7 +33,15 @@ from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
 from ledger.packfile import load_pack
 from ledger.person import linked
-from ledger.recorder import APPLICATION_ID, Head, LedgerFactory, LedgerRecorder, read_head, readable_errors
+from ledger.recorder import (
+    APPLICATION_ID,
+    STORE_FORMAT,
+    Head,
+    LedgerFactory,
+    LedgerRecorder,
+    read_head,
+    readable_errors,
+)
 from ledger.vault import Vault
 from ledger.verifier import EMPTY_ROOT
 
@@ -153,7 +161,8 @@ class LedgerApplication(Application[str]):
     def load(self) -> None:
         """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError."""
         with readable_errors(self.where):
-            self.store.check(self.where)
+            if self.store.check(self.where) < STORE_FORMAT:
+                self.store.upgrade()
         with self.reading() as c:
             c.execute("SELECT name, value FROM meta")
             meta = dict(c.fetchall())

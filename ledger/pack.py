@@ -218,7 +218,12 @@ class Interpretation(Table):
 
     text: str
     reading: str
-    readings: dict[str, str] = Field(min_length=2)
+    readings: dict[str, str] = Field(min_length=1)
+
+
+def _only_stated(value: object) -> object:
+    """An interpretation that is a sentence names one reading: packs were written so once, and are read for ever."""
+    return {"text": value, "reading": "stated", "readings": {"stated": value}} if isinstance(value, str) else value
 
 
 class Clause(Table):
@@ -227,7 +232,7 @@ class Clause(Table):
     id: str
     title: str
     rule: str
-    interpretation: Interpretation | None = None
+    interpretation: Annotated[Interpretation | None, BeforeValidator(_only_stated)] = None
     permit: list[Permit] = []
     forbid: list[Forbid] = []
     gate: list[Gate] = []

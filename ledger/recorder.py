@@ -26,8 +26,14 @@ from eventsourcing.sqlite import (
 from ledger.errors import NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
-STORE_FORMAT: Final = 1  # the file's user_version
+STORE_FORMAT: Final = 2  # the file's user_version; format 1 had no suppression, and is raised when it is opened
 
+# Addresses of persons whose fields were deleted, and, once erased, what stays of them: a hash and a no.
+SUPPRESSION: Final = (
+    "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
+    "CREATE INDEX addresses_by_person ON addresses (person)",
+    "CREATE TABLE suppressed (key BLOB, said BLOB, erased_at INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
+)
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     # The log. `leaf` is the RFC 6962 leaf hash of `state`, kept so that a flipped byte can be named.
@@ -50,10 +56,7 @@ SCHEMA: Final = (
     "CREATE TABLE aliases (alias BLOB PRIMARY KEY, person TEXT NOT NULL, sealed BLOB) WITHOUT ROWID",
     "CREATE INDEX aliases_by_person ON aliases (person)",
     "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
-    # Addresses of persons whose fields were deleted, and, once erased, what stays of them: a hash and a no.
-    "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
-    "CREATE INDEX addresses_by_person ON addresses (person)",
-    "CREATE TABLE suppressed (key BLOB, said BLOB, erased_at INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
+    *SUPPRESSION,
     # What the door looks at.
     "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL) WITHOUT ROWID",
@@ -197,8 +200,8 @@ class LedgerRecorder(SQLiteApplicationRecorder):
             c.execute(f"PRAGMA application_id={APPLICATION_ID}")
             c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
-    def check(self, where: str) -> None:
-        """Raise NotALedger or NewerStore unless this is a store this program can use."""
+    def check(self, where: str) -> int:
+        """The store's format. Raises NotALedger or NewerStore unless this is a store this program can use."""
         with self.datastore.transaction(commit=False) as c:
             c.execute("PRAGMA application_id")
             if c.fetchone()[0] != APPLICATION_ID:
@@ -209,6 +212,16 @@ class LedgerRecorder(SQLiteApplicationRecorder):
                 raise NewerStore(
                     f"{where}: store format {found}, this program knows {STORE_FORMAT} (install a newer consent-ledger)"
                 )
+            return int(found)
+
+    def upgrade(self) -> None:
+        """Raise a store of format 1 to 2, in one transaction; another process may have done so."""
+        with self.datastore.transaction(commit=True) as c:
+            c.execute("PRAGMA user_version")
+            if c.fetchone()[0] == 1:
+                for statement in SUPPRESSION:
+                    c.execute(statement)
+                c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
     # -- the library's interface ---------------------------------------------------------------------------------------
 

@@ -29,7 +29,10 @@ def _readings(pack: pk.Pack, barred: list[tuple[str, str]]) -> Iterator[Problem]
     except PackError as error:
         yield Problem(("change", "stored"), None, str(error))
         return  # what is wrong with the pack's own readings is wrong with most others
-    for clause in pack.clause:
+    for number, clause in enumerate(pack.clause):
+        if clause.interpretation and len(clause.interpretation.readings) == 1:
+            text = "interpretation names one reading only (name the others under readings, with rows that follow them)"
+            yield Problem(("clause", number, "interpretation"), clause.id, text)
         for reading in clause.interpretation.readings if clause.interpretation else ():
             try:
                 in_force(pack, {clause.id: reading})

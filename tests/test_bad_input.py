@@ -197,6 +197,24 @@ def set_version(path, version):
     db.close()
 
 
+@pytest.mark.parametrize("other", [False, True], ids=["alone", "as another process does, too"])
+def test_a_store_of_format_1_is_raised_when_it_is_opened(store, other):
+    accept(store.ledger, *FEW)
+    given = stored(store.ledger)
+    store.shut()
+    db = sqlite3.connect(store.path)
+    for table in ("addresses", "suppressed"):
+        db.execute(f"DROP TABLE {table}")
+    db.close()
+    set_version(store.path, 1)
+    assert_whole(store.reopen(), given)
+    if other:
+        store.ledger.app.store.upgrade()
+    store.assert_again(*FEW)
+    assert rows(store.ledger, "PRAGMA user_version") == [STORE_FORMAT]
+    assert rows(store.ledger, "SELECT count(*) FROM suppressed") == [0]
+
+
 def test_a_store_of_a_newer_version_is_not_opened(store):
     accept(store.ledger, *FEW)
     given = stored(store.ledger)

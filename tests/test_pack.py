@@ -11,7 +11,8 @@ from consumers.opening import shipped_packs
 from consumers.prose import pack_as_prose
 from consumers.scenarios import load_scenarios, run_scenario
 from ledger.errors import PackError
-from ledger.packfile import load_pack
+from ledger.packfile import load_pack, parse_pack
+from projections.packcheck import check_pack
 
 PARATURE = shipped_packs()["parature"].decode()
 SHARED = Path(__file__).parents[2] / "shared" / "scenarios"
@@ -49,6 +50,18 @@ def test_prose_has_a_section_for_every_clause(controller):
     for clause in pack.clause:
         assert f"## {clause.id}: " in prose
         assert clause.rule in prose
+
+
+def test_an_interpretation_that_is_a_sentence_is_read_for_ever_and_reported():
+    """As packs had it before readings could be switched: what is stored must load."""
+    title = 'title = "Holds"\n'
+    assert title in PARATURE
+    old = PARATURE.replace(title, title + 'interpretation = "A hold is a hold."\n')
+    clause = load_pack(old.encode()).ids["PAR-DEL-2"]
+    assert clause.interpretation.readings == {"stated": "A hold is a hold."}
+    assert "A hold is a hold." in pack_as_prose(load_pack(old.encode()))
+    (problem,) = check_pack(parse_pack(old.encode()))
+    assert (problem.clause, "names one reading" in problem.message) == ("PAR-DEL-2", True)
 
 
 NAMED = {"id", "controller", "purpose", "class", "service", "list", "recipient", "recipients", "new_uses"} | {
