@@ -6,10 +6,12 @@ import sqlite3
 from hashlib import sha256
 
 import pytest
+from conftest import accept, event
 
 from consumers.generator import bench_events, generate
 from consumers.opening import create_ledger, open_ledger, shipped_packs
 from ledger import points
+from ledger.errors import InvalidQuestion
 from ledger.times import FOREVER
 from projections import projector as module
 from projections.people import fold_person
@@ -144,3 +146,33 @@ def test_a_cold_answer_from_the_projection_is_the_answer_from_the_log(ledger, tm
     for name, expected in from_log.items():
         found = again.decide({**body, "subject": name, "at": "2026-07-01T00:00:00Z"}).to_dict()
         assert {**found, "known_at": None} == {**expected, "known_at": None}
+
+
+# -- what is remembered ------------------------------------------------------------------------------------------------
+
+ASK = {"controller": "whereverworks", "action": "contact", "purpose": "newsletter", "channel": "email"}
+
+
+def of_ww(type_name, data=None, **more):
+    return event(type_name, data, controller="whereverworks", **more)
+
+
+def test_who_was_joined_by_the_other_is_not_answered_from_memory(store):
+    accept(store.ledger, of_ww("optout.recorded"), of_ww("subject.registered", {"kind": "visitor"}, subject="web:ann"))
+    ask = {**ASK, "subject": "web:ann"}
+    assert store.ledger.decide(ask).outcome == "permit"
+    accept(store.ledger, of_ww("subject.linked"))  # an entry of the other name's
+    assert store.ledger.decide(ask).outcome == "deny"
+    assert store.open().decide(ask).outcome == "deny"
+    accept(store.ledger, of_ww("subject.unlinked"))
+    assert store.ledger.decide(ask).outcome == "permit"
+
+
+def test_a_name_is_unknown_before_it_was_told_whoever_was_joined_with_it_since(store):
+    accept(store.ledger, of_ww("subject.registered", {"kind": "visitor"}))
+    ask = {**ASK, "subject": "web:ann", "at": "2026-03-03T00:00:00Z", "known_at": store.clock.text}
+    store.clock.forward(60)
+    accept(store.ledger, of_ww("subject.linked"))
+    assert store.ledger.decide({**ask, "known_at": store.clock.text}).outcome == "permit"
+    with pytest.raises(InvalidQuestion, match="no person 'web:ann' is known"):
+        store.ledger.decide(ask)
