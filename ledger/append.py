@@ -306,7 +306,7 @@ class Batch:
         if not keys:
             return
         self.flush()
-        found = to_carry(self.c, self.app.vault, person, keys, closed_for_good=pack.closes_for_good)
+        found = to_carry(self.c, self.app.vault, person, keys, pack)
         for said, erased_at in found:
             before = event.time - 1 if event.time > erased_at else self.recorded_at
             fields = {"source": OWN_SOURCE, "id": f"suppression-{self.next}", "time": format_time(before)}

@@ -130,8 +130,7 @@ def _outliving(
         return []
     entries = [entry for entry in stream_entries(c, group) if entry.role == "controller"]
     pack = app.registered(entries[0].controller) if entries else None
-    closed = pack is not None and pack.closes_for_good
-    noes = standing_noes(entries, closed_for_good=closed)
+    noes = standing_noes(entries, pack) if pack is not None else []
     return [Kept(key, said, now) for key in sorted(every) for said in noes]
 
 
