@@ -24,7 +24,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.entry import Entry, decode
 from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
-from ledger.times import end_of_day, format_time, parse_time
+from ledger.times import DAY, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
     from ledger.pack import Pack
@@ -39,7 +39,11 @@ _NAMED: Final = ("scope", "purpose", "list", "recipient", "categories", "recipie
 
 
 class Kept(NamedTuple):
-    """One no that outlives its person: the address's keyed hash, the no as JSON, when the person was erased."""
+    """One no that outlives its person: the address's keyed hash, the no as JSON, the day the person was erased.
+
+    Only the day, by its end in UTC (the first midnight that is later): the log says the very moment of each erasure, so
+    that it would lead to the person.
+    """
 
     key: bytes
     said: bytes
@@ -227,12 +231,23 @@ def any_kept(c: SQLiteCursor) -> bool:
     return bool(c.fetchone()[0])
 
 
+def any_of(c: SQLiteCursor, vault: Vault, keys: set[bytes]) -> bool:
+    """Whether some of these addresses is that of somebody deleted or erased."""
+    marks = ",".join("?" * len(keys))
+    c.execute(
+        f"SELECT EXISTS (SELECT 1 FROM suppressed WHERE key IN ({marks})) "
+        f"OR EXISTS (SELECT 1 FROM addresses WHERE tag IN ({marks}))",
+        [*keys, *(vault.tag(key) for key in keys)],
+    )
+    return bool(c.fetchone()[0])
+
+
 def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[tuple[bytes, int]]:
-    """(a no as JSON, when who said it was erased or deleted) that these addresses bring to a person, new ones only."""
+    """(a no as JSON, from when on news is later than it) that these addresses bring to a person, new ones only."""
     wanted = sorted(keys)
     marks = ",".join("?" * len(wanted))
     c.execute(f"SELECT said, max(erased_at) FROM suppressed WHERE key IN ({marks}) GROUP BY said", wanted)
-    found: dict[bytes, int] = dict(c.fetchall())
+    found = {said: (end, end - DAY) for said, end in c.fetchall()}  # (later than it, not before it)
     c.execute(f"SELECT person FROM addresses WHERE tag IN ({marks})", [vault.tag(key) for key in wanted])
     others = {row[0] for row in c.fetchall()}
     if others:
@@ -241,16 +256,16 @@ def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], 
         entries = [one for one in stream_entries(c, connected(c, other)) if one.role == "controller"]
         deleted = max(effective_deletions(entries), default=(0, 0))[0]
         for said in standing_noes(entries, pack):
-            found[said] = max(found.get(said, deleted), deleted)
+            found[said] = max(found.get(said, (deleted + 1, deleted)), (deleted + 1, deleted))
     if not found:
         return []
     c.execute("SELECT position, state FROM entries WHERE stream=? AND type='suppression.carried'", [person])
     for position, state in c.fetchall():
         entry = decode(position, state)
         said = orjson.dumps(_carried(entry), option=orjson.OPT_SORT_KEYS)
-        if said in found and found[said] <= entry.time:
+        if said in found and found[said][1] <= entry.time:
             del found[said]
-    return sorted(found.items())
+    return sorted((said, later) for said, (later, _) in found.items())
 
 
 def _carried(entry: Entry) -> dict[str, Any]:

@@ -382,6 +382,74 @@ def test_neither_store_nor_log_leads_from_the_new_person_to_the_erased_one(store
     assert columns == ["key", "said", "erased_at"]
 
 
+@pytest.mark.parametrize("how", ["erased", "deleted and erased"])
+def test_not_even_who_knows_the_address_finds_the_erased_entries(store, how):
+    """The hash can be made again by whoever has store and keys: nothing beside it may say which person it was of."""
+    until = {"purpose": "newsletter", "list": None, "expires_at": "2027-01-11T08:13:22.5Z"}
+    opted_out(store.ledger, until, type_name="consent.refused")
+    if "deleted" in how:
+        deleted(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    ((key, said, erased_at),) = rows(store.ledger, "SELECT key, said, erased_at FROM suppressed")
+    entries = decoded(store.ledger)
+    assert erased_at not in {moment for entry in entries for moment in (entry.time, entry.recorded_at)}
+    assert orjson.loads(said)["expires_at"] == "2027-01-12T00:00:00Z"
+    journal = (store.keys / "erasures.ndjson").read_text()
+    assert key.hex() not in journal
+    assert store.ledger.app.keys.outlived() == [(key.hex(), said.decode(), erased_at)]
+    assert all(entry.stream not in (store.keys / "suppressed.ndjson").read_text() for entry in entries)
+
+
+def test_the_order_of_what_outlives_the_erased_is_not_that_of_the_erasures(store):
+    for number in range(20):
+        opted_out(store.ledger, subject=f"crm:{number}", address=f"{number}@example.com")
+        erase(store.ledger, {**WW, "subject": f"crm:{number}"})
+    outlived = store.ledger.app.keys.outlived()
+    assert len(outlived) == 20
+    assert outlived == sorted(outlived)
+
+
+def test_on_the_day_of_the_erasure_a_no_is_carried_once_and_a_later_yes_opens(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    for minute in range(3):
+        store.clock.forward(60)
+        text = store.clock.text
+        body = {"list": None} if minute else {"kind": "visitor"}
+        type_name = "consent.granted" if minute else "subject.registered"
+        accept(store.ledger, about(type_name, body, subject="web:new", time=text, email=ADDRESS))
+    assert outcome(store.ledger) == "permit"
+    assert len(carried(store.ledger)) == 1
+
+
+def test_a_restored_store_says_what_was_said_after_a_deletion_too(store, tmp_path):
+    opted_out(store.ledger)
+    deleted(store.ledger)
+    accept(store.ledger, about("optout.lifted", {"scope": "all"}, time="2026-02-10T00:00:00Z"))
+    back_up(store.ledger, tmp_path / "old.db")
+    restore(tmp_path / "old.db", tmp_path / "again.db", store.keys)
+    again = open_ledger(f"sqlite:///{tmp_path / 'again.db'}", str(store.keys))
+    for ledger in (store.ledger, again):
+        accept(ledger, about("service.used", time="2026-02-20T00:00:00Z", email=ADDRESS))
+        assert outcome(ledger, PERSON) == "permit"
+    again.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "deleted and erased"])
+def test_a_backup_of_before_the_deletion_suppresses_again(store, tmp_path, how):
+    back_up(store.ledger, tmp_path / "old.db")
+    opted_out(store.ledger)
+    deleted(store.ledger)
+    if "erased" in how:
+        erase(store.ledger, {**WW, "subject": PERSON})
+    restore(tmp_path / "old.db", tmp_path / "again.db", store.keys)
+    store.clock.set(LATER)
+    again = open_ledger(f"sqlite:///{tmp_path / 'again.db'}", str(store.keys))
+    accept(again, about("subject.registered", {"kind": "visitor"}, subject="web:new", time=LATER, email=ADDRESS))
+    assert outcome(again) == "deny"
+    again.close()
+
+
 def test_no_readable_address_is_kept(store):
     opted_out(store.ledger)
     erase(store.ledger, {**WW, "subject": PERSON})
