@@ -22,7 +22,7 @@ import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
-from ledger.entry import Entry, decode
+from ledger.entry import Entry
 from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
 from ledger.times import DAY, end_of_day, format_time, parse_time
 
@@ -250,18 +250,15 @@ def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], 
     found = {said: (end, end - DAY) for said, end in c.fetchall()}  # (later than it, not before it)
     c.execute(f"SELECT person FROM addresses WHERE tag IN ({marks})", [vault.tag(key) for key in wanted])
     others = {row[0] for row in c.fetchall()}
-    if others:
-        others -= connected(c, person)
-    for other in others:
+    if not found and not others:
+        return []
+    group = connected(c, person)
+    for other in others - group:
         entries = [one for one in stream_entries(c, connected(c, other)) if one.role == "controller"]
         deleted = max(effective_deletions(entries), default=(0, 0))[0]
         for said in standing_noes(entries, pack):
             found[said] = max(found.get(said, (deleted + 1, deleted)), (deleted + 1, deleted))
-    if not found:
-        return []
-    c.execute("SELECT position, state FROM entries WHERE stream=? AND type='suppression.carried'", [person])
-    for position, state in c.fetchall():
-        entry = decode(position, state)
+    for entry in stream_entries(c, group, ("suppression.carried",)):
         said = orjson.dumps(_carried(entry), option=orjson.OPT_SORT_KEYS)
         if said in found and found[said][1] <= entry.time:
             del found[said]

@@ -50,10 +50,9 @@ class Choice:
 
     @property
     def named(self) -> tuple[Any, ...]:
-        """What two words must share for the later to replace the earlier."""
-        return (
-            self.under, self.categories, self.recipients, self.channels, self.list, self.item, self.express, self.actor
-        )  # fmt: skip
+        """What two words must share for the later to replace the earlier: a yes that opens nothing replaces no no."""
+        opens = self.express and not (self.yes and self.actor == "system")
+        return self.under, self.categories, self.recipients, self.channels, self.list, self.item, opens, self.actor
 
 
 @dataclass(slots=True)

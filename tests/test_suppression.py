@@ -289,6 +289,27 @@ def test_an_import_never_upgrades_anyone(store, time, more):
     assert outcome(store.ledger, at="2026-03-11T00:00:00Z") == "deny"
 
 
+def test_a_machine_that_said_no_does_not_say_yes(store):
+    no = {"purpose": "newsletter", "list": None}
+    opted_out(store.ledger, {"scope": "list", "list": "other"})
+    accept(store.ledger, about("consent.refused", no, actor="system", time="2026-01-12T00:00:00Z"))
+    accept(store.ledger, about("consent.granted", no, actor="system", time="2026-01-13T00:00:00Z"))
+    assert outcome(store.ledger, PERSON) == "deny"
+
+
+def test_what_was_opened_again_is_not_closed_by_the_address_under_a_joined_name(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    store.clock.set("2026-03-10T00:00:00Z")
+    accept(store.ledger, about("subject.registered", {"kind": "visitor"}, subject="crm:9", time=LATER))
+    joined = event("subject.linked", None, {"other": "crm:9"}, subject="web:new", time="2026-03-03T00:00:00Z", **WW)
+    yes = about("consent.granted", {"list": None}, subject="web:new", time="2026-03-04T00:00:00Z")
+    accept(store.ledger, joined, yes, about("service.used", subject="crm:9", time=LATE, email=ADDRESS))
+    assert outcome(store.ledger, at="2026-03-06T00:00:00Z") == "permit"
+    assert len(carried(store.ledger)) == 1
+
+
 def test_a_yes_by_a_machine_counts_where_nothing_was_said_and_opens_nothing_that_was_closed(store):
     yes = about("consent.granted", {"purpose": "newsletter", "list": None}, actor="system", time=LATER)
     store.clock.set("2026-03-10T00:00:00Z")
