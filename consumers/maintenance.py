@@ -134,8 +134,8 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
             erase_persons(app, again, head.recorded_at, journal=False)
         for row in journal:
             if row["kind"] == "deletion":
-                delete_again(app, set(row["persons"]), row["until"])
-            suppress_again(app, row.get("suppressed", ()))
+                delete_again(app, set(row["persons"]), row["until"], row.get("suppressed", ()))
+        suppress_again(app)
     finally:
         app.close()
     return head.size, len(again)

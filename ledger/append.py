@@ -26,7 +26,7 @@ from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
 from ledger.person import agreed, is_minor
-from ledger.suppression import address_keys, any_kept, to_carry
+from ledger.suppression import address_keys, any_kept, any_of, to_carry
 from ledger.times import format_time
 from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
@@ -303,12 +303,12 @@ class Batch:
     def _carry(self, event: Prepared, person: str, pack: Pack) -> None:
         """Append the noes that an address of the event brings, just before it, or now if it tells of times before."""
         keys = address_keys(self.app.vault, event.controller, pack, event.personal)
-        if not keys:
+        if not keys or not any_of(self.c, self.app.vault, keys):
             return
         self.flush()
-        found = to_carry(self.c, self.app.vault, person, keys, closed_for_good=pack.closes_for_good)
-        for said, erased_at in found:
-            before = event.time - 1 if event.time > erased_at else self.recorded_at
+        found = to_carry(self.c, self.app.vault, person, keys, pack)
+        for said, later in found:
+            before = event.time - 1 if event.time >= later else self.recorded_at
             fields = {"source": OWN_SOURCE, "id": f"suppression-{self.next}", "time": format_time(before)}
             self._append(person, event.controller, "suppression.carried", fields, orjson.loads(said))
 

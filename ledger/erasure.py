@@ -28,10 +28,11 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import points
 from ledger.entry import Entry, decode
 from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreReadOnly
+from ledger.keys import Outlived
 from ledger.person import connected, effective_deletions, standing_holds, stream_entries
 from ledger.recorder import readable_errors
 from ledger.suppression import Kept, address_keys, keep, note_addresses, standing_noes, take_addresses
-from ledger.times import FOREVER
+from ledger.times import FOREVER, end_of_day
 
 if TYPE_CHECKING:
     from ledger.application import LedgerApplication
@@ -60,10 +61,13 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
     return doomed.bytes
 
 
-def delete_again(app: LedgerApplication, persons: set[str], until: int) -> int:
+def delete_again(app: LedgerApplication, persons: set[str], until: int, suppressed: Iterable[Outlived]) -> int:
     """Destroy again what a deletion destroyed after a backup was made. Returns how many records and keys."""
     with app.writing() as c:
         app.refresh(c)
+        entries = [entry for entry in stream_entries(c, persons) if entry.role == "controller"]
+        if until not in (time for time, _ in effective_deletions(entries)):  # else the copy knows, and what came since
+            keep(c, _kept(suppressed))
         doomed = _doomed(app, c, persons, until=(until, FOREVER))
         _destroy(app, c, doomed)
         _note_unscrubbed(c, doomed.bytes)
@@ -130,19 +134,22 @@ def _outliving(
         return []
     entries = [entry for entry in stream_entries(c, group) if entry.role == "controller"]
     pack = app.registered(entries[0].controller) if entries else None
-    closed = pack is not None and pack.closes_for_good
-    noes = standing_noes(entries, closed_for_good=closed)
-    return [Kept(key, said, now) for key in sorted(every) for said in noes]
+    noes = standing_noes(entries, pack) if pack is not None else []
+    return [Kept(key, said, end_of_day(now + 1)) for key in sorted(every) for said in noes]
 
 
-def _journalled(kept: list[Kept]) -> list[tuple[str, str, int]]:
+def _journalled(kept: list[Kept]) -> list[Outlived]:
     return [(one.key.hex(), one.said.decode(), one.erased_at) for one in kept]
 
 
-def suppress_again(app: LedgerApplication, suppressed: Iterable[tuple[str, str, int]]) -> None:
-    """Take over from the journal what outlived somebody who was deleted or erased after a backup was made."""
+def _kept(suppressed: Iterable[Outlived]) -> list[Kept]:
+    return [Kept(bytes.fromhex(key), said.encode(), erased_at) for key, said, erased_at in suppressed]
+
+
+def suppress_again(app: LedgerApplication) -> None:
+    """Take over what outlived those who were erased after a backup was made."""
     with app.writing() as c:
-        keep(c, [Kept(bytes.fromhex(key), said.encode(), erased_at) for key, said, erased_at in suppressed])
+        keep(c, _kept(app.keys.outlived()))
 
 
 def erase(app: LedgerApplication, controller: str, name: str, now: int) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,11 @@ from ledger.errors import KeyFileError
 
 NONCE_BYTES: Final = 12
 KEY_BYTES: Final = 32
+JOURNAL: Final = "erasures.ndjson"
+OUTLIVED: Final = "suppressed.ndjson"
+
+
+Outlived = tuple[str, str, int]  # hash of an address in hex, a no as JSON, the end of the day in microseconds
 
 
 class KeyProvider(Protocol):
@@ -33,16 +38,19 @@ class KeyProvider(Protocol):
 
     def signing_seed(self) -> bytes: ...
 
-    def note_erasure(
-        self, persons: list[str], kind: str, until: int | None, suppressed: list[tuple[str, str, int]]
-    ) -> None:
+    def note_erasure(self, persons: list[str], kind: str, until: int | None, suppressed: list[Outlived]) -> None:
         """Journal an erasure, or (`kind` deletion) the destruction of what was recorded until a time in force.
 
-        `suppressed`: what outlives it: hash of an address in hex, a no as JSON, the moment in microseconds.
+        `suppressed`: what outlives it. Of an erasure it goes to `outlived`, and so does what the journal still says of
+        deletions of the same persons: no line may lead from an address to somebody who is erased.
         """
         ...
 
     def erasures(self) -> list[dict[str, Any]]: ...
+
+    def outlived(self) -> list[Outlived]:
+        """What outlives all who were erased, sorted, so that its order says nothing."""
+        ...
 
 
 class MemoryKeys:
@@ -53,6 +61,7 @@ class MemoryKeys:
         self._kek = AESGCM(randomness(KEY_BYTES))
         self._seed = randomness(KEY_BYTES)
         self._erasures: list[dict[str, Any]] = []
+        self._outlived: list[Outlived] = []
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
         nonce = self._random(NONCE_BYTES)
@@ -69,17 +78,33 @@ class MemoryKeys:
     def signing_seed(self) -> bytes:
         return self._seed
 
-    def note_erasure(
-        self, persons: list[str], kind: str, until: int | None, suppressed: list[tuple[str, str, int]]
-    ) -> None:
-        self._erasures.append({"persons": persons, "kind": kind, "until": until, "suppressed": suppressed})
+    def note_erasure(self, persons: list[str], kind: str, until: int | None, suppressed: list[Outlived]) -> None:
+        row = {"persons": persons, "kind": kind, "until": until}
+        if kind != "erase":
+            self._add({**row, "suppressed": suppressed})
+            return
+        journal, known = self.erasures(), [*self.outlived(), *suppressed]
+        for one in journal:
+            if not set(persons).isdisjoint(one["persons"]):
+                known += [(key, said, end) for key, said, end in one.pop("suppressed", ())]
+        latest = {(key, said): end for key, said, end in sorted(known)}
+        self._replace([*journal, row], [(key, said, end) for (key, said), end in latest.items()])
 
     def erasures(self) -> list[dict[str, Any]]:
-        return self._erasures
+        return list(self._erasures)
+
+    def outlived(self) -> list[Outlived]:
+        return self._outlived
+
+    def _add(self, row: dict[str, Any]) -> None:
+        self._erasures.append(row)
+
+    def _replace(self, journal: list[dict[str, Any]], outlived: list[Outlived]) -> None:
+        self._erasures, self._outlived = journal, outlived
 
 
 class FileKeys(MemoryKeys):
-    """A folder with `kek`, `signing` (32 bytes each, base64) and `erasures.ndjson`."""
+    """A folder with `kek`, `signing` (32 bytes each, base64), `erasures.ndjson` and `suppressed.ndjson`."""
 
     def __init__(self, folder: Path, *, create: bool = False, randomness: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(randomness)
@@ -91,25 +116,48 @@ class FileKeys(MemoryKeys):
         self._kek = AESGCM(_read_key(folder / "kek"))
         self._seed = _read_key(folder / "signing")
 
-    def note_erasure(
-        self, persons: list[str], kind: str, until: int | None, suppressed: list[tuple[str, str, int]]
-    ) -> None:
+    def _add(self, row: dict[str, Any]) -> None:
         """Append to the journal and force it to disk: a backup restored later must not bring anybody back."""
-        row = {"persons": persons, "kind": kind, "until": until, "suppressed": suppressed}
-        line = orjson.dumps(row) + b"\n"
-        handle = os.open(self.folder / "erasures.ndjson", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        handle = os.open(self.folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(handle, line)
+            os.write(handle, orjson.dumps(row) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
 
+    def _replace(self, journal: list[dict[str, Any]], outlived: list[Outlived]) -> None:
+        """Write both files anew, first what outlives: it may be there twice, never not at all."""
+        if outlived:
+            _write_over(self.folder / OUTLIVED, outlived)
+        _write_over(self.folder / JOURNAL, journal)
+
     def erasures(self) -> list[dict[str, Any]]:
-        path = self.folder / "erasures.ndjson"
-        if not path.exists():
-            return []
-        lines = path.read_bytes().split(b"\n")
-        return [orjson.loads(line) for line in lines if line.endswith(b"}")]  # a torn last line was never acted upon
+        return _lines(self.folder / JOURNAL)
+
+    def outlived(self) -> list[Outlived]:
+        return [(key, said, end) for key, said, end in _lines(self.folder / OUTLIVED)]
+
+
+def _lines(path: Path) -> list[Any]:
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    return [orjson.loads(line) for line in lines if line.endswith((b"}", b"]"))]  # a torn one was never acted upon
+
+
+def _write_over(path: Path, lines: Iterable[Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.writelines(orjson.dumps(line) + b"\n" for line in lines)
+        file.flush()
+        os.fsync(handle)
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _write_new(path: Path, body: bytes) -> None:

@@ -22,13 +22,15 @@ import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
-from ledger.entry import Entry, decode
-from ledger.person import connected, effective_deletions, stream_entries
+from ledger.entry import Entry
+from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
+from ledger.times import DAY, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
     from ledger.pack import Pack
     from ledger.vault import Vault
 
+SAID_BYTES: Final = 32_768  # half of what fits into an entry
 TELEPHONE_DIGITS: Final = 9  # the last ones: with or without country code, trunk zero and leading one
 _NO_DIGIT: Final = re.compile(r"\D")
 _EXTENSION: Final = re.compile(r"(x|ext|;|#|,).*", re.DOTALL)
@@ -37,7 +39,11 @@ _NAMED: Final = ("scope", "purpose", "list", "recipient", "categories", "recipie
 
 
 class Kept(NamedTuple):
-    """One no that outlives its person: the address's keyed hash, the no as JSON, when the person was erased."""
+    """One no that outlives its person: the address's keyed hash, the no as JSON, the day the person was erased.
+
+    Only the day, by its end in UTC (the first midnight that is later): the log says the very moment of each erasure, so
+    that it would lead to the person.
+    """
 
     key: bytes
     said: bytes
@@ -85,53 +91,109 @@ def address_keys(vault: Vault, controller: str, pack: Pack, fields: dict[str, st
 # -- noes --------------------------------------------------------------------------------------------------------------
 
 
-def standing_noes(entries: Iterable[Entry], *, closed_for_good: bool) -> list[bytes]:
-    """The noes that stand after these entries, as canonical JSON of `suppression.carried`, each once.
+def standing_noes(entries: Iterable[Entry], pack: Pack) -> list[bytes]:
+    """The noes that stand after these entries, in order, as canonical JSON of `suppression.carried`, each once.
 
-    Opt-outs until they are lifted; refusals and withdrawals until an express yes to the same; where a pack closes
-    something for good on a deletion request, that too.
+    Opt-outs until they are lifted; refusals and withdrawals until an express yes to the same that stands for ever: one
+    that ends counts as never made; where the pack closes something for good on a deletion request, that too.
     """
-    joined: dict[str, frozenset[str]] = {}
-    standing: dict[tuple[str, Any], dict[str, Any]] = {}
+    entries = list(entries)
+    names = _Names({entry.stream for entry in entries})
     for entry in entries:
-        data, names = entry.data, joined.get(entry.stream, frozenset((entry.stream,)))
-        match data:
-            case ev.SubjectLinked():
-                together = names | joined.get(data.other or "", frozenset((data.other or "",)))
-                joined.update(dict.fromkeys(together, together))
-            case ev.OptoutRecorded():
-                standing[entry.stream, _about(data)] = _said("optout.recorded", data)
-            case ev.OptoutLifted():
-                for name in names:
-                    standing.pop((name, _about(data)), None)
-            case ev.ConsentRefused() | ev.ConsentWithdrawn():
-                standing[entry.stream, _about(data)] = _said("consent.refused", data)
-            case ev.ConsentGranted() if data.basis == "express" and entry.actor != "system":
-                for name in names:
-                    standing.pop((name, _about(data)), None)
-            case ev.SuppressionCarried():
-                standing[entry.stream, _about(data)] = _said(data.said, data)
-            case ev.DeletionRequested() if closed_for_good:
-                standing[entry.stream, "deletion"] = {"said": "deletion.requested"}
-            case _:
-                pass
-    return sorted({orjson.dumps(said, option=orjson.OPT_SORT_KEYS) for said in standing.values()})
+        if isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked):
+            names.join(entry)
+        for track in names.tracks_of(entry.stream):
+            _note(track, entry, pack)
+    said = [piece for track in names.tracks.values() for one in track.values() for piece in _pieces(one)]
+    return sorted({orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in said})
 
 
-def _about(data: ev.Data) -> Any:
-    """What two words must share for the later to replace the earlier."""
-    if isinstance(data, ev.SuppressionCarried) and data.said == "deletion.requested":
-        return "deletion"
-    scope = getattr(data, "scope", None)
-    if scope is not None:
-        return scope, getattr(data, scope, None)
+_Track = dict[tuple[Any, ...], dict[str, Any]]  # (kind, what it is about, until when) -> a no
+
+
+class _Names:
+    """What stands under each of the names that may be joined: said under any, it is of all who are joined then."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.tracks: dict[str, _Track] = {name: {} for name in names}
+        self._own: dict[str, _Track] = {}  # of names ever joined: what came under that name alone
+        self._edges: Edges = set()
+
+    def join(self, entry: Entry) -> None:
+        """Two names are one person, or no longer: then each keeps what came under its own name."""
+        other = getattr(entry.data, "other", None)
+        if other not in self.tracks:
+            return
+        before = joined_by(self._edges, entry.stream)
+        note_edge(self._edges, entry)
+        after = joined_by(self._edges, entry.stream)
+        for name in after - before:
+            self._own.setdefault(name, dict(self.tracks[name]))
+        self._own.setdefault(entry.stream, dict(self.tracks[entry.stream]))
+        if before - after:
+            self.tracks.update({name: dict(self._own[name]) for name in before})
+
+    def tracks_of(self, name: str) -> list[_Track]:
+        """Where a word said under a name is written."""
+        joined = joined_by(self._edges, name) if self._edges else (name,)
+        return [*(self.tracks[one] for one in joined), *([self._own[name]] if name in self._own else [])]
+
+
+def _note(track: _Track, entry: Entry, pack: Pack) -> None:
+    data = entry.data
+    match data:
+        case ev.OptoutRecorded():
+            track["optout", _scope(data), None] = _said("optout.recorded", data)
+        case ev.OptoutLifted():
+            track.pop(("optout", _scope(data), None), None)
+        case ev.ConsentRefused() | ev.ConsentWithdrawn():
+            track["refusal", _about(data), data.expires_at] = _said("consent.refused", data)
+        case ev.ConsentGranted() if data.basis == "express" and entry.actor != "system" and not _ends(data, pack):
+            for key in [key for key in track if key[:2] == ("refusal", _about(data))]:
+                del track[key]
+        case ev.SuppressionCarried(said="deletion.requested"):
+            track["deletion", None, None] = {"said": data.said}
+        case ev.SuppressionCarried(said="optout.recorded"):
+            track["optout", _scope(data), None] = _said(data.said, data)
+        case ev.SuppressionCarried():
+            track["refusal", _about(data), data.expires_at] = _said(data.said, data)
+        case ev.DeletionRequested() if pack.closes_for_good:
+            track["deletion", None, None] = {"said": "deletion.requested"}
+        case _:
+            pass
+
+
+def _ends(data: ev.ConsentGranted, pack: Pack) -> bool:
+    """Whether a yes will count as never made, by its own word or the pack's: then what it replaced stands again."""
+    lapses = any(lapse.purpose is None or data.purpose in lapse.purpose for _, lapse in pack.lapses)
+    return data.expires_at is not None or lapses
+
+
+def _scope(data: ev.OptoutRecorded | ev.OptoutLifted | ev.SuppressionCarried) -> tuple[str | None, str | None]:
+    return data.scope, getattr(data, data.scope or "", None)
+
+
+def _about(data: ev.Data) -> tuple[Any, ...]:
+    """What a refusal and a later yes must share for the yes to replace it."""
     named = (getattr(data, name, None) for name in _NAMED[1:-1])
     return tuple(tuple(sorted(one)) if isinstance(one, list) else one for one in named)
 
 
 def _said(kind: str, data: ev.Data) -> dict[str, Any]:
     values = {name: getattr(data, name, None) for name in _NAMED}
+    if values["expires_at"] is not None:  # not the very moment: that would lead to the entry it was said in
+        values["expires_at"] = format_time(end_of_day(parse_time(values["expires_at"])))
     return {"said": kind, **{name: value for name, value in values.items() if value}}
+
+
+def _pieces(said: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same no in parts that each fit into an entry: a no to several things is a no to each of them."""
+    if len(orjson.dumps(said)) <= SAID_BYTES:
+        return [said]
+    name = max((name for name in said if isinstance(said[name], list)), key=lambda name: len(orjson.dumps(said[name])))
+    words = list(dict.fromkeys(said[name]))
+    half = (len(words) + 1) // 2
+    return [piece for part in (words[:half], words[half:]) if part for piece in _pieces({**said, name: part})]
 
 
 # -- the store ---------------------------------------------------------------------------------------------------------
@@ -169,32 +231,38 @@ def any_kept(c: SQLiteCursor) -> bool:
     return bool(c.fetchone()[0])
 
 
-def to_carry(
-    c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], *, closed_for_good: bool
-) -> list[tuple[bytes, int]]:
-    """(a no as JSON, when who said it was erased or deleted) that these addresses bring to a person, new ones only."""
+def any_of(c: SQLiteCursor, vault: Vault, keys: set[bytes]) -> bool:
+    """Whether some of these addresses is that of somebody deleted or erased."""
+    marks = ",".join("?" * len(keys))
+    c.execute(
+        f"SELECT EXISTS (SELECT 1 FROM suppressed WHERE key IN ({marks})) "
+        f"OR EXISTS (SELECT 1 FROM addresses WHERE tag IN ({marks}))",
+        [*keys, *(vault.tag(key) for key in keys)],
+    )
+    return bool(c.fetchone()[0])
+
+
+def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[tuple[bytes, int]]:
+    """(a no as JSON, from when on news is later than it) that these addresses bring to a person, new ones only."""
     wanted = sorted(keys)
     marks = ",".join("?" * len(wanted))
     c.execute(f"SELECT said, max(erased_at) FROM suppressed WHERE key IN ({marks}) GROUP BY said", wanted)
-    found: dict[bytes, int] = dict(c.fetchall())
+    found = {said: (end, end - DAY) for said, end in c.fetchall()}  # (later than it, not before it)
     c.execute(f"SELECT person FROM addresses WHERE tag IN ({marks})", [vault.tag(key) for key in wanted])
     others = {row[0] for row in c.fetchall()}
-    if others:
-        others -= connected(c, person)
-    for other in others:
+    if not found and not others:
+        return []
+    group = connected(c, person)
+    for other in others - group:
         entries = [one for one in stream_entries(c, connected(c, other)) if one.role == "controller"]
         deleted = max(effective_deletions(entries), default=(0, 0))[0]
-        for said in standing_noes(entries, closed_for_good=closed_for_good):
-            found[said] = max(found.get(said, deleted), deleted)
-    if not found:
-        return []
-    c.execute("SELECT position, state FROM entries WHERE stream=? AND type='suppression.carried'", [person])
-    for position, state in c.fetchall():
-        entry = decode(position, state)
+        for said in standing_noes(entries, pack):
+            found[said] = max(found.get(said, (deleted + 1, deleted)), (deleted + 1, deleted))
+    for entry in stream_entries(c, group, ("suppression.carried",)):
         said = orjson.dumps(_carried(entry), option=orjson.OPT_SORT_KEYS)
-        if said in found and found[said] <= entry.time:
+        if said in found and found[said][1] <= entry.time:
             del found[said]
-    return sorted(found.items())
+    return sorted((said, later) for said, (later, _) in found.items())
 
 
 def _carried(entry: Entry) -> dict[str, Any]:

@@ -66,6 +66,11 @@ def format_optional(micros: int | None) -> str | None:
     return None if micros is None else format_time(micros)
 
 
+def end_of_day(micros: int) -> int:
+    """The end, in UTC, of the day of a moment: the next midnight, or the moment itself where it is one."""
+    return min(-(-micros // DAY) * DAY, LATEST)
+
+
 def after_months(micros: int, months: int) -> int:
     """The same time of day so many calendar months later, in UTC; the last of the month where it has no such day.
 

@@ -15,7 +15,7 @@ from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import controller_obligations, obligations
-from projections.people import People, Person, View, joined_names, known_entries
+from projections.people import People, Person, View, joined_names, known_entries, names
 from projections.projector import Projector
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
 
@@ -308,7 +308,8 @@ class Ledger:
             self._names[view.controller, subject] = identifier
         person = self.people.person(identifier)
         known = person.controller == view.controller and (
-            view.known_at == FOREVER or any(entry.recorded_at <= view.known_at for entry in person.entries)
+            view.known_at == FOREVER
+            or any(entry.recorded_at <= view.known_at and names(entry, identifier) for entry in person.entries)
         )
         if not known:
             raise InvalidQuestion("subject", f"no person {subject!r} is known to {view.controller!r}")
@@ -326,7 +327,12 @@ class Ledger:
             self.people.forget()
         elif head.size != self._seen:
             with self.app.reading() as c:
-                c.execute("SELECT DISTINCT stream FROM entries WHERE position>=?", [self._seen])
+                # who was joined with a name is somebody else since, without an entry of their own
+                c.execute(
+                    "WITH told (stream) AS (SELECT DISTINCT stream FROM entries WHERE position>=?) "
+                    "SELECT stream FROM told UNION SELECT other FROM links JOIN told ON one = stream",
+                    [self._seen],
+                )
                 self.people.forget(row[0] for row in c.fetchall())
         self._views.clear()
         self._names.clear()

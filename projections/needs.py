@@ -265,10 +265,8 @@ def _credit(need: cn.Credit, state: State) -> Finding:
 
 
 def _minor(need: cn.Minor, state: State) -> Finding:
-    for track in state.tracks.values():
-        if track.age is None:
-            continue
-        age, under, guardian, ref = track.age
+    told = [track.age for track in state.tracks.values() if track.age is not None]
+    for age, under, guardian, ref in sorted(told, key=lambda one: one[3].order):
         young = (age is not None and age < need.under) or (under is not None and under <= need.under)
         if young:
             return Finding(True, [ref], f"known since {day(ref)} to be under {need.under}")

@@ -149,6 +149,11 @@ class People:
         return found
 
 
+def names(entry: Entry, person: str) -> bool:
+    """Whether an entry is under that identifier, or joins it with the one that it is under."""
+    return person in (entry.stream, getattr(entry.data, "other", None))
+
+
 def joined_names(person: Person, at: int, known_at: int) -> frozenset[str]:
     """The identifiers joined with the person at a moment, by what was known."""
     if len(person.names) == 1:

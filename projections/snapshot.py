@@ -9,7 +9,7 @@ import orjson
 from projections.question import Ref
 from projections.state import Choice, Collected, Confirmed, Disclosure, Hold, Notice, Request, State, Track
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 def dump(state: State) -> bytes:
@@ -82,7 +82,7 @@ def load(raw: bytes) -> State:
     ) = orjson.loads(raw)  # fmt: skip
     state = State(
         {name: _track(*row) for name, row in tracks.items()},
-        {name: set(names) for name, names in joined.items()},
+        {name: frozenset(names) for name, names in joined.items()},
         plain[0],
         tuple(plain[1]),
         plain[2],

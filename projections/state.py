@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 from ledger import events as ev
 from ledger.entry import Entry
+from ledger.person import Edges, joined_by
 from ledger.times import parse_time
 from projections.question import Ref
 
@@ -50,10 +51,9 @@ class Choice:
 
     @property
     def named(self) -> tuple[Any, ...]:
-        """What two words must share for the later to replace the earlier."""
-        return (
-            self.under, self.categories, self.recipients, self.channels, self.list, self.item, self.express, self.actor
-        )  # fmt: skip
+        """What two words must share for the later to replace the earlier: a yes that opens nothing replaces no no."""
+        opens = self.express and not (self.yes and self.actor == "system")
+        return self.under, self.categories, self.recipients, self.channels, self.list, self.item, opens, self.actor
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class State:
     """A person as of some moment and some knowledge."""
 
     tracks: dict[str, Track] = field(default_factory=dict)
-    joined: dict[str, set[str]] = field(default_factory=dict)  # name -> names joined with it
+    joined: dict[str, frozenset[str]] = field(default_factory=dict)  # name -> names joined with it, itself included
     entries: int = 0
     last: Order = (0, -1)
     kind: str | None = None
@@ -161,6 +161,7 @@ class State:
     notified: dict[str, Ref] = field(default_factory=dict)  # breach -> told
     complaints: dict[str, list[Ref | None]] = field(default_factory=dict)  # lodged, answered, escalated
     own: dict[str, Track] = field(default_factory=dict)  # of names ever joined: what came under that name alone
+    edges: Edges = field(default_factory=set)  # by which names are joined
 
     def requests_of(self, name: str) -> list[Request]:
         """All requests under an id: one of each kind at most."""
@@ -178,9 +179,9 @@ class State:
 def new_state(names: Iterable[str]) -> State:
     """The state of a person of whom nothing is known, under these names."""
     state = State()
-    for name in names:
+    for name in sorted(names):
         state.tracks[name] = Track()
-        state.joined[name] = {name}
+        state.joined[name] = frozenset((name,))
     return state
 
 
@@ -474,7 +475,7 @@ def _register(state: State, entry: Entry, ref: Ref, data: ev.SubjectRegistered) 
 
 def _tracks(state: State, under: str) -> Iterator[Track]:
     """Where a word said under a name is written: in the tracks of all joined with it, and what is its own alone."""
-    for name in state.joined[under]:
+    for name in sorted(state.joined[under]):
         yield state.tracks[name]
     if under in state.own:
         yield state.own[under]
@@ -483,6 +484,7 @@ def _tracks(state: State, under: str) -> Iterator[Track]:
 def _link(state: State, one: str, other: str | None) -> None:
     if other not in state.joined:
         return  # not part of the person asked about any more
+    state.edges.add(frozenset((one, other)))
     together = state.joined[one] | state.joined[other]
     for name in together:
         state.joined[name] = together
@@ -491,10 +493,13 @@ def _link(state: State, one: str, other: str | None) -> None:
 
 def _unlink(state: State, one: str, other: str | None) -> None:
     """Take two names apart: each keeps what came under its own name, and the others still joined with it their own."""
-    if other not in state.joined or other not in state.joined[one]:
-        return
-    apart = {one: state.joined[one] - {other}, other: {other}}
-    for names in apart.values():
+    pair = frozenset((one, other or ""))
+    if pair not in state.edges:
+        return  # never joined, or by way of others only
+    state.edges.discard(pair)
+    for names in (joined_by(state.edges, name) for name in sorted(pair)):
+        if names == state.joined[one]:
+            return  # others still join them
         for name in names:
             state.joined[name] = names
             state.tracks[name] = _copied(state.own[name])

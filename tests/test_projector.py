@@ -6,15 +6,18 @@ import sqlite3
 from hashlib import sha256
 
 import pytest
+from conftest import accept, event
 
 from consumers.generator import bench_events, generate
 from consumers.opening import create_ledger, open_ledger, shipped_packs
 from ledger import points
-from ledger.times import FOREVER
+from ledger.errors import InvalidQuestion
+from ledger.times import FOREVER, parse_time
 from projections import projector as module
 from projections.people import fold_person
 from projections.projector import Projector, rebuild
 from projections.snapshot import dump
+from projections.state import new_state
 
 
 @pytest.fixture
@@ -144,3 +147,78 @@ def test_a_cold_answer_from_the_projection_is_the_answer_from_the_log(ledger, tm
     for name, expected in from_log.items():
         found = again.decide({**body, "subject": name, "at": "2026-07-01T00:00:00Z"}).to_dict()
         assert {**found, "known_at": None} == {**expected, "known_at": None}
+
+
+# -- what is remembered ------------------------------------------------------------------------------------------------
+
+WW = {"controller": "whereverworks"}
+ASK = {**WW, "action": "contact", "purpose": "newsletter", "channel": "email"}
+
+
+def of_ww(type_name, data=None, **more):
+    return event(type_name, data, **WW, **more)
+
+
+def test_who_was_joined_by_the_other_is_not_answered_from_memory(store):
+    accept(store.ledger, of_ww("optout.recorded"), of_ww("subject.registered", {"kind": "visitor"}, subject="web:ann"))
+    ask = {**ASK, "subject": "web:ann"}
+    assert store.ledger.decide(ask).outcome == "permit"
+    accept(store.ledger, of_ww("subject.linked"))  # an entry of the other name's
+    assert store.ledger.decide(ask).outcome == "deny"
+    assert store.open().decide(ask).outcome == "deny"
+    accept(store.ledger, of_ww("subject.unlinked"))
+    assert store.ledger.decide(ask).outcome == "permit"
+
+
+def test_a_name_is_unknown_before_it_was_told_whoever_was_joined_with_it_since(store):
+    accept(store.ledger, of_ww("subject.registered", {"kind": "visitor"}))
+    ask = {**ASK, "subject": "web:ann", "at": "2026-03-03T00:00:00Z", "known_at": store.clock.text}
+    store.clock.forward(60)
+    accept(store.ledger, of_ww("subject.linked"))
+    assert store.ledger.decide({**ask, "known_at": store.clock.text}).outcome == "permit"
+    with pytest.raises(InvalidQuestion, match="no person 'web:ann' is known"):
+        store.ledger.decide(ask)
+
+
+def linked_people(store, *pairs, minute=0):
+    for one, other in pairs:
+        time = f"2026-01-10T00:{minute:02}:00Z"
+        accept(store.ledger, event("subject.linked", None, {"other": other}, subject=one, time=time, **WW))
+
+
+def test_of_several_names_the_one_told_first_is_why_somebody_is_a_minor(store):
+    """Names are random, and a set of them has another order in each process: nothing may hang on either."""
+    for day, name in enumerate("dbca", 2):
+        accept(
+            store.ledger, of_ww("subject.age.learned", {"age": 5 + day}, subject=name, time=f"2026-01-0{day}T00:00:00Z")
+        )
+    linked_people(store, *(("a", name) for name in "bcd"))
+    answer = store.ledger.decide({**ASK, "subject": "a"})
+    assert [ref.time for ref in answer.because] == [parse_time("2026-01-02T00:00:00Z")]
+    names = store.ledger.people.person(store.ledger.app.person("whereverworks", "a")).names
+    assert list(new_state(sorted(names, reverse=True)).tracks) == sorted(names)
+
+
+def test_who_was_never_joined_is_not_taken_apart_and_who_is_gone_takes_nobody_along(store):
+    """a - b - c: without the pair a - b, b and c are still one person, and what a says opens nothing of theirs."""
+    for name in "abc":
+        accept(
+            store.ledger, of_ww("subject.registered", {"kind": "visitor"}, subject=name, time="2026-01-02T00:00:00Z")
+        )
+    accept(store.ledger, of_ww("optout.recorded", subject="c", time="2026-01-03T00:00:00Z"))
+    linked_people(store, ("a", "b"), ("b", "c"))
+
+    def say(type_name, data, minute, subject, other=None):
+        personal = {"other": other} if other else None
+        body = event(type_name, data, personal, subject=subject, time=f"2026-01-10T00:{minute:02}:00Z", **WW)
+        accept(store.ledger, body)
+
+    say("subject.unlinked", None, 5, "a", "c")
+    say("consent.granted", {"purpose": "promotion", "list": None}, 6, "a")
+    ask = {**ASK, "purpose": "promotion"}
+    assert {store.ledger.decide({**ask, "subject": name}).outcome for name in "abc"} == {"permit"}
+    say("subject.unlinked", None, 7, "a", "b")
+    say("consent.granted", {"list": None}, 8, "a")
+    assert [store.ledger.decide({**ASK, "subject": name}).outcome for name in "abc"] == ["permit", "deny", "deny"]
+    linked_people(store, ("a", "b"), minute=9)
+    assert {store.ledger.decide({**ASK, "subject": name}).outcome for name in "abc"} == {"deny"}

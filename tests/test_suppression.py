@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from conftest import PACKS, PERSON, accept, assert_whole, decoded, event, rows, stored
-from hypothesis import given
+from conftest import PACKS, PERSON, accept, assert_whole, decoded, event, published, rows, stored
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.maintenance import back_up, erase, restore
-from consumers.opening import open_ledger
+from consumers.opening import memory_ledger, open_ledger
+from ledger.entry import LIMIT_BYTES
 from ledger.packfile import load_pack
 from ledger.suppression import normalise
+from ledger.times import parse_time
 
 ADDRESS = "ann.suppressed@example.com"
 HER = {"email": ADDRESS}
@@ -161,6 +163,101 @@ def test_every_name_of_a_joined_person_is_suppressed_under_every_address(store):
     assert outcome(store.ledger) == "deny"
 
 
+def in_turn(ledger, *said):
+    """Words of one day after the other, each (subject, type, data)."""
+    for day, (subject, type_name, data) in enumerate(said, 12):
+        accept(ledger, about(type_name, data, subject=subject, time=f"2026-01-{day}T00:00:00Z"))
+
+
+FOR_A_WHILE = {"purpose": "newsletter", "list": None, "expires_at": "2026-02-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("type_name", ["consent.granted", "consent.refused"])
+def test_a_no_comes_back_though_a_word_that_has_expired_came_after_it(store, type_name):
+    opted_out(store.ledger, {"purpose": "newsletter", "list": None}, type_name="consent.refused")
+    in_turn(store.ledger, (PERSON, type_name, FOR_A_WHILE))
+    assert outcome(store.ledger, PERSON) == "deny"
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert outcome(store.ledger) == "deny"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [["subject.unlinked", "optout.lifted", "subject.linked"], ["optout.lifted", "subject.unlinked", "subject.linked"]],
+    ids=["while apart", "and undone by taking apart"],
+)
+def test_a_no_comes_back_though_a_name_once_joined_lifted_it(store, said):
+    opted_out(store.ledger)
+    accept(store.ledger, about("subject.registered", {"kind": "visitor"}, subject="web:ann"))
+    in_turn(store.ledger, (PERSON, "subject.linked", None))
+    for day, type_name in enumerate(said, 13):
+        lifted = type_name == "optout.lifted"
+        subject, data = ("web:ann", {"scope": "all"}) if lifted else (PERSON, None)
+        accept(store.ledger, about(type_name, data, subject=subject, time=f"2026-01-{day}T00:00:00Z"))
+    assert outcome(store.ledger, PERSON) == "deny"
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert outcome(store.ledger) == "deny"
+
+
+_NAMED = st.fixed_dictionaries(
+    {"purpose": st.sampled_from(["newsletter", "promotion"])},
+    optional={
+        "list": st.sampled_from(["news", "offers"]),
+        "channels": st.sampled_from([["email"], ["post"], ["email", "sms"]]),
+        "expires_at": st.sampled_from([f"2026-{month:02}-20T07:00:00Z" for month in (1, 3, 5)]),
+    },
+)
+_SCOPES = [{"scope": "all"}, {"scope": "general"}, {"scope": "purpose", "purpose": "newsletter"}]
+_WORDS = st.one_of(
+    st.tuples(st.sampled_from(["consent.refused", "consent.withdrawn"]), _NAMED),
+    st.tuples(
+        st.just("consent.granted"),
+        st.tuples(_NAMED, st.sampled_from(["express", "use"])).map(lambda both: {**both[0], "basis": both[1]}),
+    ),
+    st.tuples(st.sampled_from(["optout.recorded", "optout.lifted"]), st.sampled_from(_SCOPES)),
+    st.tuples(st.sampled_from(["deletion.requested", "deletion.completed"]), st.just({"request": "r"})),
+    st.tuples(st.sampled_from(["subject.linked", "subject.unlinked"]), st.sampled_from("abc")),
+)
+_LIVES = st.lists(
+    st.tuples(st.integers(1, 31), st.sampled_from("aabc"), st.sampled_from([None, "system"]), _WORDS), max_size=12
+)
+_SAID = {"optout.recorded", "consent.refused", "consent.withdrawn", "deletion.requested"}
+
+
+@settings(max_examples=60)
+@given(life=_LIVES)
+def test_whatever_was_said_in_whatever_order_no_denial_by_the_person_is_lost(life):
+    ledger = memory_ledger(at=lambda: parse_time("2026-02-10T00:00:00Z"))
+    ledger.app.add_pack(PACKS["whereverworks"])
+    accept(ledger, published("whereverworks"))
+    for name in "abc":
+        address = f"{name}@example.com"
+        accept(ledger, about("subject.registered", {"kind": "visitor"}, subject=name, time=EARLY, email=address))
+    for day, name, actor, (type_name, data) in life:
+        body = {**WW, "subject": name, "actor": actor, "time": f"2026-01-{day:02}T00:00:00Z"}
+        if isinstance(data, dict):
+            accept(ledger, event(type_name, None, None, **body) | {"data": data})
+        elif data != name:
+            accept(ledger, event(type_name, None, {"other": data}, **body))
+    asked = [
+        {**WW, **ASK, "purpose": purpose, "list": name, "channel": channel, "at": moment}
+        for purpose in ("newsletter", "promotion", "patch")
+        for name in ("news", "offers")
+        for channel in ("email", "post")
+        for moment in (LATE, "2026-04-01T00:00:00Z", "2026-06-01T00:00:00Z")
+    ]
+    before = [ledger.decide({**question, "subject": "a"}) for question in asked]
+    erase(ledger, {**WW, "subject": "a"})
+    body = about("subject.registered", {"kind": "visitor"}, subject="new", time=LATER, email="a@example.com")
+    assert ledger.record([body], scenario=[parse_time(LATER)])[0].kind == "accepted"
+    for question, was in zip(asked, before, strict=True):
+        if was.outcome == "deny" and any(ref.type in _SAID for ref in was.because):
+            assert outcome(ledger, "new", **question) == "deny", (question, was.reason)
+    ledger.close()
+
+
 # -- until when --------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +287,27 @@ def test_an_import_never_upgrades_anyone(store, time, more):
     yes = about("consent.granted", {"purpose": "newsletter", "list": None}, subject="web:new", time=time, **more)
     accept(store.ledger, yes)
     assert outcome(store.ledger, at="2026-03-11T00:00:00Z") == "deny"
+
+
+def test_a_machine_that_said_no_does_not_say_yes(store):
+    no = {"purpose": "newsletter", "list": None}
+    opted_out(store.ledger, {"scope": "list", "list": "other"})
+    accept(store.ledger, about("consent.refused", no, actor="system", time="2026-01-12T00:00:00Z"))
+    accept(store.ledger, about("consent.granted", no, actor="system", time="2026-01-13T00:00:00Z"))
+    assert outcome(store.ledger, PERSON) == "deny"
+
+
+def test_what_was_opened_again_is_not_closed_by_the_address_under_a_joined_name(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    store.clock.set("2026-03-10T00:00:00Z")
+    accept(store.ledger, about("subject.registered", {"kind": "visitor"}, subject="crm:9", time=LATER))
+    joined = event("subject.linked", None, {"other": "crm:9"}, subject="web:new", time="2026-03-03T00:00:00Z", **WW)
+    yes = about("consent.granted", {"list": None}, subject="web:new", time="2026-03-04T00:00:00Z")
+    accept(store.ledger, joined, yes, about("service.used", subject="crm:9", time=LATE, email=ADDRESS))
+    assert outcome(store.ledger, at="2026-03-06T00:00:00Z") == "permit"
+    assert len(carried(store.ledger)) == 1
 
 
 def test_a_yes_by_a_machine_counts_where_nothing_was_said_and_opens_nothing_that_was_closed(store):
@@ -247,6 +365,24 @@ def test_a_yes_of_before_a_later_erasure_of_the_same_address_is_closed_again(sto
     assert outcome(store.ledger, at="2026-03-11T01:00:00Z") == "deny"
 
 
+def test_a_no_that_only_just_fitted_comes_back_in_parts_that_fit(store):
+    data = {"purpose": "newsletter", "list": None, "recipients": ["r" * 199] * 310}
+    (first,) = accept(store.ledger, about("consent.refused", data, id="i", source="s", email=ADDRESS))
+    room = LIMIT_BYTES - len(stored(store.ledger)[first])
+    erase(store.ledger, {**WW, "subject": PERSON})
+    more = [f"{number:150}" for number in range(room // 153)]
+    data["recipients"] += [*more, "x" * (room % 153 - 3 if room % 153 > 3 else 1)]
+    data["recipients"][:310] = [f"{number:199}" for number in range(310)]
+    (second,) = accept(store.ledger, about("consent.refused", data, id="j", source="s", email=ADDRESS, subject="crm:2"))
+    assert len(stored(store.ledger)[second]) > LIMIT_BYTES - 4
+    erase(store.ledger, {**WW, "subject": "crm:2"})
+    comes_back(store)
+    parts = [entry.data.recipients for entry in carried(store.ledger)]
+    assert len(parts) > 2
+    assert {one for part in parts for one in part} == {*data["recipients"], "r" * 199}
+    assert_whole(store.ledger)
+
+
 # -- what is kept ------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +401,74 @@ def test_neither_store_nor_log_leads_from_the_new_person_to_the_erased_one(store
     assert rows(store.ledger, "SELECT * FROM addresses") == []
     columns = rows(store.ledger, "SELECT name FROM pragma_table_info('suppressed')")
     assert columns == ["key", "said", "erased_at"]
+
+
+@pytest.mark.parametrize("how", ["erased", "deleted and erased"])
+def test_not_even_who_knows_the_address_finds_the_erased_entries(store, how):
+    """The hash can be made again by whoever has store and keys: nothing beside it may say which person it was of."""
+    until = {"purpose": "newsletter", "list": None, "expires_at": "2027-01-11T08:13:22.5Z"}
+    opted_out(store.ledger, until, type_name="consent.refused")
+    if "deleted" in how:
+        deleted(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    ((key, said, erased_at),) = rows(store.ledger, "SELECT key, said, erased_at FROM suppressed")
+    entries = decoded(store.ledger)
+    assert erased_at not in {moment for entry in entries for moment in (entry.time, entry.recorded_at)}
+    assert orjson.loads(said)["expires_at"] == "2027-01-12T00:00:00Z"
+    journal = (store.keys / "erasures.ndjson").read_text()
+    assert key.hex() not in journal
+    assert store.ledger.app.keys.outlived() == [(key.hex(), said.decode(), erased_at)]
+    assert all(entry.stream not in (store.keys / "suppressed.ndjson").read_text() for entry in entries)
+
+
+def test_the_order_of_what_outlives_the_erased_is_not_that_of_the_erasures(store):
+    for number in range(20):
+        opted_out(store.ledger, subject=f"crm:{number}", address=f"{number}@example.com")
+        erase(store.ledger, {**WW, "subject": f"crm:{number}"})
+    outlived = store.ledger.app.keys.outlived()
+    assert len(outlived) == 20
+    assert outlived == sorted(outlived)
+
+
+def test_on_the_day_of_the_erasure_a_no_is_carried_once_and_a_later_yes_opens(store):
+    opted_out(store.ledger)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    for minute in range(3):
+        store.clock.forward(60)
+        text = store.clock.text
+        body = {"list": None} if minute else {"kind": "visitor"}
+        type_name = "consent.granted" if minute else "subject.registered"
+        accept(store.ledger, about(type_name, body, subject="web:new", time=text, email=ADDRESS))
+    assert outcome(store.ledger) == "permit"
+    assert len(carried(store.ledger)) == 1
+
+
+def test_a_restored_store_says_what_was_said_after_a_deletion_too(store, tmp_path):
+    opted_out(store.ledger)
+    deleted(store.ledger)
+    accept(store.ledger, about("optout.lifted", {"scope": "all"}, time="2026-02-10T00:00:00Z"))
+    back_up(store.ledger, tmp_path / "old.db")
+    restore(tmp_path / "old.db", tmp_path / "again.db", store.keys)
+    again = open_ledger(f"sqlite:///{tmp_path / 'again.db'}", str(store.keys))
+    for ledger in (store.ledger, again):
+        accept(ledger, about("service.used", time="2026-02-20T00:00:00Z", email=ADDRESS))
+        assert outcome(ledger, PERSON) == "permit"
+    again.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "deleted and erased"])
+def test_a_backup_of_before_the_deletion_suppresses_again(store, tmp_path, how):
+    back_up(store.ledger, tmp_path / "old.db")
+    opted_out(store.ledger)
+    deleted(store.ledger)
+    if "erased" in how:
+        erase(store.ledger, {**WW, "subject": PERSON})
+    restore(tmp_path / "old.db", tmp_path / "again.db", store.keys)
+    store.clock.set(LATER)
+    again = open_ledger(f"sqlite:///{tmp_path / 'again.db'}", str(store.keys))
+    accept(again, about("subject.registered", {"kind": "visitor"}, subject="web:new", time=LATER, email=ADDRESS))
+    assert outcome(again) == "deny"
+    again.close()
 
 
 def test_no_readable_address_is_kept(store):
