@@ -33,7 +33,9 @@ def _section(clause: pk.Clause, facts: dict[str, str]) -> list[str]:
     if clause.identification:
         points.append(f"A deletion request must name {', '.join(clause.identification.needs)}.")
     if clause.hold:
-        points.append("A hold defers deletion; one carried out all the same is a finding.")
+        points.append(
+            f"A hold defers deletion; one carried out all the same is {'a' if clause.hold.finding else 'no'} finding."
+        )
     if clause.tell:
         about = {"optout": "every no", "correction": "every correction", "deletion": "a deletion"}
         news = " and ".join(about[one] for one in clause.tell.about)

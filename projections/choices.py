@@ -126,7 +126,8 @@ def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
     """
     rows = [row for _, row in pack.objections.get(scope, ())]
     if question.action == "contact":
-        rows = [row for row in rows if applies(row, question, pack)][:1]
+        rows = [row for row in rows if applies(row, question, pack)]
+        rows = rows if question.channel is None else rows[:1]  # by whatever channel: the strictest
     days = min((row.effective_in_business_days or 0 for row in rows), default=0)
     return after_business_days(ref.time, days, pack.calendar.holidays) if days else ref.time
 
@@ -253,7 +254,7 @@ def applies(objection: Objection, question: Question, pack: Pack) -> bool:
     """Whether a row about opt-outs of a scope is about this message."""
     if objection.channels is not None and question.channel is not None and question.channel not in objection.channels:
         return False
-    if objection.marketing_only and question.channel is not None and question.purpose not in pack.marketing:
+    if objection.marketing_only and question.purpose not in pack.marketing:
         return False
     return question.purpose not in objection.spares
 
@@ -317,23 +318,35 @@ def yes_to_collect(state: State, question: Question, now: int, pack: Pack, terms
 
 
 def last_word(state: State, question: Question, pack: Pack) -> tuple[Ref | None, Ref | None]:
-    """(last yes, last no) about what a person would be asked for, expired and replaced ones too."""
-    yes: Ref | None = None
+    """(last yes, last no that no later yes under the same name answers), expired and replaced ones too."""
+    last: Ref | None = None
     no: Ref | None = None
-    for choice in _all_choices(state):
-        if choice.purpose not in (question.purpose, None):
-            continue
-        if choice.yes:
-            same = choice.list is None or choice.list == question.list
-            if same and choice.express and (yes is None or choice.order > yes.order):
-                yes = choice.ref
-        elif no_covers(choice, question) and (no is None or choice.order > no.order):
-            no = choice.ref
     for track in state.tracks.values():
+        words = [
+            choice
+            for purpose in {question.purpose, None}
+            for named in track.choices.get(purpose, {}).values()
+            for choice in named
+        ]
+        yeses = [
+            one
+            for one in words
+            if one.yes and one.express and one.actor != "system" and yes_covers(one, question, PLAIN)
+        ]
+        noes = [
+            one.ref
+            for one in words
+            if not one.yes and no_covers(one, question) and not any(yes.order > one.order for yes in yeses)
+        ]
         for (scope, name), said in track.optouts.items():
-            if optout_covers(scope, name, question, pack) is not None and (no is None or said[-1][0].order > no.order):
-                no = said[-1][0]
-    return yes, no
+            ref = said[-1][0]
+            if optout_covers(scope, name, question, pack) is None:
+                continue
+            if not any(_reopened(yes, ref, scope, name) for yes in yeses):
+                noes.append(ref)
+        last = max([*([last] if last else []), *(one.ref for one in yeses)], key=lambda ref: ref.order, default=None)
+        no = max([*([no] if no else []), *noes], key=lambda ref: ref.order, default=None)
+    return last, no
 
 
 def _all_choices(state: State) -> Iterator[Choice]:

@@ -170,7 +170,7 @@ def _quiet(need: cn.Quiet, case: Case, question: Question, now: int, pack: Pack)
     yes, no = last_word(case.state, question, pack)
     asked = case.state.asked.get((question.purpose, question.list)) if need.unanswered else None
     for ref, what in ((no, "said no"), (asked, "was asked")):
-        if ref is None or (yes is not None and yes.order > ref.order):
+        if ref is None or (ref is asked and yes is not None and yes.order > ref.order):
             continue
         if now < after_months(ref.time, need.months):
             return Finding(True, [ref], f"{what} on {day(ref)}, less than {need.months} months before")

@@ -405,16 +405,23 @@ def _confirmed(state: State, track: Track, choice: Choice, asked: Ref) -> Confir
         for one in words
         if (one.list, one.item) == (choice.list, choice.item)
     ]
-    noes = [one.order for one in same if not one.yes]
+    noes = [
+        one.order
+        for purpose in {choice.purpose, None}
+        for words in track.choices.get(purpose, {}).values()
+        for one in words
+        if not one.yes and one.list in (None, choice.list) and one.item in (None, choice.item)
+    ]
     noes += [
         said[-1][0].order
         for (scope, name), said in track.optouts.items()
-        if name is None or (scope, name) in (("purpose", choice.purpose), ("list", choice.list))
+        if scope in ("all", "general") or (scope, name) in (("purpose", choice.purpose), ("list", choice.list))
     ]
     since = max([*noes, *(ref.order for ref in state.deletions[-1:])], default=(-(2**62), -1))
     found: list[Confirmed] = []
     for one in same:
-        if one.yes and one.express and one.order > since:
+        over = one.expires is not None and one.expires <= choice.ref.time
+        if one.yes and one.express and one.order > since and not over:
             found += [one.confirms] if one.confirms is not None else []
             if one.order < asked.order:
                 found.append(Confirmed(choice.ref.time - asked.time, one.ref, one.under))
