@@ -307,8 +307,8 @@ class Batch:
             return
         self.flush()
         found = to_carry(self.c, self.app.vault, person, keys, pack)
-        for said, later in found:
-            before = event.time - 1 if event.time >= later else self.recorded_at
+        for said, since in found:
+            before = event.time - 1 if event.time > since else self.recorded_at
             fields = {"source": OWN_SOURCE, "id": f"suppression-{self.next}", "time": format_time(before)}
             self._append(person, event.controller, "suppression.carried", fields, orjson.loads(said))
 

@@ -32,7 +32,7 @@ from ledger.keys import Outlived
 from ledger.person import connected, effective_deletions, standing_holds, stream_entries
 from ledger.recorder import readable_errors
 from ledger.suppression import Kept, address_keys, keep, note_addresses, standing_noes, take_addresses
-from ledger.times import FOREVER, end_of_day
+from ledger.times import DAY, FOREVER
 
 if TYPE_CHECKING:
     from ledger.application import LedgerApplication
@@ -54,7 +54,7 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
     last = max(deletions)
     doomed = _doomed(app, c, group, until=last)
     if doomed.bytes:
-        kept = _outliving(app, c, group, doomed.keys, last[0])
+        kept = _outliving(app, c, group, doomed.keys)
         app.keys.note_erasure(sorted(group), "deletion", last[0], _journalled(kept))
         _destroy(app, c, doomed)
     _note_unscrubbed(c, doomed.bytes)
@@ -125,25 +125,23 @@ def _destroy(app: LedgerApplication, c: SQLiteCursor, doomed: _Doomed) -> None:
         app.vault.destroy(c, name, positions, whole=name in doomed.whole)
 
 
-def _outliving(
-    app: LedgerApplication, c: SQLiteCursor, group: set[str], keys: dict[str, set[bytes]], now: int
-) -> list[Kept]:
+def _outliving(app: LedgerApplication, c: SQLiteCursor, group: set[str], keys: dict[str, set[bytes]]) -> list[Kept]:
     """What outlives these persons: every no of theirs, under every address."""
     every = {key for some in keys.values() for key in some}
     if not every:
         return []
     entries = [entry for entry in stream_entries(c, group) if entry.role == "controller"]
     pack = app.registered(entries[0].controller) if entries else None
-    noes = standing_noes(entries, pack) if pack is not None else []
-    return [Kept(key, said, end_of_day(now + 1)) for key in sorted(every) for said in noes]
+    noes = standing_noes(entries, pack) if pack is not None else {}
+    return [Kept(key, said, since // DAY * DAY) for key in sorted(every) for said, since in sorted(noes.items())]
 
 
 def _journalled(kept: list[Kept]) -> list[Outlived]:
-    return [(one.key.hex(), one.said.decode(), one.erased_at) for one in kept]
+    return [(one.key.hex(), one.said.decode(), one.since) for one in kept]
 
 
 def _kept(suppressed: Iterable[Outlived]) -> list[Kept]:
-    return [Kept(bytes.fromhex(key), said.encode(), erased_at) for key, said, erased_at in suppressed]
+    return [Kept(bytes.fromhex(key), said.encode(), since) for key, said, since in suppressed]
 
 
 def suppress_again(app: LedgerApplication) -> None:
@@ -171,7 +169,8 @@ def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journa
     with app._lock:  # noqa: SLF001  one writer in this process
         with app.writing() as c:
             group = {name for person in persons for name in connected(c, person)}
-            holds = standing_holds(stream_entries(c, group, ("hold.placed", "hold.released")))
+            entries = stream_entries(c, group, ("hold.placed", "hold.released"))
+            holds = standing_holds(entry for entry in entries if entry.role == "controller")
             if holds and journal:
                 raise HoldStanding(holds[0])
             batch = Batch(app, c)
@@ -179,7 +178,7 @@ def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journa
             doomed = _doomed(app, c, group, until=None)
             _destroy(app, c, doomed)
             keys, traces = take_addresses(c, app.vault, sorted(group))
-            kept = _outliving(app, c, group, {"": keys}, batch.recorded_at)
+            kept = _outliving(app, c, group, {"": keys})
             if journal:
                 app.keys.note_erasure(sorted(group), "erase", None, _journalled(kept))
             points.reached("erasure noted")

@@ -55,6 +55,8 @@ Edges = set[frozenset[str]]  # pairs of names that are one person
 
 def note_edge(edges: Edges, entry: Entry) -> None:
     """Take in that two names are one person, or no longer; passes over what is about something else."""
+    if entry.role == "processor":
+        return
     if isinstance(entry.data, ev.SubjectLinked):
         edges.add(frozenset((entry.stream, entry.data.other or "")))
     elif isinstance(entry.data, ev.SubjectUnlinked):

@@ -32,7 +32,7 @@ STORE_FORMAT: Final = 2  # the file's user_version; format 1 had no suppression,
 SUPPRESSION: Final = (
     "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
     "CREATE INDEX addresses_by_person ON addresses (person)",
-    "CREATE TABLE suppressed (key BLOB, said BLOB, erased_at INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
+    "CREATE TABLE suppressed (key BLOB, said BLOB, since INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
 )
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",

@@ -24,7 +24,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
-from ledger.times import DAY, end_of_day, format_time, parse_time
+from ledger.times import EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
     from ledger.pack import Pack
@@ -39,15 +39,14 @@ _NAMED: Final = ("scope", "purpose", "list", "recipient", "categories", "recipie
 
 
 class Kept(NamedTuple):
-    """One no that outlives its person: the address's keyed hash, the no as JSON, the day the person was erased.
+    """One no that outlives its person: the address's keyed hash, the no as JSON, the day since which it stands.
 
-    Only the day, by its end in UTC (the first midnight that is later): the log says the very moment of each erasure, so
-    that it would lead to the person.
+    Only the day, by its beginning in UTC: the log has the very moment, so that it would lead to the person.
     """
 
     key: bytes
     said: bytes
-    erased_at: int
+    since: int
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
@@ -91,8 +90,10 @@ def address_keys(vault: Vault, controller: str, pack: Pack, fields: dict[str, st
 # -- noes --------------------------------------------------------------------------------------------------------------
 
 
-def standing_noes(entries: Iterable[Entry], pack: Pack) -> list[bytes]:
-    """The noes that stand after these entries, in order, as canonical JSON of `suppression.carried`, each once.
+def standing_noes(entries: Iterable[Entry], pack: Pack) -> dict[bytes, int]:
+    """The noes that stand after these entries, as canonical JSON of `suppression.carried`, with since when they count.
+
+    That is when the no was said last, or a deletion after it: what was agreed to before either opens nothing.
 
     Opt-outs until they are lifted; refusals and withdrawals until an express yes to the same that stands for ever: one
     that ends counts as never made; where the pack closes something for good on a deletion request, that too.
@@ -104,11 +105,16 @@ def standing_noes(entries: Iterable[Entry], pack: Pack) -> list[bytes]:
             names.join(entry)
         for track in names.tracks_of(entry.stream):
             _note(track, entry, pack)
-    said = [piece for track in names.tracks.values() for one in track.values() for piece in _pieces(one)]
-    return sorted({orjson.dumps(one, option=orjson.OPT_SORT_KEYS) for one in said})
+    deleted = max((time for time, _ in effective_deletions(entries)), default=EARLIEST)
+    found: dict[bytes, int] = {}
+    for time, said in (one for track in names.tracks.values() for one in track.values()):
+        for piece in _pieces(said):
+            no = orjson.dumps(piece, option=orjson.OPT_SORT_KEYS)
+            found[no] = max(found.get(no, deleted), time)
+    return found
 
 
-_Track = dict[tuple[Any, ...], dict[str, Any]]  # (kind, what it is about, until when) -> a no
+_Track = dict[tuple[Any, ...], tuple[int, dict[str, Any]]]  # (kind, what it is about, until when) -> when, a no
 
 
 class _Names:
@@ -140,25 +146,25 @@ class _Names:
 
 
 def _note(track: _Track, entry: Entry, pack: Pack) -> None:
-    data = entry.data
+    data, time = entry.data, entry.time
     match data:
         case ev.OptoutRecorded():
-            track["optout", _scope(data), None] = _said("optout.recorded", data)
+            track["optout", _scope(data), None] = time, _said("optout.recorded", data)
         case ev.OptoutLifted():
             track.pop(("optout", _scope(data), None), None)
         case ev.ConsentRefused() | ev.ConsentWithdrawn():
-            track["refusal", _about(data), data.expires_at] = _said("consent.refused", data)
+            track["refusal", _about(data), data.expires_at] = time, _said("consent.refused", data)
         case ev.ConsentGranted() if data.basis == "express" and entry.actor != "system" and not _ends(data, pack):
             for key in [key for key in track if key[:2] == ("refusal", _about(data))]:
                 del track[key]
         case ev.SuppressionCarried(said="deletion.requested"):
-            track["deletion", None, None] = {"said": data.said}
+            track["deletion", None, None] = time, {"said": data.said}
         case ev.SuppressionCarried(said="optout.recorded"):
-            track["optout", _scope(data), None] = _said(data.said, data)
+            track["optout", _scope(data), None] = time, _said(data.said, data)
         case ev.SuppressionCarried():
-            track["refusal", _about(data), data.expires_at] = _said(data.said, data)
+            track["refusal", _about(data), data.expires_at] = time, _said(data.said, data)
         case ev.DeletionRequested() if pack.closes_for_good:
-            track["deletion", None, None] = {"said": "deletion.requested"}
+            track["deletion", None, None] = time, {"said": "deletion.requested"}
         case _:
             pass
 
@@ -218,9 +224,9 @@ def take_addresses(c: SQLiteCursor, vault: Vault, persons: Iterable[str]) -> tup
 
 
 def keep(c: SQLiteCursor, kept: Iterable[Kept]) -> None:
-    """Suppress addresses; the latest erasure counts."""
+    """Suppress addresses; of the same no the latest counts."""
     c.executemany(
-        "INSERT INTO suppressed VALUES (?,?,?) ON CONFLICT DO UPDATE SET erased_at=max(erased_at, excluded.erased_at)",
+        "INSERT INTO suppressed VALUES (?,?,?) ON CONFLICT DO UPDATE SET since=max(since, excluded.since)",
         list(kept),
     )
 
@@ -243,11 +249,11 @@ def any_of(c: SQLiteCursor, vault: Vault, keys: set[bytes]) -> bool:
 
 
 def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[tuple[bytes, int]]:
-    """(a no as JSON, from when on news is later than it) that these addresses bring to a person, new ones only."""
+    """(a no as JSON, since when it stands) that these addresses bring to a person, new ones only."""
     wanted = sorted(keys)
     marks = ",".join("?" * len(wanted))
-    c.execute(f"SELECT said, max(erased_at) FROM suppressed WHERE key IN ({marks}) GROUP BY said", wanted)
-    found = {said: (end, end - DAY) for said, end in c.fetchall()}  # (later than it, not before it)
+    c.execute(f"SELECT said, max(since) FROM suppressed WHERE key IN ({marks}) GROUP BY said", wanted)
+    found: dict[bytes, int] = dict(c.fetchall())
     c.execute(f"SELECT person FROM addresses WHERE tag IN ({marks})", [vault.tag(key) for key in wanted])
     others = {row[0] for row in c.fetchall()}
     if not found and not others:
@@ -255,14 +261,13 @@ def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], 
     group = connected(c, person)
     for other in others - group:
         entries = [one for one in stream_entries(c, connected(c, other)) if one.role == "controller"]
-        deleted = max(effective_deletions(entries), default=(0, 0))[0]
-        for said in standing_noes(entries, pack):
-            found[said] = max(found.get(said, (deleted + 1, deleted)), (deleted + 1, deleted))
+        for said, since in standing_noes(entries, pack).items():
+            found[said] = max(found.get(said, since), since)
     for entry in stream_entries(c, group, ("suppression.carried",)):
         said = orjson.dumps(_carried(entry), option=orjson.OPT_SORT_KEYS)
-        if said in found and found[said][1] <= entry.time:
+        if said in found and found[said] <= entry.time:
             del found[said]
-    return sorted((said, later) for said, (later, _) in found.items())
+    return sorted(found.items())
 
 
 def _carried(entry: Entry) -> dict[str, Any]:

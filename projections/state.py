@@ -330,13 +330,12 @@ def _collect(state: State, ref: Ref, data: ev.InformationCollected) -> None:
     others = data.origin == "other-source"
     for category in data.categories:
         on_record = state.collected.get(category)
-        if on_record is None:
+        if on_record is None or not on_record.current:
             state.collected[category] = Collected(ref, ref, others, 1, current=True)
         else:
             on_record.last = ref
             on_record.from_others_only &= others
             on_record.credit += 1
-            on_record.current = True
 
 
 def _spend(state: State, ref: Ref, data: ev.MessageSent) -> None:

@@ -73,9 +73,12 @@ def _effect(
 
 
 def joined(state: State, patterns: list[Pattern]) -> Ref | None:
-    """The first entry by which the person came under a statement."""
-    refs = [ref for pattern in patterns if (ref := state.facts.get((pattern.type, pattern.value)))]
-    return min(refs, key=lambda ref: ref.order) if refs else None
+    """The first entry by which the person came under a statement: since a deletion, if they came back."""
+    for record in (state.fresh, state.facts):
+        refs = [ref for pattern in patterns if (ref := record.get((pattern.type, pattern.value)))]
+        if refs:
+            return min(refs, key=lambda ref: ref.order)
+    return None
 
 
 def _stored_effect(state: State, world: World, version: Version, rule: StoredChange) -> Ref | None:

@@ -32,14 +32,14 @@ def opted_out(ledger, data=None, *, type_name="optout.recorded", subject=PERSON,
     accept(
         ledger,
         about("subject.registered", {"kind": "visitor"}, subject=subject, email=address),
-        about(type_name, data or {"scope": "all"}, subject=subject, time="2026-01-11T00:00:00Z"),
+        about(type_name, data or {"scope": "all"}, subject=subject, time="2026-01-11T08:13:22Z"),
     )
 
 
 def deleted(ledger, subject=PERSON):
     accept(
         ledger,
-        about("deletion.completed", {"request": None}, subject=subject, time="2026-02-01T00:00:00Z"),
+        about("deletion.completed", {"request": None}, subject=subject, time="2026-02-01T08:13:22Z"),
     )
 
 
@@ -400,7 +400,7 @@ def test_neither_store_nor_log_leads_from_the_new_person_to_the_erased_one(store
     assert body["time"] not in times
     assert rows(store.ledger, "SELECT * FROM addresses") == []
     columns = rows(store.ledger, "SELECT name FROM pragma_table_info('suppressed')")
-    assert columns == ["key", "said", "erased_at"]
+    assert columns == ["key", "said", "since"]
 
 
 @pytest.mark.parametrize("how", ["erased", "deleted and erased"])
@@ -411,13 +411,13 @@ def test_not_even_who_knows_the_address_finds_the_erased_entries(store, how):
     if "deleted" in how:
         deleted(store.ledger)
     erase(store.ledger, {**WW, "subject": PERSON})
-    ((key, said, erased_at),) = rows(store.ledger, "SELECT key, said, erased_at FROM suppressed")
+    ((key, said, since),) = rows(store.ledger, "SELECT key, said, since FROM suppressed")
     entries = decoded(store.ledger)
-    assert erased_at not in {moment for entry in entries for moment in (entry.time, entry.recorded_at)}
+    assert since not in {moment for entry in entries for moment in (entry.time, entry.recorded_at)}
     assert orjson.loads(said)["expires_at"] == "2027-01-12T00:00:00Z"
     journal = (store.keys / "erasures.ndjson").read_text()
     assert key.hex() not in journal
-    assert store.ledger.app.keys.outlived() == [(key.hex(), said.decode(), erased_at)]
+    assert store.ledger.app.keys.outlived() == [(key.hex(), said.decode(), since)]
     assert all(entry.stream not in (store.keys / "suppressed.ndjson").read_text() for entry in entries)
 
 
