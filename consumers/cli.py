@@ -235,7 +235,7 @@ def export(store: Store = None, keys: Keys = None, start: Annotated[int, typer.O
 @command
 def decide(
     subject: Annotated[str | None, typer.Argument(help="The person; or leave it out and give --from.")] = None,
-    action: Annotated[str | None, typer.Option(help="collect, use, contact, disclose or transfer.")] = None,
+    action: Annotated[str | None, typer.Option(help="collect, use, contact, disclose, transfer or request.")] = None,
     controller: Controller = None,
     purpose: str | None = None,
     category: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,

@@ -15,7 +15,51 @@ def pack_as_prose(pack: pk.Pack) -> str:
     lines = [f"# {pack.title}", "", f"Controller: {pack.controller}. Pack: SHA-256 {pack.sha256}.", ""]
     for clause in pack.clause:
         lines += _section(clause, facts)
+    lines += [*_settings(pack), ""]
     return "\n".join(lines)
+
+
+def _settings(pack: pk.Pack) -> list[str]:
+    """What holds beside the clauses: changes of the statement, business days, personal fields."""
+    lines = ["## Settings", ""]
+    if pack.change is not None:
+        lines += [f"- {point}" for point in _change(pack.change)]
+    holidays = ", ".join(str(day) for day in pack.calendar.holidays)
+    lines.append(f"- Business days are Monday to Friday in UTC{f', but for {holidays}' if holidays else ''}.")
+    for name, field in pack.personal_fields.items():
+        said = [f"is of category {field.category}"] if field.category else []
+        said += [f"is an address, compared as {field.address}"] if field.address else []
+        said += [] if field.stored else ["is not stored"]
+        said += [] if field.numbers else ["is not looked at for numbers"]
+        lines.append(f"- The personal field {name} {', '.join(said)}.")
+    for kind, category in pack.detected_kinds.items():
+        lines.append(f"- A {kind} number in a personal field is of category {category}.")
+    if pack.marketing:
+        lines.append(f"- Marketing is {', '.join(pack.marketing)}.")
+    if pack.advertising_purposes or pack.advertising_classes:
+        classes = f", and what goes to {', '.join(pack.advertising_classes)}" if pack.advertising_classes else ""
+        lines.append(f"- Advertising is {', '.join(pack.advertising_purposes)}{classes}.")
+    return lines
+
+
+def _change(change: pk.Change) -> list[str]:
+    stored = change.stored
+    ways = ["their acknowledgement"] if stored.acknowledged else []
+    if stored.use_days_after_email is not None:
+        ways.append(f"their first use {stored.use_days_after_email} days or more after the e-mail notice")
+    if stored.use_days_after_posting is not None:
+        days = stored.use_days_after_posting
+        ways.append(f"their first use {days} days or more after the posting, where no e-mail notice stands")
+    ways += ["an express yes after an e-mail notice that offered the choice"] if stored.express_yes else []
+    ways += ["an e-mail notice that offered the choice, and no no"] if stored.silence_is_yes else []
+    events = [pattern.type + (f" ({pattern.value})" if pattern.value else "") for pattern in change.joined_by]
+    return [
+        f"A person comes under the statement by {' or '.join(events)}.",
+        f"A change of the use of stored information takes effect by {'; or by '.join(ways)} ({stored.clause}).",
+        f"Another material change takes effect at its {change.material.effective}.",
+        f"A change that is not material takes effect at its {change.other.effective}.",
+        f"Messages about changes and breaches are for {change.notice_purpose}.",
+    ]
 
 
 def _section(clause: pk.Clause, facts: dict[str, str]) -> list[str]:
@@ -61,8 +105,8 @@ def _about(row: pk.Match) -> str:
     words += [f"{lead} {', '.join(one)}" for lead, one in named if one]
     if row.information != "personal":
         words.append(f"({row.information} information)")
-    if row.public:
-        words.append("to the public")
+    if row.public is not None:
+        words.append("to the public" if row.public else "to somebody in particular")
     if row.country:
         words.append("in another country")
     if row.transfer:
@@ -132,6 +176,8 @@ def _define(define: pk.Define) -> str:
 def _permit(row: pk.Permit, facts: dict[str, str]) -> str:
     despite = "; no opt-out stops it" if row.despite_no else ""
     law = "; the law requires it, against every other clause" if row.law else ""
+    law += "; where it is not so, this row says nothing" if row.falls_through else ""
+    law += "; no addition of another clause touches it" if row.unrestricted else ""
     told = f' A no to it is answered with: "{row.consequence}"' if row.consequence else ""
     beside = f"; where {' or '.join(row.beside)} is about the same, each must permit" if row.beside else ""
     return f"Permitted: {_about(row)}; {_needs(row.needs, facts)}{despite}{law}{beside}.{told}"
@@ -176,6 +222,8 @@ def _duty(duty: pk.Duty) -> str:
     words = [f"Owed {clock}: {duty.kind.replace('-', ' ')}"]
     if duty.owed_when:
         words.append(f"to {condition(duty.owed_when, {})}, without a request")
+    if not duty.hold_stops_clock:
+        words.append("time under a hold counts")
     if duty.next_steps:
         words.append("next steps sent keep it open")
     if duty.late_answer_is_finding:
@@ -188,4 +236,5 @@ def _expect(expect: pk.Expect) -> str:
     whom = f" about a {', '.join(expect.recipient_class)}" if expect.recipient_class else ""
     has = f" that {expect.has}" if expect.has else ""
     lacks = f"before a {expect.until} of the same {expect.same}" if expect.until else f"without {expect.field}"
+    lacks = lacks if expect.until or expect.equals else f"with {expect.field}"
     return f"A finding: {expect.event}{has}{where}{whom} {lacks}."

@@ -62,7 +62,9 @@ class _Look:
 
     def agreed(self, need: OptIn, categories: Iterable[str]) -> bool:
         person = self._person()
-        return person is not None and agreed(self.batch.c, person, need, categories, self.event.time)
+        if person is None:
+            return False
+        return agreed(self.batch.c, person, need, categories, self.event.time, self.batch.pack_of(self.event))
 
 
 class Batch:
@@ -162,7 +164,7 @@ class Batch:
         from ledger.application import Outcome
 
         key, digest = event.key, event.digest
-        pack = self._pack(event)
+        pack = self.pack_of(event)
         known = self.known.get(key)
         if known is not None:
             if known[1] is None or known[1] == digest:
@@ -225,7 +227,7 @@ class Batch:
         clause = refusal.clause if kind == "refused" else None
         return Outcome(kind, position, clause=clause, reason=refusal.reason)
 
-    def _pack(self, event: Prepared) -> Pack:
+    def pack_of(self, event: Prepared) -> Pack:
         if self.app.any_pack is not None and self.app.any_pack.controller == event.controller:
             return self.app.any_pack
         assert self.app.controllers is not None

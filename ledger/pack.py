@@ -28,6 +28,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ledger.conditions import DeletionAsked, Minor, Need, Table
 from ledger.facts import Channel, Ground
+from ledger.times import DAY, after_months
 
 Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
 Scope = Literal["all", "general", "purpose", "list", "recipient", "advertising"]
@@ -169,6 +170,12 @@ class Lapse(Row):
         if (self.after_months is None) is (self.after_days is None):
             raise ValueError("wants after_months or after_days, one of them")
         return self
+
+    def ends(self, said: int) -> int:
+        """When a yes of that moment counts as never made, in microseconds."""
+        if self.after_days is not None:
+            return said + self.after_days * DAY
+        return after_months(said, self.after_months or 0)
 
 
 class Identification(Row):

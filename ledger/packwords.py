@@ -183,7 +183,10 @@ def _unknown_readings(pack: Pack) -> Iterator[Problem]:
     for number, clause in enumerate(pack.clause):
         for mechanism, index, row in rows_of(clause):
             wanted = reading_of(row, clause.id)
-            if wanted is not None and wanted[1] not in readings.get(wanted[0], {}):
+            if wanted is not None and wanted[0] not in pack.ids:
+                named = ("clause", number, mechanism, *(() if index is None else (index,)), "reading_of")
+                yield Problem(named, clause.id, f"unknown clause {wanted[0]!r}{like(wanted[0], pack.ids)}")
+            elif wanted is not None and wanted[1] not in readings.get(wanted[0], {}):
                 place: Path = ("clause", number, mechanism, *(() if index is None else (index,)), "reading")
                 hint = like(wanted[1], readings.get(wanted[0], {}))
                 yield Problem(place, clause.id, f"unknown reading {row.reading!r}{hint}")

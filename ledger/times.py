@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -85,10 +85,14 @@ def after_months(micros: int, months: int) -> int:
     return from_datetime(moment.replace(year=year, month=month + 1, day=min(moment.day, last)))
 
 
-def after_business_days(micros: int, days: int, holidays: Collection[date]) -> int:
+def after_business_days(
+    micros: int, days: int, holidays: Collection[date], pauses: Iterable[tuple[int, int]] = ()
+) -> int:
     """The end, in UTC, of the so-manieth business day after the day of a moment: Saturdays, Sundays, holidays aside.
 
-    Requires days >= 1. Said on a Friday, one business day ends with Monday: at Tuesday, 00:00.
+    A day of which some lies in a pause, [begin, end), is none. Requires days >= 1.
+
+    Said on a Friday, one business day ends with Monday: at Tuesday, 00:00.
     """
     day = (EPOCH + timedelta(microseconds=micros)).date()
     while days:
@@ -96,5 +100,6 @@ def after_business_days(micros: int, days: int, holidays: Collection[date]) -> i
             return FOREVER
         day += timedelta(days=1)
         if day.weekday() < 5 and day not in holidays:
-            days -= 1
+            start = from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC))
+            days -= not any(begin < start + DAY and end > start and end > begin for begin, end in pauses)
     return from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC)) + DAY

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.pack import Objection, Pack
-from ledger.times import DAY, after_business_days, after_months
+from ledger.times import after_business_days
 from projections.question import Question, Ref
 from projections.state import Choice, Order, State, Track
 
@@ -166,8 +166,7 @@ def lapse_moments(choice: Choice, pack: Pack) -> list[tuple[str, int]]:
     found = []
     for clause, lapse in pack.lapses:
         if lapse.purpose is None or choice.purpose in lapse.purpose:
-            days, months, said = lapse.after_days, lapse.after_months, choice.ref.time
-            found.append((clause, said + days * DAY if days is not None else after_months(said, months or 0)))
+            found.append((clause, lapse.ends(choice.ref.time)))
     return found
 
 

@@ -168,7 +168,7 @@ def _no_opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: P
 
 def _quiet(need: cn.Quiet, case: Case, question: Question, now: int, pack: Pack) -> Finding:
     yes, no = last_word(case.state, question, pack)
-    asked = case.state.asked.get((question.purpose, question.list)) if need.unanswered else None
+    asked = case.state.asked.get((question.purpose, question.list, question.item)) if need.unanswered else None
     for ref, what in ((no, "said no"), (asked, "was asked")):
         if ref is None or (ref is asked and yes is not None and yes.order > ref.order):
             continue
@@ -180,7 +180,7 @@ def _quiet(need: cn.Quiet, case: Case, question: Question, now: int, pack: Pack)
 def quiet_ends(need: cn.Quiet, case: Case, question: Question, pack: Pack) -> list[int]:
     """The moments at which such a condition stops to hold by time alone."""
     _, no = last_word(case.state, question, pack)
-    asked = case.state.asked.get((question.purpose, question.list)) if need.unanswered else None
+    asked = case.state.asked.get((question.purpose, question.list, question.item)) if need.unanswered else None
     return [after_months(ref.time, need.months) for ref in (no, asked) if ref is not None]
 
 

@@ -55,16 +55,18 @@ Spans = Iterable[tuple[int, int | None]]  # [begin, end), None: not ended
 def due_at(duty: pk.Duty, pack: pk.Pack, start: int, pauses: Spans = (), now: int = FOREVER) -> int | None:
     """When something owed since `start` is due, in microseconds; None: no clock.
 
-    What lies in a pause does not count; in two at once, it counts as one. Pauses are known up to `now`.
+    What lies in a pause does not count; in two at once, it counts as one. A business day does not count if any of it
+    lies in a pause. Pauses are known up to `now`.
     """
+    spans = sorted((begin, min(now if end is None else end, now)) for begin, end in pauses)
     if duty.due_in_days is not None:
         left = duty.due_in_days * DAY
     elif duty.due_in_business_days is not None:
-        left = after_business_days(start, duty.due_in_business_days, pack.calendar.holidays) - start
+        return after_business_days(start, duty.due_in_business_days, pack.calendar.holidays, spans)
     else:
         return None
     reached = start
-    for begin, end in sorted((begin, min(now if end is None else end, now)) for begin, end in pauses):
+    for begin, end in spans:
         free = max(begin - reached, 0)
         if free >= left:
             break

@@ -9,7 +9,7 @@ import orjson
 from projections.question import Ref
 from projections.state import Choice, Collected, Confirmed, Disclosure, Hold, Notice, Request, State, Track
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 
 def dump(state: State) -> bytes:
@@ -100,7 +100,7 @@ def load(raw: bytes) -> State:
         for k, v in collected.items()
     }
     state.unsorted_messages = _refs(unsorted)
-    state.asked = {(a, b): Ref(*ref) for a, b, ref in asked}
+    state.asked = {(a, b, c): Ref(*ref) for a, b, c, ref in asked}
     state.notices = {
         name: [Notice(Ref(*ref), channel, offers_choice=offers) for ref, channel, offers in rows]
         for name, rows in notices.items()

@@ -144,7 +144,7 @@ class State:
     deactivated: Ref | None = None  # the first
     collected: dict[str, Collected] = field(default_factory=dict)
     unsorted_messages: dict[str, Ref] = field(default_factory=dict)  # purpose -> last message naming no category
-    asked: dict[tuple[str | None, str | None], Ref] = field(default_factory=dict)  # (purpose, list) -> last asked for
+    asked: dict[tuple[str | None, ...], Ref] = field(default_factory=dict)  # (purpose, list, item) -> last asked for
     notices: dict[str, list[Notice]] = field(default_factory=dict)  # version -> in order
     acknowledged: dict[str, Ref] = field(default_factory=dict)  # version -> first
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)  # (kind, id)
@@ -224,7 +224,7 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
             for track in _tracks(state, entry.stream):
                 track.optouts.pop((data.scope, _scope_name(data)), None)
         case ev.ConsentRequested():
-            state.asked[data.purpose, data.list] = ref
+            state.asked[data.purpose, data.list, data.item] = ref
         case ev.InformationUsed():
             pass
         case ev.DisclosureMade():
@@ -382,7 +382,7 @@ def _choose(
 def _say(state: State, choice: Choice) -> None:
     """Write a word to the tracks of everybody joined."""
     named = choice.named
-    asked = state.asked.get((choice.purpose, choice.list)) if choice.yes and choice.express else None
+    asked = state.asked.get((choice.purpose, choice.list, choice.item)) if choice.yes and choice.express else None
     for track in _tracks(state, choice.under):
         if asked is not None and choice.confirms is None:
             choice.confirms = _confirmed(state, track, choice, asked)

@@ -64,6 +64,25 @@ def test_an_interpretation_that_is_a_sentence_is_read_for_ever_and_reported():
     assert (problem.clause, "names one reading" in problem.message) == ("PAR-DEL-2", True)
 
 
+SHOWN = [  # an edit of a shipped pack that a lawyer must be able to see
+    ("[clause.hold]\nfinding = true", "[clause.hold]\nfinding = false"),
+    ("use_days_after_email = 15", "use_days_after_email = 20"),
+    ("unrestricted = true\n", ""),
+    ('friend_email = { category = "friend-email", stored = false }', 'friend_email = { category = "friend-email" }'),
+    ("[processor]", "[calendar]\nholidays = [2026-12-25]\n\n[processor]"),
+    ('public = true\npurpose = ["forum"]', 'public = false\npurpose = ["forum"]'),
+    ('reading = "hold-stops-the-clock"\n[clause.int', 'reading = "clock-runs-on"\n[clause.int'),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), SHOWN, ids=lambda text: re.sub(r"\W+", "-", text)[:24])
+def test_prose_shows_what_a_row_or_a_setting_says(old, new):
+    assert old in PARATURE
+    shown = [pack_as_prose(load_pack(text.encode())) for text in (PARATURE, PARATURE.replace(old, new, 1))]
+    one, other = ([line for line in text.splitlines() if not line.startswith("Controller:")] for text in shown)
+    assert one != other
+
+
 NAMED = {"id", "controller", "purpose", "class", "service", "list", "recipient", "recipients", "new_uses"} | {
     "clause", "clauses", "refused", "of", "new_owner"
 }  # fmt: skip
