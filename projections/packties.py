@@ -40,10 +40,17 @@ def ties(reach: Reach) -> Iterator[Problem]:
 
 def _tied(reach: Reach, one: Placed, two: Placed) -> bool:
     """Whether one can permit where the other denies, and some question comes to both."""
-    if one.clause == two.clause or one.narrow != two.narrow or _needs(one) == _needs(two):
+    if one.clause == two.clause or one.narrow != two.narrow or _needs(one) == _needs(two) or _apart(one.row, two.row):
         return False
     before = [box for other in reach.before(one) for box in other.boxes]
     return any(remains(box, before) for box in _both(one, two))
+
+
+def _apart(one: pk.Match, two: pk.Match) -> bool:
+    """Whether two rows can meet in collections only, and there never: these go category by category."""
+    limits = one.categories is not None and two.categories is not None
+    together = set(one.action) & set(two.action)
+    return together == {"collect"} and limits and not set(one.categories or ()) & set(two.categories or ())
 
 
 def _needs(one: Placed) -> tuple[Any, ...]:

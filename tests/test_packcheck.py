@@ -213,6 +213,14 @@ def test_a_row_that_takes_five_categories_to_reach_is_not_reported(tmp_path):
     assert found(tmp_path, text.replace('"email"]', '"email", "c", "d", "e"]'))[0] == []
 
 
+def test_collections_of_different_categories_are_no_tie(tmp_path):
+    rows = "== B-1\n[[clause.permit]]\naction = ['collect']\ncategories = ['name']\n"
+    rows += "== C-1\n[[clause.permit]]\naction = ['collect']\ncategories = ['email']\nneeds = [{ need = 'opt-in' }]\n"
+    assert found(tmp_path, written(rows)) == ([], [])
+    problems, _ = found(tmp_path, written(rows.replace("['email']", "['email', 'name']")))
+    assert "C-1" in [clause for _, clause, _ in problems]
+
+
 DUE = """
   - id: B-1/due
     controller: shop
