@@ -15,7 +15,7 @@ from ledger.entry import Entry
 from ledger.pack import Pack
 from projections.asking import Asking
 from projections.decide import conditions_of, rules_of
-from projections.state import State
+from projections.record import State
 from projections.world import World
 
 _NEVER: Final = (

@@ -12,7 +12,7 @@ from typing import Final
 from ledger.pack import Objection, Pack
 from ledger.times import after_business_days
 from projections.question import Question, Ref
-from projections.state import Choice, Order, State, Track
+from projections.record import Choice, Order, State, Track
 
 START: Final[Order] = (-(2**62), -1)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ledger.acts import SuppressionCarried
 from ledger.times import format_optional, format_time
 from projections.needs import Case
-from projections.state import Choice
+from projections.record import Choice
 
 CARRIED: Final = SuppressionCarried.type
 

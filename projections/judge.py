@@ -20,7 +20,8 @@ from projections.decide import decide
 from projections.needs import Case, check
 from projections.obligations import due_at, followed, hold_clause
 from projections.question import Question, Verdict, classify
-from projections.state import State, evolve, fold
+from projections.record import State
+from projections.state import evolve, fold
 from projections.world import World
 
 Row = dict[str, Any]

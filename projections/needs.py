@@ -22,7 +22,7 @@ from projections.choices import (
     yes_to_collect,
 )
 from projections.question import Question, Ref
-from projections.state import State
+from projections.record import State
 from projections.versions import InForce, Packs, in_force
 from projections.world import World
 

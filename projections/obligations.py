@@ -10,7 +10,7 @@ from ledger.entry import Entry
 from ledger.times import DAY, FOREVER, after_business_days, format_optional, format_time
 from projections.needs import Case, check
 from projections.question import Question, Ref
-from projections.state import Disclosure, Request, State
+from projections.record import Disclosure, Request, State
 
 Row = dict[str, Any]
 

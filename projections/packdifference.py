@@ -15,7 +15,7 @@ from ledger import conditions as cn
 from ledger.pack import ACTIONS, Change, Define, Pack, Row, Scope
 from projections.decide import Rule, conditions_of, may_bear_on, rules_of
 from projections.question import Question
-from projections.state import State
+from projections.record import State
 
 WORDS_ONLY: Final = {"action", "reading", "consequence", "says"}  # rules are compared action by action
 _CHANGED_BY: Final = ("use", "contact", "disclose")  # actions that a new use can open: see projections.decide

@@ -21,7 +21,8 @@ from ledger.times import FOREVER
 from projections.judge import Record
 from projections.needs import Case
 from projections.projector import Projector
-from projections.state import State, fold
+from projections.record import State
+from projections.state import fold
 from projections.world import Version, World, evolve_world, fold_world
 
 KEPT_PEOPLE: Final = 5_000

@@ -19,8 +19,9 @@ from ledger.application import LedgerApplication
 from ledger.collector import paused
 from ledger.entry import Entry, decode
 from ledger.recorder import readable_errors
+from projections.record import State, new_state
 from projections.snapshot import FORMAT, dump, load
-from projections.state import State, evolve, fold, new_state
+from projections.state import evolve, fold
 
 SCHEMA_FORMAT: Final = 300 + FORMAT
 PAGE: Final = 20_000

@@ -25,7 +25,8 @@ from projections.needs import Case
 from projections.packdifference import Touched, difference
 from projections.people import People, Person, View, known_entries
 from projections.question import Question, check_words, classify
-from projections.state import State, evolve, new_state
+from projections.record import State, new_state
+from projections.state import evolve
 from projections.world import World, fold_world
 
 _KEPT: Final = 256  # sets of questions that are remembered: few people have something on record that nobody else has

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from projections.question import Ref
-from projections.state import Choice, Collected, Confirmed, Disclosure, Hold, Notice, Request, State, Track
+from projections.record import Choice, Collected, Confirmed, Disclosure, Hold, Notice, Request, State, Track
 
 FORMAT: Final = 5
 

@@ -13,7 +13,7 @@ from ledger.pack import Change, Pack, Pattern, StoredChange
 from ledger.times import DAY
 from projections.choices import PLAIN, No, Yes, word
 from projections.question import Question, Ref
-from projections.state import Notice, State
+from projections.record import Notice, State
 from projections.world import Version, World
 
 Packs = Callable[[Version], Pack]

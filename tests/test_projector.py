@@ -16,8 +16,8 @@ from ledger.times import FOREVER, parse_time
 from projections import projector as module
 from projections.people import fold_person
 from projections.projector import Projector, rebuild
+from projections.record import new_state
 from projections.snapshot import dump
-from projections.state import new_state
 
 
 @pytest.fixture

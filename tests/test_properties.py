@@ -12,8 +12,9 @@ from consumers.opening import memory_ledger, shipped_packs
 from ledger.packfile import load_pack
 from ledger.times import FOREVER, parse_time
 from projections.people import fold_person
+from projections.record import new_state
 from projections.snapshot import dump, load
-from projections.state import evolve, new_state
+from projections.state import evolve
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PACKS = {controller: load_pack(body) for controller, body in shipped_packs().items()}
