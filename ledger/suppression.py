@@ -116,6 +116,12 @@ def address_keys(vault: Vault, controller: str, pack: Pack, fields: dict[str, st
     return found
 
 
+def name_keys(vault: Vault, controller: str, names: Iterable[str]) -> set[bytes]:
+    """The keyed hashes of those names that are e-mail addresses: an app may know people by these."""
+    forms = {normalise("email", name) for name in names if "@" in name}
+    return {vault.address_key(controller, "email", form) for form in forms if "." in form.partition("@")[2]}
+
+
 # -- noes --------------------------------------------------------------------------------------------------------------
 
 

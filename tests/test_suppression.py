@@ -114,6 +114,22 @@ def test_an_address_is_the_same_however_it_is_spelt(store, spelling):
     assert outcome(store.ledger) == "deny"
 
 
+@pytest.mark.parametrize("how", ["erased", "deleted and erased"])
+def test_a_name_that_is_an_address_is_one(store, how):
+    """An app that knows people by their address, and says it nowhere else."""
+    opted_out(store.ledger, subject="Ann@example.com", address=None)
+    if "deleted" in how:
+        deleted(store.ledger, "Ann@example.com")
+    erase(store.ledger, {**WW, "subject": "Ann@example.com"})
+    comes_back(store, "ann@example.com", address=None)
+    comes_back(store, "web:new", address="ann@example.com")
+    comes_back(store, "bob@example.com", address=None)
+    assert [outcome(store.ledger, one) for one in ("ann@example.com", "web:new")] == ["deny", "deny"]
+    assert outcome(store.ledger, "bob@example.com") == "permit"
+    assert len(carried(store.ledger)) == 2
+    assert_whole(store.ledger)
+
+
 def test_another_address_and_another_controller_are_left_alone(store):
     opted_out(store.ledger)
     erase(store.ledger, {**WW, "subject": PERSON})
