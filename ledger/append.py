@@ -26,7 +26,7 @@ from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
 from ledger.person import agreed, is_minor
-from ledger.suppression import address_keys, any_kept, any_of, to_carry
+from ledger.suppression import address_keys, any_kept, any_of, name_keys, to_carry
 from ledger.times import format_time
 from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
@@ -298,13 +298,14 @@ class Batch:
             )
         position = self._append(person, event.controller, event.type, fields, data, personal)
         self._consequences(event, person, data)
-        if self.any_kept and event.personal and event.role == "controller":
+        if self.any_kept and event.role == "controller":
             self._carry(event, person, pack)
         return position
 
     def _carry(self, event: Prepared, person: str, pack: Pack) -> None:
         """Append the noes that an address of the event brings, just before it, or now if it tells of times before."""
         keys = address_keys(self.app.vault, event.controller, pack, event.personal)
+        keys |= name_keys(self.app.vault, event.controller, [event.subject or ""])
         if not keys or not any_of(self.c, self.app.vault, keys):
             return
         self.flush()

@@ -31,7 +31,7 @@ from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreReadOnl
 from ledger.keys import Outlived
 from ledger.person import connected, effective_deletions, standing_holds, stream_entries
 from ledger.recorder import readable_errors
-from ledger.suppression import Kept, address_keys, keep, note_addresses, standing_noes, take_addresses
+from ledger.suppression import Kept, address_keys, keep, name_keys, note_addresses, standing_noes, take_addresses
 from ledger.times import DAY, FOREVER
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class _Doomed:
 def _doomed(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None) -> _Doomed:
     """Sealed records of entries up to `until` in force (None: all), and keys of which nothing else hangs."""
     doomed = _Doomed()
+    controller = _controller(c, group)
     for name in sorted(group):
         c.execute(
             "SELECT s.position, s.sealed, e.state FROM secrets s JOIN entries e ON e.position = s.position "
@@ -101,6 +102,7 @@ def _doomed(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tup
         doomed.bytes += [sealed for _, sealed in going]
         if len(going) == len(rows):
             doomed.whole.add(name)
+            doomed.keys[name] |= name_keys(app.vault, controller, app.vault.names(c, name))
             for statement in (
                 "SELECT wrapped FROM people WHERE person=?",
                 "SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL",
@@ -108,6 +110,14 @@ def _doomed(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tup
                 c.execute(statement, [name])
                 doomed.bytes += [row[0] for row in c.fetchall()]
     return doomed
+
+
+def _controller(c: SQLiteCursor, group: set[str]) -> str:
+    """Whose persons these are; they have no entry at all where they were only ever mentioned."""
+    marks = ",".join("?" * len(group))
+    c.execute(f"SELECT position, state FROM entries WHERE stream IN ({marks}) LIMIT 1", sorted(group))
+    row = c.fetchone()
+    return decode(*row).controller if row else ""
 
 
 def _address_keys(app: LedgerApplication, c: SQLiteCursor, entry: Entry) -> set[bytes]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -31,9 +30,21 @@ if TYPE_CHECKING:
     from ledger.vault import Vault
 
 SAID_BYTES: Final = 32_768  # half of what fits into an entry
-TELEPHONE_DIGITS: Final = 9  # the last ones: with or without country code, trunk zero and leading one
+TELEPHONE_DIGITS: Final = 9  # the last ones
+LEAST_DIGITS: Final = 6  # less is no number of anybody's
 _NO_DIGIT: Final = re.compile(r"\D")
-_EXTENSION: Final = re.compile(r"(x|ext|;|#|,).*", re.DOTALL)
+_COMMENT: Final = re.compile(r"\([^()]*\)")
+_AROUND_AT: Final = re.compile(r"\s*@\s*")
+_BRACKETED: Final = re.compile(r"<[^<>]*@[^<>]*>")
+_ADDRESS: Final = re.compile(r"[^\s<>(),:;@?]+@[^\s<>(),:;@?']+")
+_ABROAD: Final = re.compile(r"\D*\+")
+# country codes of one and two digits (ITU E.164); all others have three
+_SHORT: Final = (
+    *(1, 7, 20, 27, *range(30, 35), 36, 39, 40, 41, *range(43, 50), *range(51, 59), *range(60, 67), 81, 82, 84, 86),
+    *(*range(90, 96), 98),
+)
+_COUNTRIES: Final = frozenset(str(code) for code in _SHORT)
+_EXTENSION: Final = re.compile(r"((?<=\d)[^\d]*[^\W\d_]|[;#,]).*", re.DOTALL)  # what a letter after the digits begins
 _NO_WORD: Final = re.compile(r"[\W_]+")
 _NAMED: Final = ("scope", "purpose", "list", "recipient", "categories", "recipients", "channels", "item", "expires_at")
 
@@ -56,18 +67,35 @@ def normalise(kind: str, value: str) -> str:
     """One form for all spellings of an address; empty for what is none.
 
     email       `Ann <ANN@Example.com>` is `ann@example.com`: no display name, no case, the domain as IDNA
-    telephone   `+1 (650) 555-0199` is `505550199`: the last nine digits, no extension
+    telephone   `+1 (650) 555-0199` is `505550199`: the last nine digits, no country code, leading zero, extension
     text        `12, Elm  St.` is `12 elm st`: letters and digits, no case
     """
-    text = unicodedata.normalize("NFKC", value).strip().casefold()
+    seen = "".join(char for char in value if unicodedata.category(char) != "Cf")  # nothing that nobody sees
+    text = unicodedata.normalize("NFKC", seen).strip().casefold()
     match kind:
         case "email":
-            local, _, domain = (parseaddr(text)[1] or text).strip("<> ").rpartition("@")
-            return f"{local}@{_ascii(domain.rstrip('.'))}" if local and domain else ""
+            return _email(text)
         case "telephone":
-            return _NO_DIGIT.sub("", _EXTENSION.sub("", text))[-TELEPHONE_DIGITS:]
+            return _telephone(_EXTENSION.sub("", text))
         case _:
             return _NO_WORD.sub(" ", text).strip()
+
+
+def _email(text: str) -> str:
+    text = _AROUND_AT.sub("@", _COMMENT.sub("", text.replace('"', "")))
+    found = _ADDRESS.search(bracketed[0] if (bracketed := _BRACKETED.search(text)) else text)
+    local, _, domain = found[0].partition("@") if found else ("", "", "")
+    local, domain = local.strip("'"), _ascii(domain.strip("."))
+    return f"{local}@{domain}" if local and domain else ""
+
+
+def _telephone(text: str) -> str:
+    digits = _NO_DIGIT.sub("", text)
+    if digits.startswith("00") or _ABROAD.match(text):
+        digits = digits.lstrip("0")
+        digits = digits[next((length for length in (1, 2) if digits[:length] in _COUNTRIES), 3) :]
+    digits = digits.lstrip("0")[-TELEPHONE_DIGITS:].lstrip("0")
+    return digits if len(digits) >= LEAST_DIGITS else ""
 
 
 def _ascii(domain: str) -> str:
@@ -85,6 +113,12 @@ def address_keys(vault: Vault, controller: str, pack: Pack, fields: dict[str, st
         if declared is not None and declared.address is not None and (text := normalise(declared.address, value)):
             found.add(vault.address_key(controller, declared.address, text))
     return found
+
+
+def name_keys(vault: Vault, controller: str, names: Iterable[str]) -> set[bytes]:
+    """The keyed hashes of those names that are e-mail addresses: an app may know people by these."""
+    forms = {normalise("email", name) for name in names if "@" in name}
+    return {vault.address_key(controller, "email", form) for form in forms if "." in form.partition("@")[2]}
 
 
 # -- noes --------------------------------------------------------------------------------------------------------------

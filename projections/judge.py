@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from ledger import events as ev
 from ledger import pack as pk
 from ledger.conditions import OptIn
 from ledger.entry import Entry
-from ledger.person import joined_by, note_edge
+from ledger.person import Edges, joined_by, note_edge
 from ledger.times import format_time
 from projections.decide import decide
 from projections.needs import Case, check
 from projections.obligations import due_at, followed, hold_clause
 from projections.question import Question, Verdict, classify
-from projections.record import State
+from projections.record import Order, State
 from projections.state import evolve, fold
 from projections.world import World
 
@@ -40,7 +41,7 @@ class Record:
     pack_of: Callable[[Case], pk.Pack | None]  # None: before the first policy, when nothing was promised
 
 
-Then = Callable[[Entry], Record]  # the record as it was known at an entry's time
+Then = Callable[[Entry], Record]  # the same as it was known at an entry's time, without the person's entries
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class _Groups:
 
     def __init__(self) -> None:
         self._before: list[Entry] = []
-        self._edges: set[frozenset[str]] = set()
+        self._edges: Edges = set()
         self._states: dict[str, State] = {}
 
     def state(self, name: str) -> State:
@@ -87,17 +88,52 @@ class _Groups:
         elif state is not None:
             evolve(state, entry)
 
+    def take_in(self, entries: list[Entry]) -> None:
+        """Take in entries in ascending order, some of which may be from before: all is folded anew then."""
+        if self._before and entries and entries[0].order < self._before[-1].order:
+            self._before = sorted([*self._before, *entries], key=lambda entry: entry.order)
+            self._states.clear()
+            self._edges = set()
+            for entry in self._before:
+                note_edge(self._edges, entry)
+            return
+        for entry in entries:
+            self.evolve(entry)
+
+
+class _Past:
+    """The record as it was known at the time of one act after the other."""
+
+    def __init__(self, entries: list[Entry], then: Then) -> None:
+        self._entries = entries
+        self._then = then
+        self._next = 0
+        self._untold: list[tuple[int, Order, Entry]] = []  # a heap by moment of recording
+        self._groups = _Groups()
+
+    def scene(self, entry: Entry) -> _Scene | None:
+        """The scene of an act as it was known at its time. Requires acts in ascending order."""
+        while self._next < len(self._entries) and self._entries[self._next].order < entry.order:
+            earlier = self._entries[self._next]
+            heappush(self._untold, (earlier.recorded_at, earlier.order, earlier))
+            self._next += 1
+        told = []
+        while self._untold and self._untold[0][0] <= entry.time:
+            told.append(heappop(self._untold)[2])
+        self._groups.take_in(sorted(told, key=lambda one: one.order))
+        return _scene(self._then(entry), self._groups.state(entry.stream), entry)
+
 
 def judge(record: Record, *, then: Then) -> Judged:
     """Judge every act of the record."""
-    groups = _Groups()
+    groups, past = _Groups(), _Past(record.entries, then)
     judged = Judged()
     for entry in record.entries:
         if entry.stream in record.names:
             scene = _scene(record, groups.state(entry.stream), entry)
             if scene is not None:
-                _judge_act(judged, entry, scene, then)
-                judged.findings += _shortcomings(entry, scene, then)
+                _judge_act(judged, entry, scene, past)
+                judged.findings += _shortcomings(entry, scene, past)
         groups.evolve(entry)
     return judged
 
@@ -112,18 +148,7 @@ def _scene(record: Record, state: State, entry: Entry) -> _Scene | None:
     return None if pack is None else _Scene(world, case, pack)
 
 
-def _scene_then(entry: Entry, then: Then) -> _Scene | None:
-    """The scene of an act as it was known at its time."""
-    record = then(entry)
-    groups = _Groups()
-    for earlier in record.entries:
-        if earlier.order >= entry.order:
-            break
-        groups.evolve(earlier)
-    return _scene(record, groups.state(entry.stream), entry)
-
-
-def _judge_act(judged: Judged, entry: Entry, scene: _Scene, then: Then) -> None:
+def _judge_act(judged: Judged, entry: Entry, scene: _Scene, past: _Past) -> None:
     verdict = _verdict(entry, scene)
     if verdict is None:
         return
@@ -131,7 +156,7 @@ def _judge_act(judged: Judged, entry: Entry, scene: _Scene, then: Then) -> None:
         permitted = verdict.outcome == "permit" and bool(verdict.clauses)
         judged.permitted_by[entry.position] = verdict.clauses[0] if permitted else None
     if verdict.outcome == "deny":
-        known = _known_then(entry, then)
+        known = _known_then(entry, past)
         clauses: list[str | None] = [*verdict.clauses] or [None]
         for clause in clauses:
             judged.findings.append(_finding(entry, clause, known, "; ".join(verdict.phrases)))
@@ -160,9 +185,9 @@ def _at_the_door(entry: Entry, scene: _Scene) -> Verdict | None:
     return None
 
 
-def _known_then(entry: Entry, then: Then) -> bool:
+def _known_then(entry: Entry, past: _Past) -> bool:
     """Whether the denial stood on what was recorded by the time of the act."""
-    scene = _scene_then(entry, then)
+    scene = past.scene(entry)
     verdict = None if scene is None else _verdict(entry, scene)
     return verdict is not None and verdict.outcome == "deny"
 
@@ -223,12 +248,12 @@ def _is_change(world: World, name: str) -> bool:
     return version is not None and version.supersedes is not None
 
 
-def _shortcomings(entry: Entry, scene: _Scene, then: Then) -> list[Row]:
+def _shortcomings(entry: Entry, scene: _Scene, past: _Past) -> list[Row]:
     """Findings that need no question: what an event had to show, holds, answers that came late."""
     short = _short_of(entry, scene)
     if not short:
         return []
-    known_scene = _scene_then(entry, then)
+    known_scene = past.scene(entry)
     known = {clause for clause, _ in _short_of(entry, known_scene)} if known_scene is not None else set()
     return [_finding(entry, clause, clause in known, reason) for clause, reason in short]
 

@@ -175,7 +175,7 @@ class Ledger:
             at = FOREVER  # acts are judged by what came before them: later ones are left out by who asks
 
         def then(entry: Entry) -> Record:
-            return View(self.people, view.controller, min(entry.time, view.known_at)).looking_back(person, at)
+            return View(self.people, view.controller, min(entry.time, view.known_at)).beside(frozenset(), [])
 
         judged = judge(view.looking_back(person, at), then=then)
         if alone:

@@ -271,6 +271,10 @@ class View:
         """The person's record up to a moment, to be judged."""
         names = joined_names(person, at, self.known_at)
         entries = [one for one in person.entries if one.time <= at and one.recorded_at <= self.known_at]
+        return self.beside(names, entries)
+
+    def beside(self, names: frozenset[str], entries: list[Entry]) -> Record:
+        """These entries, and how to see the rest of the world beside each of them."""
         worlds = _Worlds(self.entries)
 
         def case_of(state: State, world: World, entry: Entry) -> Case:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from hashlib import sha256
+from types import SimpleNamespace
 
 import pytest
 from conftest import accept, event
@@ -13,11 +14,13 @@ from consumers.opening import create_ledger, open_ledger, shipped_packs
 from ledger import points
 from ledger.errors import InvalidQuestion
 from ledger.times import FOREVER, parse_time
+from projections import judge
 from projections import projector as module
 from projections.people import fold_person
 from projections.projector import Projector, rebuild
 from projections.record import new_state
 from projections.snapshot import dump
+from projections.state import evolve, fold
 
 
 @pytest.fixture
@@ -222,3 +225,34 @@ def test_who_was_never_joined_is_not_taken_apart_and_who_is_gone_takes_nobody_al
     assert [store.ledger.decide({**ASK, "subject": name}).outcome for name in "abc"] == ["permit", "deny", "deny"]
     linked_people(store, ("a", "b"), minute=9)
     assert {store.ledger.decide({**ASK, "subject": name}).outcome for name in "abc"} == {"deny"}
+
+
+# -- looking back ------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_known_then_is_followed_step_by_step_as_if_each_act_were_looked_at_alone(ledger, monkeypatch):
+    stream = generate(people=150, events=2500, packs=shipped_packs())
+    told = stream.told()
+    for start in range(0, len(stream.events), 40):
+        ledger.app.record(stream.events[start : start + 40], told[start : start + 40][-1])
+    at = {"at": "2030-01-01T00:00:00Z", "known_at": "2029-01-01T00:00:00Z"}
+    found = [row for controller in shipped_packs() for row in ledger.findings({"controller": controller, **at})]
+    assert len({row["known_then"] for row in found}) == 2
+    alone = judge._Past
+    monkeypatch.setattr(judge, "_Past", lambda *args: SimpleNamespace(scene=lambda entry: alone(*args).scene(entry)))
+    assert found == [row for controller in shipped_packs() for row in ledger.findings({"controller": controller, **at})]
+
+
+def test_findings_about_many_messages_fold_each_entry_a_few_times(store, monkeypatch):
+    accept(store.ledger, of_ww("optout.recorded", time="2026-03-01T00:00:00Z"))
+    for _ in range(60):
+        store.clock.forward(3600)
+        accept(store.ledger, of_ww("message.sent", {"list": None}, time=store.clock.text))
+    folded = []
+    monkeypatch.setattr(judge, "evolve", lambda *args: folded.append(evolve(*args)))
+    monkeypatch.setattr(
+        judge, "fold", lambda entries, names: fold((folded.append(one) or one for one in entries), names)
+    )
+    found = store.ledger.findings({**WW, "subject": "crm:4711"})
+    assert [row["known_then"] for row in found] == [True] * 60
+    assert len(folded) < 4 * 61

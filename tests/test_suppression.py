@@ -114,6 +114,22 @@ def test_an_address_is_the_same_however_it_is_spelt(store, spelling):
     assert outcome(store.ledger) == "deny"
 
 
+@pytest.mark.parametrize("how", ["erased", "deleted and erased"])
+def test_a_name_that_is_an_address_is_one(store, how):
+    """An app that knows people by their address, and says it nowhere else."""
+    opted_out(store.ledger, subject="Ann@example.com", address=None)
+    if "deleted" in how:
+        deleted(store.ledger, "Ann@example.com")
+    erase(store.ledger, {**WW, "subject": "Ann@example.com"})
+    comes_back(store, "ann@example.com", address=None)
+    comes_back(store, "web:new", address="ann@example.com")
+    comes_back(store, "bob@example.com", address=None)
+    assert [outcome(store.ledger, one) for one in ("ann@example.com", "web:new")] == ["deny", "deny"]
+    assert outcome(store.ledger, "bob@example.com") == "permit"
+    assert len(carried(store.ledger)) == 2
+    assert_whole(store.ledger)
+
+
 def test_another_address_and_another_controller_are_left_alone(store):
     opted_out(store.ledger)
     erase(store.ledger, {**WW, "subject": PERSON})
@@ -530,6 +546,11 @@ def test_a_rebuilt_projection_answers_alike(store):
         ("email", ["ann@b\u00fccher.example", "ann@B\u00dcCHER.example", "ann@xn--bcher-kva.example"]),
         ("telephone", ["+1 (650) 555-0199", "1-650-555-0199", "650 555 0199", "650.555.0199 ext. 12"]),
         ("telephone", ["+49 151 12345678", "0151 12345678", "0049-151/12345678"]),
+        ("telephone", ["+47 22 12 34 56", "0047 22123456", "22 12 34 56", "tel:+4722123456", "(+47) 22123456 mobil"]),
+        ("telephone", ["+49 30 123456", "030 123456", "030/123456 Durchwahl 12"]),
+        ("telephone", ["+44 (0)20 7946 0958", "020 7946 0958", "+44 20 7946 0958"]),
+        ("email", ["ann@example.com", "\ufeffann\u200b@example.com", "'ann@example.com'", '"ann"@example.com']),
+        ("email", ["ann@example.com", "Ann Example ann@example.com", "mailto:ann@example.com?subject=no"]),
         ("text", ["12, Elm St.\nSpringfield", "12 elm st springfield", "12 ELM  ST., SPRINGFIELD"]),
     ],
 )  # fmt: skip
@@ -551,7 +572,15 @@ def test_different_addresses_stay_different(kind, one, other):
     assert normalise(kind, one) != normalise(kind, other)
 
 
-@given(kind=st.sampled_from(["email", "telephone", "text"]), value=st.text())
+@pytest.mark.parametrize("value", ["", "n/a", "-", "000 000 0000", "12", "+47", "1-800-FLOWERS"])
+def test_what_is_no_telephone_number_is_no_address(value):
+    assert normalise("telephone", value) == ""
+
+
+@given(
+    kind=st.sampled_from(["email", "telephone", "text"]),
+    value=st.one_of(st.text(), st.text("+0123456789 -()x"), st.text("aB@.<>\"' \u200b")),
+)
 def test_any_text_has_a_form_and_the_form_is_its_own(kind, value):
     form = normalise(kind, value)
     assert normalise(kind, form) == form
