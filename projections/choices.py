@@ -6,7 +6,7 @@ Source: contract, section 2, "A person's choices" and "Scopes".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from ledger.pack import Objection, Pack
@@ -54,7 +54,7 @@ PLAIN: Final = Terms()
 
 def word(state: State, question: Question, now: int, pack: Pack, terms: Terms) -> Yes | No | None:
     """The person's word at `now`, over all joined names: a no wins, then a yes."""
-    since = state.deletions[-1].order if state.deletions else START
+    since = _last_deletion(state)
     found: Yes | None = None
     stricter: No | None = None
     for track in state.tracks.values():
@@ -132,16 +132,28 @@ def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
     return after_business_days(ref.time, days, pack.calendar.holidays) if days else ref.time
 
 
+def _last_deletion(state: State) -> Order:
+    """What was agreed to before it opens nothing."""
+    return state.deletions[-1].order if state.deletions else START
+
+
 def _refused_category(track: Track, question: Question, now: int, pack: Pack) -> Choice | None:
     """A collection that names no purpose: a refused category is refused, whatever purpose it was refused for."""
-    best: Choice | None = None
+    refused = (
+        choice
+        for choice in _standing_choices(track, now, pack)
+        if not choice.yes and choice.categories is not None and no_covers(choice, question)
+    )
+    return max(refused, key=lambda choice: choice.order, default=None)
+
+
+def _standing_choices(track: Track, now: int, pack: Pack) -> Iterator[Choice]:
+    """Of every thing that was said under a name, the word that counts."""
     for named in track.choices.values():
         for words in named.values():
             choice = _standing(words, now, pack)
-            if choice is None or choice.yes or choice.categories is None or not no_covers(choice, question):
-                continue
-            best = choice if best is None or choice.order > best.order else best
-    return best
+            if choice is not None:
+                yield choice
 
 
 def _standing(words: list[Choice], now: int, pack: Pack) -> Choice | None:
@@ -263,30 +275,25 @@ def any_opt_in(state: State, now: int, pack: Pack) -> Choice | None:
 
     A communication is what the pack has a row about that permits to contact the person for it.
     """
-    since = state.deletions[-1].order if state.deletions else START
+    since = _last_deletion(state)
     best: Choice | None = None
-    for track in state.tracks.values():
-        for purpose, named in track.choices.items():
-            if purpose not in pack.communications:
-                continue
-            for words in named.values():
-                choice = _standing(words, now, pack)
-                if choice is None or not choice.yes or not choice.express or choice.order <= since:
-                    continue
-                if choice.recipients is not None:
-                    continue  # a yes to a disclosure is no yes to messages
-                channel = next(iter(sorted(choice.channels))) if choice.channels else None
-                about = Question("contact", purpose=purpose, list=choice.list, item=choice.item, channel=channel)
-                said = word(state, about, now, pack, PLAIN)
-                if isinstance(said, Yes) and (best is None or choice.order > best.order):
-                    best = choice
+    for choice in (one for track in state.tracks.values() for one in _standing_choices(track, now, pack)):
+        if choice.purpose not in pack.communications or not choice.yes or not choice.express or choice.order <= since:
+            continue
+        if choice.recipients is not None:
+            continue  # a yes to a disclosure is no yes to messages
+        channel = min(choice.channels) if choice.channels else None
+        about = Question("contact", purpose=choice.purpose, list=choice.list, item=choice.item, channel=channel)
+        said = word(state, about, now, pack, PLAIN)
+        if isinstance(said, Yes) and (best is None or choice.order > best.order):
+            best = choice
     return best
 
 
 def newest_yes(state: State, question: Question, terms: Terms) -> Choice | None:
     """The newest yes to the question, whether or not it still counts: to say why there is none."""
     found: Choice | None = None
-    for choice in _all_choices(state):
+    for choice in (one for track in state.tracks.values() for one in _words_of(track)):
         about = choice.purpose in (question.purpose, None)
         if about and choice.yes and yes_covers(choice, question, terms) and (not found or choice.order > found.order):
             found = choice
@@ -295,64 +302,48 @@ def newest_yes(state: State, question: Question, terms: Terms) -> Choice | None:
 
 def yes_to_collect(state: State, question: Question, now: int, pack: Pack, terms: Terms) -> Choice | None:
     """A yes, to whatever purpose, that covers a collection which names none."""
-    since = state.deletions[-1].order if state.deletions else START
-    standing = (
+    since = _last_deletion(state)
+    found = (
         choice
         for track in state.tracks.values()
-        for named in track.choices.values()
-        for words in named.values()
-        if (choice := _standing(words, now, pack)) is not None
-    )
-    anything = replace(terms, per_list=False, named_item=False)
-    found = [
-        choice
-        for choice in standing
+        for choice in _standing_choices(track, now, pack)
         if choice.yes
         and choice.order > since
         and (choice.categories is None or question.categories <= choice.categories)
-        and (choice.express or anything.any_basis)
-        and (anything.actor is None or choice.actor == anything.actor)
-    ]
+        and (choice.express or terms.any_basis)
+        and (terms.actor is None or choice.actor == terms.actor)
+    )
     return max(found, key=lambda choice: choice.order, default=None)
 
 
 def last_word(state: State, question: Question, pack: Pack) -> tuple[Ref | None, Ref | None]:
     """(last yes, last no that no later yes under the same name answers), expired and replaced ones too."""
-    last: Ref | None = None
-    no: Ref | None = None
+    said_yes: list[Ref] = []
+    said_no: list[Ref] = []
     for track in state.tracks.values():
-        words = [
-            choice
-            for purpose in {question.purpose, None}
-            for named in track.choices.get(purpose, {}).values()
-            for choice in named
-        ]
-        yeses = [
-            one
-            for one in words
-            if one.yes and one.express and one.actor != "system" and yes_covers(one, question, PLAIN)
-        ]
-        noes = [
+        words = [one for one in _words_of(track) if one.purpose in (question.purpose, None)]
+        express = [one for one in words if one.yes and one.express and one.actor != "system"]
+        yeses = [one for one in express if yes_covers(one, question, PLAIN)]
+        said_yes += [one.ref for one in yeses]
+        said_no += [
             one.ref
             for one in words
             if not one.yes and no_covers(one, question) and not any(yes.order > one.order for yes in yeses)
         ]
         for (scope, name), said in track.optouts.items():
             ref = said[-1][0]
-            if optout_covers(scope, name, question, pack) is None:
-                continue
-            if not any(_reopened(yes, ref, scope, name) for yes in yeses):
-                noes.append(ref)
-        last = max([*([last] if last else []), *(one.ref for one in yeses)], key=lambda ref: ref.order, default=None)
-        no = max([*([no] if no else []), *noes], key=lambda ref: ref.order, default=None)
+            covers = optout_covers(scope, name, question, pack) is not None
+            if covers and not any(_reopened(yes, ref, scope, name) for yes in yeses):
+                said_no.append(ref)
+    last, no = (max(refs, key=lambda ref: ref.order, default=None) for refs in (said_yes, said_no))
     return last, no
 
 
-def _all_choices(state: State) -> Iterator[Choice]:
-    for track in state.tracks.values():
-        for named in track.choices.values():
-            for words in named.values():
-                yield from words
+def _words_of(track: Track) -> Iterator[Choice]:
+    """Everything that was said under a name and can count again."""
+    for named in track.choices.values():
+        for words in named.values():
+            yield from words
 
 
 def moments(state: State, after: int, pack: Pack) -> list[int]:
@@ -361,11 +352,9 @@ def moments(state: State, after: int, pack: Pack) -> list[int]:
     lapses = bool(pack.lapses)
     for track in state.tracks.values():
         if track.expiring or lapses:
-            for named in track.choices.values():
-                for words in named.values():
-                    for choice in words:
-                        found |= {moment for _, moment in lapse_moments(choice, pack)} if lapses else set()
-                        found |= {choice.expires} if choice.expires is not None else set()
+            for choice in _words_of(track):
+                found |= {moment for _, moment in lapse_moments(choice, pack)} if lapses else set()
+                found |= {choice.expires} if choice.expires is not None else set()
         if pack.delays:
             for (scope, _), said in track.optouts.items():
                 found |= {moment for ref, _ in said for moment in _delayed(ref, scope, pack)}
