@@ -90,6 +90,8 @@ class Batch:
         self.any_refused = bool(c.fetchone()[0])
         self.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
         self.subtrees: list[tuple[int, int, bytes]] = []
+        self.grown: set[str] = set()  # streams whose newest entry is not yet written to `streams`
+        self.mentions: list[tuple[str, int]] = []  # other persons that entries name
         self.looked_up: set[bytes] = set()  # aliases that the store was asked about
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
 
@@ -191,7 +193,7 @@ class Batch:
 
     def _forget_since(self, mark: tuple[int, int, int]) -> None:
         """An event that did not become an entry leaves no name and no key."""
-        for alias, person, _ in self.writes.aliases[mark[1] :]:
+        for alias, person, *_ in self.writes.aliases[mark[1] :]:
             self.app.persons.pop(alias, None)
             self.app.tips.pop(person, None)
             self.app.vault.forget_key(person)
@@ -297,6 +299,8 @@ class Batch:
                 self.c, self.writes, person, version, self.next, event.personal, pack.dropped_fields(event.personal)
             )
         position = self._append(person, event.controller, event.type, fields, data, personal)
+        named = (data.get("other"), data.get("of") if event.role == "controller" else None)
+        self.mentions += [(other, position) for other in named if other is not None and other != person]
         self._consequences(event, person, data)
         if self.any_kept and event.role == "controller":
             self._carry(event, person, pack)
@@ -357,6 +361,7 @@ class Batch:
             raise InvalidEvent("data", f"the entry would have {len(raw)} bytes, the limit is {LIMIT_BYTES}: split it")
         leaf = sha256(b"\0" + raw).digest()
         self.app.tips[stream] = (version + 1, leaf)
+        self.grown.add(stream)
         self.drafts.append(Draft(stream, version + 1, type_name, raw))
         self.leaves.append(leaf)
         self.next += 1
@@ -365,7 +370,7 @@ class Batch:
     def _tip(self, stream: str) -> tuple[int, bytes]:
         tip = self.app.tips.get(stream)
         if tip is None:
-            self.c.execute("SELECT version, leaf FROM entries WHERE stream=? ORDER BY version DESC LIMIT 1", [stream])
+            self.c.execute("SELECT version, leaf FROM streams WHERE stream=?", [stream])
             tip = self.c.fetchone() or (0, b"")
             if len(self.app.tips) > CACHED:
                 self.flush()
@@ -416,6 +421,12 @@ class Batch:
         points.reached("vault written")
         stored = [self.app.mapper.to_stored_event(draft) for draft in self.drafts]
         self.app.store._insert_events(self.c, stored, first=self.first, leaves=self.leaves)  # noqa: SLF001  the library's own hook
+        tips = self.app.tips
+        self.c.executemany(
+            "INSERT OR REPLACE INTO streams VALUES (?,?,?)", [(stream, *tips[stream]) for stream in sorted(self.grown)]
+        )
+        self.c.executemany("INSERT OR IGNORE INTO mentions VALUES (?,?)", self.mentions)
+        self.grown, self.mentions = set(), []
         self.subtrees += self.app.frontier.extend(self.leaves)
         self.first = self.next
         self.drafts, self.leaves = [], []

@@ -161,8 +161,7 @@ class LedgerApplication(Application[str]):
     def load(self) -> None:
         """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError."""
         with readable_errors(self.where):
-            if self.store.check(self.where) < STORE_FORMAT:
-                self.store.upgrade()
+            found = self.store.check(self.where)
         with self.reading() as c:
             c.execute("SELECT name, value FROM meta")
             meta = dict(c.fetchall())
@@ -172,6 +171,11 @@ class LedgerApplication(Application[str]):
         if self.signer.vkey != meta["vkey"].decode():
             raise KeyFileError(f"{self.where}: the signing key is another store's (give the right folder with --keys)")
         self.vault = Vault(self.keys, index_key, digest_key, self.randomness)
+        if found < STORE_FORMAT:
+            from ledger.upgrade import upgrade
+
+            with self.writing() as c:
+                upgrade(c, self.vault)
 
     def forget(self) -> None:
         """Drop what is remembered of the store: after a rollback, or when another process wrote."""
@@ -338,9 +342,7 @@ class LedgerApplication(Application[str]):
         """The identifier a name leads to, or None."""
         alias = self.vault.alias(controller, name)
         with self.reading() as c:
-            c.execute("SELECT person FROM aliases WHERE alias=?", [alias])
-            row = c.fetchone()
-        return row[0] if row else None
+            return self.vault.find(c, [alias]).get(alias)
 
     def known_names(self, person: str) -> int:
         """How many names lead to a person; none after erasure."""

@@ -208,8 +208,10 @@ def _forget(app: LedgerApplication, c: SQLiteCursor, group: set[str]) -> list[by
     """Remove names, content digests and letters of erased persons. Returns the bytes that must be gone."""
     gone: list[bytes] = []
     for name in sorted(group):
-        c.execute("SELECT alias FROM aliases WHERE person=?", [name])
-        aliases = [row[0] for row in c.fetchall()]
+        c.execute("SELECT alias, bound FROM aliases WHERE person=?", [name])
+        rows = c.fetchall()
+        aliases = [row[0] for row in rows]
+        gone += [row[1] for row in rows]
         for entry in stream_entries(c, [name]):
             key = app.vault.event_key(entry.source, entry.id)
             c.execute("SELECT digest FROM keys WHERE key=? AND digest IS NOT NULL", [key])

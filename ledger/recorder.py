@@ -26,13 +26,21 @@ from eventsourcing.sqlite import (
 from ledger.errors import NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
-STORE_FORMAT: Final = 2  # the file's user_version; format 1 had no suppression, and is raised when it is opened
+STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
 
 # Addresses of persons whose fields were deleted, and, once erased, what stays of them: a hash and a no.
 SUPPRESSION: Final = (
     "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
     "CREATE INDEX addresses_by_person ON addresses (person)",
     "CREATE TABLE suppressed (key BLOB, said BLOB, since INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
+)
+# The newest entry of every stream: what an index of entries has lost is missed, and a tip is found at once.
+STREAMS: Final = (
+    "CREATE TABLE streams (stream TEXT PRIMARY KEY, version INTEGER NOT NULL, leaf BLOB NOT NULL) WITHOUT ROWID"
+)
+# Entries that name another person than the one they are about, by that person.
+MENTIONS: Final = (
+    "CREATE TABLE mentions (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
 )
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -41,6 +49,7 @@ SCHEMA: Final = (
         position INTEGER PRIMARY KEY, stream TEXT NOT NULL, version INTEGER NOT NULL,
         type TEXT NOT NULL, leaf BLOB NOT NULL, state BLOB NOT NULL)""",
     "CREATE UNIQUE INDEX entries_by_stream ON entries (stream, version)",
+    STREAMS,
     """CREATE TABLE subtrees (
         level INTEGER, number INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, number)) WITHOUT ROWID""",
     """CREATE TABLE head (
@@ -53,9 +62,11 @@ SCHEMA: Final = (
     "CREATE INDEX refused_by_person ON refused (person_key) WHERE person_key IS NOT NULL",
     # The vault.
     "CREATE TABLE people (person TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE aliases (alias BLOB PRIMARY KEY, person TEXT NOT NULL, sealed BLOB) WITHOUT ROWID",
+    # `bound`: a keyed tag over alias and person, so that no name can be made to lead to another person.
+    "CREATE TABLE aliases (alias BLOB PRIMARY KEY, person TEXT NOT NULL, sealed BLOB, bound BLOB) WITHOUT ROWID",
     "CREATE INDEX aliases_by_person ON aliases (person)",
     "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
+    *MENTIONS,
     *SUPPRESSION,
     # What the door looks at.
     "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
@@ -213,15 +224,6 @@ class LedgerRecorder(SQLiteApplicationRecorder):
                     f"{where}: store format {found}, this program knows {STORE_FORMAT} (install a newer consent-ledger)"
                 )
             return int(found)
-
-    def upgrade(self) -> None:
-        """Raise a store of format 1 to 2, in one transaction; another process may have done so."""
-        with self.datastore.transaction(commit=True) as c:
-            c.execute("PRAGMA user_version")
-            if c.fetchone()[0] == 1:
-                for statement in SUPPRESSION:
-                    c.execute(statement)
-                c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
     # -- the library's interface ---------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class VaultWrites:
     """Rows to insert, gathered over a batch."""
 
     people: list[tuple[str, bytes]] = field(default_factory=list)
-    aliases: list[tuple[bytes, str, bytes]] = field(default_factory=list)
+    aliases: list[tuple[bytes, str, bytes, bytes]] = field(default_factory=list)
     secrets: list[tuple[int, bytes]] = field(default_factory=list)
 
     def mark(self) -> tuple[int, int, int]:
@@ -54,7 +54,7 @@ class VaultWrites:
         if self.people:
             c.executemany("INSERT INTO people VALUES (?,?)", self.people)
         if self.aliases:
-            c.executemany("INSERT INTO aliases VALUES (?,?,?)", self.aliases)
+            c.executemany("INSERT INTO aliases VALUES (?,?,?,?)", self.aliases)
         if self.secrets:
             c.executemany("INSERT INTO secrets VALUES (?,?)", self.secrets)
         self.people, self.aliases, self.secrets = [], [], []
@@ -78,6 +78,16 @@ class Vault:
     def alias(self, controller: str, name: str) -> bytes:
         """The keyed hash under which a name is found."""
         return blake2b(f"{controller}\0{name}".encode(), key=self._index_key, digest_size=ALIAS_BYTES).digest()
+
+    def bound_name(self, alias: bytes, person: str) -> bytes:
+        """The keyed tag that binds a name to its person."""
+        return blake2b(b"bound\0" + alias + person.encode(), key=self._index_key, digest_size=ALIAS_BYTES).digest()
+
+    def person_of(self, alias: bytes, person: str, bound: bytes | None) -> str:
+        """The person of a row of aliases. Raises CorruptEntry where the row was altered."""
+        if bound is None or not hmac.compare_digest(bound, self.bound_name(alias, person)):
+            raise CorruptEntry(f"a name was made to lead to person {person}: restore the store from a backup")
+        return person
 
     def address_key(self, controller: str, kind: str, text: str) -> bytes:
         """The keyed hash under which the no of an erased person is found by a normalised address."""
@@ -119,15 +129,15 @@ class Vault:
         wanted = list(aliases)
         for start in range(0, len(wanted), 500):
             some = wanted[start : start + 500]
-            c.execute(f"SELECT alias, person FROM aliases WHERE alias IN ({','.join('?' * len(some))})", some)
-            found.update(c.fetchall())
+            c.execute(f"SELECT alias, person, bound FROM aliases WHERE alias IN ({','.join('?' * len(some))})", some)
+            found.update((row[0], self.person_of(*row)) for row in c.fetchall())
         return found
 
     def add_name(self, writes: VaultWrites, alias: bytes, name: str, person: str) -> None:
         """A new name of a new person."""
         key = self._data_keys.get(person) or self._new_key(writes, person)
         sealed = self._seal(key, name.encode(), f"{person}:name".encode())
-        writes.aliases.append((alias, person, sealed))
+        writes.aliases.append((alias, person, sealed, self.bound_name(alias, person)))
 
     def names(self, c: SQLiteCursor, person: str) -> list[str]:
         """The names of a person that can still be read."""

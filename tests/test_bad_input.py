@@ -27,6 +27,7 @@ from ledger.deadletters import KEPT_BYTES, listed, text
 from ledger.errors import KeyFileError, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
 from ledger.keys import MemoryKeys
 from ledger.recorder import STORE_FORMAT, LedgerPool
+from ledger.upgrade import upgrade
 
 FEW = [event(id=f"few-{n}", subject=f"crm:{n}", personal={"email": f"p{n}@example.com"}) for n in range(3)]
 MANY = [event(id=f"many-{n}", subject=f"crm:{n % 7}", personal={"words": "x" * 200}) for n in range(60)]
@@ -197,19 +198,29 @@ def set_version(path, version):
     db.close()
 
 
+TABLES = (
+    "SELECT 'streams', stream, version, leaf FROM streams UNION SELECT 'mentions', person, position, '' FROM mentions "
+)
+TABLES += "UNION SELECT 'aliases', alias, person, bound FROM aliases ORDER BY 1, 2, 3"
+
+
 @pytest.mark.parametrize("other", [False, True], ids=["alone", "as another process does, too"])
-def test_a_store_of_format_1_is_raised_when_it_is_opened(store, other):
-    accept(store.ledger, *FEW)
-    given = stored(store.ledger)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_format_is_raised_when_it_is_opened(store, version, other):
+    accept(store.ledger, *FEW, event("subject.linked", personal={"other": "crm:other"}))
+    given, derived = stored(store.ledger), rows(store.ledger, TABLES)
     store.shut()
     db = sqlite3.connect(store.path)
-    for table in ("addresses", "suppressed"):
+    for table in ("streams", "mentions", *(("addresses", "suppressed") if version == 1 else ())):
         db.execute(f"DROP TABLE {table}")
+    db.execute("ALTER TABLE aliases DROP COLUMN bound")
     db.close()
-    set_version(store.path, 1)
+    set_version(store.path, version)
     assert_whole(store.reopen(), given)
+    assert rows(store.ledger, TABLES) == derived
     if other:
-        store.ledger.app.store.upgrade()
+        with store.ledger.app.writing() as c:
+            upgrade(c, store.ledger.app.vault)
     store.assert_again(*FEW)
     assert rows(store.ledger, "PRAGMA user_version") == [STORE_FORMAT]
     assert rows(store.ledger, "SELECT count(*) FROM suppressed") == [0]
