@@ -1,0 +1,70 @@
+"""Raising a store of an older format to today's, in one transaction. Entries are never rewritten.
+
+1 -> 2  suppression: what somebody opted out of outlives erasure
+2 -> 3  the newest entry of every stream, entries that name another person, names bound to their persons
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventsourcing.sqlite import SQLiteCursor
+
+from ledger.entry import Entry, decode
+from ledger.recorder import MENTIONS, STORE_FORMAT, STREAMS, SUPPRESSION
+from ledger.vault import Vault
+
+_PAGE: Final = 5_000
+
+
+def upgrade(c: SQLiteCursor, vault: Vault) -> None:
+    """Raise a store to today's format. Requires the write lock; another process may have done so already."""
+    c.execute("PRAGMA user_version")
+    found = c.fetchone()[0]
+    if found < 2:
+        for statement in SUPPRESSION:
+            c.execute(statement)
+    if found < 3:
+        _streams(c)
+        _mentions(c)
+        _bound(c, vault)
+    c.execute(f"PRAGMA user_version={STORE_FORMAT}")
+
+
+def _streams(c: SQLiteCursor) -> None:
+    c.execute(STREAMS)
+    # NOT INDEXED: from the table itself, as an index may have lost a row
+    c.execute("INSERT INTO streams SELECT stream, max(version), leaf FROM entries NOT INDEXED GROUP BY stream")
+
+
+def _mentions(c: SQLiteCursor) -> None:
+    for statement in MENTIONS:
+        c.execute(statement)
+    start = 0
+    while True:
+        c.execute(
+            "SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?",
+            [start, _PAGE],
+        )
+        rows = c.fetchall()
+        if not rows:
+            return
+        start = rows[-1][0] + 1
+        entries = [decode(position, state) for position, state in rows if b'"other":' in state or b'"of":' in state]
+        found = [(person, entry.position) for entry in entries for person in mentioned(entry)]
+        c.executemany("INSERT INTO mentions VALUES (?,?)", found)
+
+
+def mentioned(entry: Entry) -> list[str]:
+    """The other persons that an entry names, by identifier: a joined name, a customer."""
+    found = [getattr(entry.data, "other", None)]
+    if entry.role == "controller":
+        found.append(getattr(entry.data, "of", None))
+    return sorted({person for person in found if person is not None and person != entry.stream})
+
+
+def _bound(c: SQLiteCursor, vault: Vault) -> None:
+    c.execute("ALTER TABLE aliases ADD COLUMN bound BLOB")
+    c.execute("SELECT alias, person FROM aliases")
+    rows = [(vault.bound_name(alias, person), alias) for alias, person in c.fetchall()]
+    c.executemany("UPDATE aliases SET bound=? WHERE alias=?", rows)
