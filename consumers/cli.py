@@ -202,8 +202,12 @@ def restore(file: Path, store: Store = None, keys: Keys = None) -> None:
     """Make a store from a backup, and erase again whoever was erased since."""
     from consumers.maintenance import restore as run
 
-    size, erased = run(file, opening.store_path(store), opening.keys_folder(opening.store_path(store), keys))
-    typer.echo(f"{size} entries restored, {erased} persons erased again")
+    path = opening.store_path(store)
+    restored = run(file, path, opening.keys_folder(path, keys))
+    typer.echo(f"{restored.entries} entries restored, {restored.erased} persons erased again")
+    if restored.behind is not None:
+        typer.echo(f"  {restored.behind}", err=True)
+        typer.echo("  it can be read; to write it without what is missing: consent-ledger recover", err=True)
 
 
 @app.command()

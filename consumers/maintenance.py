@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
-from consumers.opening import projection_path
+from consumers.opening import discard, projection_path
+from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
 from ledger.erasure import backup, delete_again, erase_persons, scrub, suppress_again
-from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger
+from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger, StoreError
 from ledger.evidence import write_evidence
+from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
 from ledger.keys import FileKeys
-from ledger.recorder import readable_errors
+from ledger.recorder import APPLICATION_ID, readable_errors
 from ledger.times import format_time, parse_time
 from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
 from projections.ledger import Ledger
@@ -79,51 +83,86 @@ def erase(ledger: Ledger, body: Row) -> list[int]:
 
 def back_up(ledger: Ledger, target: Path) -> int:
     """An online copy. Returns the number of entries in it. Raises NotALedger where there is a file already."""
-    if target.exists():
+    if os.path.lexists(target):
         raise NotALedger(f"{target}: there is a file already (name a new path)")
     _require_folder(target)
-    partial = target.with_name(target.name + ".partial")
-    _discard(partial)
-    with readable_errors(str(partial)):
+    with files.readable(target), readable_errors(str(target)), files.partial(target) as (_, partial):
         backup(ledger.app, partial)
-    partial.replace(target)
-    copy = open_file(target, ledger.app.keys)
-    copy.load()
-    size = copy.current_head().size
-    copy.close()
+        copy = sqlite3.connect(f"file:{quote(str(partial))}?mode=ro", uri=True)
+        try:
+            if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise StoreError(f"{partial}: the copy is no store (look at the disk, run it again)")
+            size: int = copy.execute("SELECT size FROM head").fetchone()[0]
+        finally:
+            copy.close()
+        points.reached("backup written")
     return size
 
 
-def restore(source: Path, target: Path, keys: Path) -> tuple[int, int]:
-    """Make a store from a backup. Returns (entries, persons erased again). Requires the keys' folder."""
+class Restored(NamedTuple):
+    """What became of a restore. `behind`: what these keys have signed and the copy has not; None where it has all."""
+
+    entries: int
+    erased: int
+    behind: str | None = None
+
+
+def restore(source: Path, target: Path, keys: Path) -> Restored:
+    """Make a store from a backup, or from a store and its write-ahead log. Requires the keys' folder.
+
+    Whoever was erased since is erased again, and nothing is signed. The source is left as it is. The copy is checked
+    whole before it gets its name: one that was made while something was writing is refused.
+    """
     if not source.exists():
         raise NotALedger(f"{source}: there is no such backup")
-    if target.exists():
+    if os.path.lexists(target):
         raise NotALedger(f"{target}: there is a store already (name a new path)")
     _require_folder(target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
-    _discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
+    with files.readable(target):
+        discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
+        try:
+            for suffix in ("", "-wal"):
+                if (piece := source.with_name(source.name + suffix)).exists():
+                    files.create(partial.with_name(partial.name + suffix), chunks(piece))
+            restored = _checked(partial, provider)
+        except BaseException as error:
+            discard(partial)
+            if isinstance(error, NotALedger):
+                what = "not a backup of a consent-ledger store (name the file that backup made)"
+                raise NotALedger(f"{source}: {what}") from None
+            raise
+        points.reached("restored copy whole")
+        for path in (projection_path(target), *(target.with_name(target.name + end) for end in ("-wal", "-shm"))):
+            path.unlink(missing_ok=True)  # a log left beside would be played into the restored store
+        partial.rename(target)
+        files.sync_folder(target.parent)
+    return restored
+
+
+def _checked(partial: Path, provider: FileKeys) -> Restored:
+    """Look at a copy on its way to become a store, and erase again in it."""
+    app = open_file(partial, provider, copy=True)
     try:
-        shutil.copyfile(source, partial)
-        size, again = _erase_again(partial, provider)
-    except BaseException as error:
-        _discard(partial)
-        if isinstance(error, NotALedger):
-            what = "not a backup of a consent-ledger store (name the file that backup made)"
-            raise NotALedger(f"{source}: {what}") from None
-        raise
-    for suffix in ("-wal", "-shm"):  # a log left beside would be played into the restored store
-        partial.with_name(partial.name + suffix).unlink(missing_ok=True)
-        target.with_name(target.name + suffix).unlink(missing_ok=True)
-    projection_path(target).unlink(missing_ok=True)
-    partial.replace(target)
-    return size, again
+        app.load()
+        with app.reading() as c:
+            c.execute("PRAGMA integrity_check(1)")
+            sound = c.fetchone()[0]
+            if sound != "ok":
+                raise StoreCorrupt(f"the copy is damaged, or was made while something was writing: {sound}")
+            behind = app.behind(c)
+        verify_store(app, parse_vkey(app.signer.vkey))
+    finally:
+        app.close()
+    entries, erased = _erase_again(partial, provider)
+    os.fsync(descriptor(partial))
+    return Restored(entries, erased, behind)
 
 
 def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
     """Erase in a copy whoever was erased since it was made. Returns (entries before that, persons)."""
-    app = open_file(path, provider)
+    app = open_file(path, provider, copy=True)
     try:
         app.load()
         head = app.current_head()
@@ -144,11 +183,6 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
 def _require_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
-
-
-def _discard(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def letter_rows(ledger: Ledger) -> list[Row]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from ledger import files, points
 from ledger.application import LedgerApplication, memory_name, open_file, require_store
 from ledger.erasure import finish_scrub
-from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError, StoreReadOnly
+from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError
 from ledger.keys import FileKeys, MemoryKeys
 from ledger.pack import Pack
 from ledger.packfile import load_pack
@@ -49,44 +51,82 @@ def projection_path(path: Path) -> Path:
 
 
 def create_ledger(store: str | None = None, keys: str | None = None, *, origin: str | None = None) -> Ledger:
-    """Make a new store with new keys. Raises NotALedger where there is something already."""
+    """Make a new store with new keys. Raises NotALedger where there is something already.
+
+    The file gets its name when it is whole; an attempt that was cut short is taken up by the next one.
+    """
     path = store_path(store)
-    if path.exists():
+    if os.path.lexists(path):
         raise NotALedger(f"{path}: there is a file already (name a new path)")
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
     name = origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
     if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
         raise NotALedger(f"--origin {name!r}: the name of a log has no space and no plus (give another)")
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # nobody else reads it
-    except OSError as error:
-        raise StoreReadOnly(f"{path}: cannot be made, {error.strerror} (check the folder's permissions)") from None
-    try:
-        app = open_file(path, FileKeys(keys_folder(path, keys), create=True), create=True)
-        app.initialise(name)
-    except BaseException:
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        raise
-    return Ledger(app, clock, projection_path(path))
+    partial = path.with_name(path.name + ".partial")
+    with files.readable(path):
+        discard(partial)
+        files.create(partial)  # first: a folder that cannot be written gets no keys either
+        provider = FileKeys(keys_folder(path, keys), create=True)
+        try:
+            app = open_file(partial, provider, create=True)
+            try:
+                app.initialise(name)
+            finally:
+                app.close()
+        except BaseException:
+            discard(partial)
+            raise
+        points.reached("store whole")
+        partial.rename(path)
+        files.sync_folder(path.parent)
+        points.reached("store named")
+        provider.finished()
+    return open_ledger(str(path), str(provider.folder))
+
+
+def discard(path: Path) -> None:
+    """Remove a file that is no store yet, with what SQLite has beside it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
-    """Open a store that is there. Raises NotALedger, NewerStore, KeyFileError."""
-    path, found = _found(store, keys)
-    app = open_file(path, found)
-    app.load()
-    finish_scrub(app)
-    return Ledger(app, clock, projection_path(path))
+    """Open a store that is there; for reading only where its file or disk cannot be written.
+
+    Raises NotALedger, NewerStore, KeyFileError, StoreShared, Forked.
+    """
+    path, provider = _found(store, keys)
+    app = open_file(path, provider)
+    with _closed_on_failure(app):
+        if app.how == "rw":
+            for suffix in ("", "-wal", "-shm"):
+                if (file := path.with_name(path.name + suffix)).exists():
+                    files.mend(file)
+            provider.keep_private()
+        app.load()
+        if app.how == "rw":
+            provider.finished()
+        finish_scrub(app)
+        return Ledger(app, clock, projection_path(path) if app.how == "rw" else None)
 
 
 def open_to_read(store: str | None = None, keys: str | None = None) -> Ledger:
     """Open a store that is there so that neither it nor its projections can be written. Raises as open_ledger does."""
-    path, found = _found(store, keys)
-    app = open_file(path, found, only_read=True)
-    app.load()
-    return Ledger(app, clock)
+    path, provider = _found(store, keys)
+    app = open_file(path, provider, only_read=True)
+    with _closed_on_failure(app):
+        app.load()
+        return Ledger(app, clock)
+
+
+@contextmanager
+def _closed_on_failure(app: LedgerApplication) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        app.close()
+        raise
 
 
 def _found(store: str | None, keys: str | None) -> tuple[Path, FileKeys]:

@@ -453,12 +453,14 @@ class Batch:
         self.c.execute("UPDATE head SET checkpoint=?", [checkpoint])
         points.reached("checkpoint written")
         self.head = type(self.before)(self.next, root, self.recorded_at, checkpoint, edge)
+        self.app.will_sign(self.head)
 
     def committed(self) -> None:
         """Remember the new head. Requires that the transaction was committed."""
         if self.next > self.before.size:
             self.app.head = self.head
-        if self.destroyed:
-            from ledger.erasure import scrub
+        waiting = self.app.unscrubbed
+        if self.destroyed or (waiting is not None and waiting.is_due()):
+            from ledger.erasure import scrub_or_wait
 
-            scrub(self.app, self.destroyed)
+            scrub_or_wait(self.app, self.destroyed)

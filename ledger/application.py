@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from eventsourcing.application import Application
@@ -24,11 +24,23 @@ from eventsourcing.utils import Environment
 from ledger import points
 from ledger.collector import paused
 from ledger.entry import Entry, decode
-from ledger.errors import InvalidEvent, KeyFileError, LedgerError, NotALedger, PackError, StoreError
+from ledger.errors import (
+    HeadNotNoted,
+    InvalidEvent,
+    KeyFileError,
+    LedgerError,
+    NotALedger,
+    PackError,
+    StoreBehind,
+    StoreError,
+    StoreReadOnly,
+)
+from ledger.heads import SignedHead
+from ledger.held import Held, hold, read, release
 from ledger.incoming import Prepared, prepare
 from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
-from ledger.merkle import Frontier
+from ledger.merkle import Frontier, root_at
 from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
 from ledger.packfile import load_pack
@@ -41,9 +53,13 @@ from ledger.recorder import (
     LedgerRecorder,
     read_head,
     readable_errors,
+    readers,
 )
 from ledger.vault import Vault
 from ledger.verifier import EMPTY_ROOT
+
+if TYPE_CHECKING:
+    from ledger.erasure import Unscrubbed
 
 PAGE: Final = 1000
 _KEY_NAMES: Final = (b"index", b"digest")
@@ -83,15 +99,26 @@ class LedgerApplication(Application[str]):
     name = "ledger"
 
     def __init__(
-        self, db_name: str, keys: KeyProvider, *, where: str, randomness: Callable[[int], bytes] = os.urandom
+        self,
+        db_name: str,
+        keys: KeyProvider,
+        *,
+        where: str,
+        held: Held | None = None,
+        how: str = "rw",
+        randomness: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.where = where
+        self.held = held  # None: in memory
+        self.how = how  # rw, ro, immutable; copy: not yet a store, nothing is signed
+        self.unscrubbed: Unscrubbed | None = None  # why the files still hold what was destroyed
+        self._unnoted: SignedHead | None = None  # signed in the transaction that is being written
         self.keys = keys
         self.randomness = randomness
         self._watching: SQLiteConnection | None = None
         self.any_pack: Pack | None = None  # scenarios: this pack serves every version, and any time goes
         super().__init__({"SQLITE_DBNAME": db_name, "SQLITE_LOCK_TIMEOUT": "10", "CREATE_TABLE": "n"})
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting: list[_Call] = []
         self._queue_lock = threading.Lock()
         self._packs: dict[str, Pack] = {}
@@ -102,7 +129,13 @@ class LedgerApplication(Application[str]):
         if self._watching is not None:
             self._watching.close()
             self._watching = None
+        if self.held is not None and self.held.inherited:
+            return  # a child closes nothing of its parent's
         super().close()
+        self.keys.close()
+        if self.held is not None:
+            release(self.held)
+            self.held = None
 
     # -- eventsourcing's extension points ------------------------------------------------------------------------------
 
@@ -124,15 +157,96 @@ class LedgerApplication(Application[str]):
             yield c
 
     @contextmanager
-    def writing(self) -> Iterator[SQLiteCursor]:
-        """The store's only writer, until the block ends. An exception takes everything back."""
-        with readable_errors(self.where):
-            try:
-                with self.store.datastore.transaction(commit=True) as c:
-                    yield c
-            except BaseException:
-                self.forget()
-                raise
+    def writing(self, *, guarded: bool = True) -> Iterator[SQLiteCursor]:
+        """The store's only writer, until the block ends. An exception takes everything back.
+
+        Writers take turns: threads by a lock of the application's, processes by one of the keys'. What the block signed
+        is noted beside the keys after the commit. Raises StoreBehind for a store that is not the one that was signed,
+        StoreLost where its files were replaced, HeadNotNoted where all is committed and only the note is missing.
+        """
+        if self.how not in ("rw", "copy"):
+            raise StoreReadOnly(
+                f"{self.where}: is open for reading only (check the file's, its folder's and disk's rights)"
+            )
+        with self._lock, readable_errors(self.where):
+            self.check_names()
+            with self.keys.turn():
+                self._unnoted = None
+                try:
+                    if self.held is not None:
+                        self.keys.reserve_head()
+                    with self.store.datastore.transaction(commit=True) as c:
+                        if guarded:
+                            self._refuse_behind(c)
+                        yield c
+                        self.check_names()
+                except BaseException:
+                    self.forget()
+                    raise
+                # From here on the batch is there for good, whatever happens to this process.
+                points.reached("after commit")
+                self._note_signed()
+                points.reached("head noted")
+
+    def check_names(self) -> None:
+        """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
+        if self.held is not None:
+            self.held.check()
+
+    # -- what was signed -----------------------------------------------------------------------------------------------
+
+    def behind(self, c: SQLiteCursor) -> str | None:
+        """Why this is not the log that its keys have signed: it is shorter, or another one. None where it is."""
+        noted = self.keys.signed_head(self.origin)
+        head = read_head(c)
+        if noted is None or (noted.size, noted.root) == (head.size, head.root):
+            return None
+        if noted.size > head.size:
+            missing = f"{head.size} to {noted.size - 1}" if noted.size - head.size > 1 else f"{head.size}"
+            return (
+                f"{self.where}: has {head.size} entries, and its keys have signed a longer log of {noted.size}: "
+                f"this is an older copy, in which {missing} are missing"
+            )
+        if root_at(noted.size, *readers(c)) != noted.root:
+            return (
+                f"{self.where}: its first {noted.size} entries are not those that its keys have signed: another history"
+            )
+        return None
+
+    def _refuse_behind(self, c: SQLiteCursor) -> None:
+        if self.held is None or self.how == "copy":
+            return
+        why = self.behind(c)
+        if why is not None:
+            raise StoreBehind(
+                f"{why}. It can be read and is not written (put the right file back; if that is lost, go on "
+                "without what is missing: consent-ledger recover)"
+            )
+
+    def will_sign(self, head: Head) -> None:
+        """The head that the transaction being written has signed."""
+        self._unnoted = SignedHead(self.origin, head.size, head.root)
+
+    def _note_signed(self) -> None:
+        self.check_names()
+        if self._unnoted is None or self.how == "copy":
+            return
+        try:
+            self.keys.note_head(self._unnoted)
+        except StoreError as error:
+            raise HeadNotNoted(
+                f"{error}. What was to be recorded is in the store, entries below {self._unnoted.size}; record it "
+                "again when that is mended: it counts once"
+            ) from error
+
+    def tell(self, head: Head) -> Head:
+        """A head that may be shown outside: that it was signed is noted first. Raises StoreBehind."""
+        if self.held is not None and self.how == "rw":
+            noted = self.keys.signed_head(self.origin)
+            if noted is None or noted.size < head.size:
+                with self.writing() as c:
+                    self.will_sign(read_head(c))
+        return head
 
     # -- open ----------------------------------------------------------------------------------------------------------
 
@@ -143,10 +257,9 @@ class LedgerApplication(Application[str]):
                 c.execute("SELECT count(*) FROM sqlite_master")
                 if c.fetchone()[0]:
                     raise NotALedger(f"{self.where}: there is something already (name a new path)")
-        with readable_errors(self.where):
-            self.store.create()
         signer = Signer(self.keys.signing_seed(), origin)
-        with self.writing() as c:
+        with readable_errors(self.where), self.store.datastore.transaction(commit=True) as c:
+            self.store.create(c)
             c.execute("INSERT INTO meta VALUES ('origin', ?)", [origin.encode()])
             c.execute("INSERT INTO meta VALUES ('vkey', ?)", [signer.vkey.encode()])
             for name in _KEY_NAMES:
@@ -154,12 +267,16 @@ class LedgerApplication(Application[str]):
                 c.execute("INSERT INTO meta VALUES (?, ?)", [name.decode() + "_key", wrapped])
             checkpoint = signer.sign(format_checkpoint(origin, 0, EMPTY_ROOT))
             c.execute("INSERT INTO head VALUES (1, 0, ?, ?, ?, ?)", [EMPTY_ROOT, -(2**62), checkpoint, b""])
+        points.reached("store made")
         with readable_errors(self.where), self.store.datastore.get_connection(commit=True) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header says whose file it is
         self.load()
+        with self.keys.turn():
+            self.keys.reserve_head()
+            self.keys.note_head(SignedHead(origin, 0, EMPTY_ROOT))
 
     def load(self) -> None:
-        """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError."""
+        """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError, StoreReadOnly, Forked."""
         with readable_errors(self.where):
             found = self.store.check(self.where)
         with self.reading() as c:
@@ -167,15 +284,27 @@ class LedgerApplication(Application[str]):
             meta = dict(c.fetchall())
         self.origin = meta["origin"].decode()
         index_key, digest_key = (self.keys.unwrap(meta[name.decode() + "_key"], name) for name in _KEY_NAMES)
-        self.signer = Signer(self.keys.signing_seed(), self.origin)
-        if self.signer.vkey != meta["vkey"].decode():
-            raise KeyFileError(f"{self.where}: the signing key is another store's (give the right folder with --keys)")
+        self.signer = self._signer(meta["vkey"].decode())
         self.vault = Vault(self.keys, index_key, digest_key, self.randomness)
         if found < STORE_FORMAT:
             from ledger.upgrade import upgrade
 
-            with self.writing() as c:
+            with self.writing(guarded=False) as c:  # the form alone changes
                 upgrade(c, self.vault)
+        if self.held is not None and self.how != "immutable":
+            self.held.remember()
+
+    def _signer(self, vkey: str) -> Signer:
+        """The signer whose key the store names. Raises KeyFileError."""
+        signer = Signer(self.keys.signing_seed(), self.origin)
+        if signer.vkey == vkey:
+            return signer
+        old = self.keys.retired().get(self.origin)
+        if old is not None and Signer(old, self.origin).vkey == vkey:
+            if self.how == "rw":
+                self.how = "ro"  # another log goes on in its place: this one is never written again
+            return Signer(old, self.origin)
+        raise KeyFileError(f"{self.where}: the signing key is another store's (give the right folder with --keys)")
 
     def forget(self) -> None:
         """Drop what is remembered of the store: after a rollback, or when another process wrote."""
@@ -301,8 +430,6 @@ class LedgerApplication(Application[str]):
                     call.outcomes = batch.add(call.prepared, call.now)
                 batch.finish()
                 points.reached("before commit")
-            # From here on the batch is there for good, whatever happens to this process.
-            points.reached("after commit")
             batch.committed()
         except BaseException as error:
             for call in calls:
@@ -393,10 +520,13 @@ def memory_name() -> str:
     return f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
 
 
-def open_file(path: Path, keys: KeyProvider, *, create: bool = False, only_read: bool = False) -> LedgerApplication:
-    """The store in a file. Raises NotALedger for one that is not there, or (`create`) that is.
+def open_file(
+    path: Path, keys: KeyProvider, *, create: bool = False, only_read: bool = False, copy: bool = False
+) -> LedgerApplication:
+    """The store in a file. Raises NotALedger for one that is not there, or (`create`) that has something in it.
 
-    `only_read`: SQLite itself refuses every write, and neither file nor write-ahead log is touched at the end.
+    `only_read`: SQLite itself refuses every write, and neither file nor write-ahead log is touched at the end. So it is
+    with a file that cannot be written. `copy`: on its way to become a store, unlike any that was signed.
     """
     if create and path.exists() and path.stat().st_size:
         raise NotALedger(f"{path}: there is a file already (name a new path)")
@@ -404,20 +534,32 @@ def open_file(path: Path, keys: KeyProvider, *, create: bool = False, only_read:
         raise NotALedger(f"{path}: there is no such store (make one with: consent-ledger init)")
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
-    with readable_errors(str(path)):
-        if not create:
-            require_store(path)
-        mode = "?mode=ro" if only_read else ""
-        return LedgerApplication(f"file:{quote(str(path))}{mode}", keys, where=str(path))
+    if not create:
+        require_store(path)
+    how = "copy" if copy else "ro" if only_read or not os.access(path, os.W_OK) else "rw"
+    if how == "ro" and _unchanging(path):
+        how = "immutable"
+    query = {"rw": "mode=rw", "copy": "mode=rw", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[how]
+    held = hold(path)
+    try:
+        with readable_errors(str(path)):
+            return LedgerApplication(f"file:{quote(str(path))}?{query}", keys, where=str(path), held=held, how=how)
+    except BaseException:
+        release(held)
+        raise
+
+
+def _unchanging(path: Path) -> bool:
+    """Whether nobody writes a file: it has no write-ahead log, and on its disk or in its folder none can be made."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        return False
+    return not os.access(path.parent, os.W_OK)
 
 
 def require_store(path: Path) -> None:
-    """Raise NotALedger unless the file's header says that it is a store. Nothing is opened by that."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(100)  # the file's header: nothing is opened, and so changed, that is not ours
-    except OSError as error:
-        raise NotALedger(f"{path}: cannot be read, {error.strerror} (name the file of a store)") from None
+    """Raise NotALedger unless the file's header says that it is a store. Nothing is changed by that."""
+    start = read(path, 0, 100)
     ours = start[:16] == b"SQLite format 3\0" and start[68:72] == APPLICATION_ID.to_bytes(4, "big")
     if not ours:
         raise NotALedger(f"{path}: not a consent-ledger store (name another file, or run init on a new path)")

@@ -14,20 +14,19 @@ by the scrub: where that was cut short, the next one no longer knows what to loo
 from __future__ import annotations
 
 import contextlib
-import mmap
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import points
 from ledger.entry import Entry, decode
-from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreReadOnly
+from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreError, StoreFull
+from ledger.held import chunks
 from ledger.keys import Outlived
 from ledger.person import connected, effective_deletions, standing_holds, stream_entries
 from ledger.recorder import readable_errors
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
 METHOD: Final = "keys-and-names-destroyed"
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
+RETRY_BATCHES: Final = 256
+READER_MILLISECONDS: Final = 250  # how long a scrub waits for readers of the write-ahead log
 PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
 _NOTE: Final = "unscrubbed:"
 
@@ -238,40 +239,66 @@ def scrub(app: LedgerApplication, gone: list[bytes]) -> bool:
     """Make sure that none of these bytes is in any file of the store. Returns whether the file had to be rebuilt.
 
     It is also rebuilt for what another scrub left undone. Raises StoreBusy where another reader keeps the write-ahead
-    log from being truncated: the rows are gone, run `doctor` when that reader is done.
+    log from being truncated, StoreFull where there is no room to rebuild: the rows are gone all the same.
     """
-    datastore = app.store.datastore
-    if datastore.pool.is_sqlite_memory_mode:
+    if app.held is None:
         return False
-    path = Path(unquote(datastore.pool.db_name.removeprefix("file:")))
     points.reached("before scrub")
-    _truncate_wal(app, path)
-    with app.reading() as c:
-        c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
-        notes = [row[0] for row in c.fetchall()]
-    left_undone = set(notes) - {_note_of(needle) for needle in gone}
-    rebuilt = bool(left_undone) or len(gone) > SCAN_LIMIT or any(_found(path, needle) for needle in gone)
-    if rebuilt:
-        with readable_errors(app.where), datastore.get_connection(commit=True) as connection:
-            connection.cursor().execute("VACUUM")
-        _truncate_wal(app, path)
+    with app.keys.turn():  # nobody writes meanwhile
+        _truncate_wal(app)
+        with app.reading() as c:
+            c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
+            notes = [row[0] for row in c.fetchall()]
+        left_undone = set(notes) - {_note_of(needle) for needle in gone}
+        rebuilt = bool(left_undone) or len(gone) > SCAN_LIMIT or _found(app.held.path, gone)
+        if rebuilt:
+            _rebuild(app)
     points.reached("scrubbed")
     if notes:
-        with app.writing() as c:
+        with app.writing(guarded=False) as c:
             c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in notes])
-        _truncate_wal(app, path)
+        with app.keys.turn():
+            _truncate_wal(app)
     points.reached("after scrub")
     return rebuilt
 
 
+def scrub_or_wait(app: LedgerApplication, gone: list[bytes]) -> None:
+    """Scrub; where that cannot be done now, say why in `app.unscrubbed` and leave it for the next time.
+
+    What was destroyed is destroyed, and what was accepted stays accepted, whatever becomes of the files.
+    """
+    try:
+        scrub(app, gone)
+    except StoreError as error:
+        app.unscrubbed = Unscrubbed(str(error), app.unscrubbed)
+    else:
+        app.unscrubbed = None
+
+
+class Unscrubbed:
+    """Why files still hold what was destroyed, and after how many batches that is tried again: 1, 2, 4 ... 256."""
+
+    def __init__(self, why: str, before: Unscrubbed | None) -> None:
+        self.why = why
+        self.pause: int = min(before.pause * 2, RETRY_BATCHES) if before is not None else 1
+        self._left = self.pause
+
+    def is_due(self) -> bool:
+        """Whether it is time. To be asked once a batch."""
+        self._left -= 1
+        return self._left < 0
+
+
 def finish_scrub(app: LedgerApplication) -> None:
-    """Finish a scrub that was interrupted, if there is one and nobody keeps the files; else the next one does."""
+    """Finish a scrub that was interrupted or had to wait, if there is one."""
+    if app.how != "rw":
+        return
     with app.reading() as c:
         c.execute("SELECT 1 FROM meta WHERE name GLOB ? LIMIT 1", [_NOTE + "*"])
         waiting = c.fetchone() is not None
     if waiting:
-        with contextlib.suppress(StoreBusy, StoreReadOnly):
-            scrub(app, [])
+        scrub_or_wait(app, [])
 
 
 def _note_unscrubbed(c: SQLiteCursor, gone: list[bytes]) -> None:
@@ -284,32 +311,52 @@ def _note_of(needle: bytes) -> str:
     return _NOTE + sha256(needle).hexdigest()
 
 
-def _truncate_wal(app: LedgerApplication, path: Path) -> None:
+def _truncate_wal(app: LedgerApplication) -> None:
     with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        busy = cursor.fetchone()[0]
+        cursor.execute("PRAGMA busy_timeout")
+        usual = cursor.fetchone()[0]
+        cursor.execute(f"PRAGMA busy_timeout={min(usual, READER_MILLISECONDS)}")
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy = cursor.fetchone()[0]
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={usual}")
     if busy:
         raise StoreBusy(
-            f"{path}: the rows are erased, but another reader keeps the write-ahead log: run doctor when it is done"
+            f"{app.where}: the rows are gone, but another reader keeps the write-ahead log: run doctor when it is done"
         )
 
 
-def _found(path: Path, needle: bytes) -> bool:
-    """Whether the beginning or end of `needle` is in the store's files: a copy can be cut, a long one is in parts."""
-    for suffix in ("", "-wal"):
-        file = path.with_name(path.name + suffix)
-        if file.exists() and file.stat().st_size:
-            with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                if view.find(needle[:PIECE_BYTES]) >= 0 or view.find(needle[-PIECE_BYTES:]) >= 0:
-                    return True
-    return False
+def _rebuild(app: LedgerApplication) -> None:
+    try:
+        with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
+            connection.cursor().execute("VACUUM")
+    except StoreFull:
+        with contextlib.suppress(StoreError):
+            _truncate_wal(app)  # what the attempt took
+        raise StoreFull(
+            f"{app.where}: the rows are gone, but the disk has no room to rebuild the file, which takes twice its "
+            "size: free some and run doctor"
+        ) from None
+    _truncate_wal(app)
+
+
+def _found(path: Path, needles: list[bytes]) -> bool:
+    """Whether the beginning or end of a needle is in the store's file: a copy can be cut, a long one is in parts."""
+    pieces = {piece for needle in needles for piece in (needle[:PIECE_BYTES], needle[-PIECE_BYTES:])}
+    return any(piece in chunk for chunk in chunks(path, PIECE_BYTES - 1) for piece in pieces)
 
 
 def backup(app: LedgerApplication, target: Path) -> None:
-    """An online copy of the whole store, consistent as of one moment. Requires that `target` does not exist."""
+    """An online copy of the whole store, consistent as of one moment. Requires that `target` is an empty file.
+
+    It is one step, as SQLite begins anew whenever another process has written between two.
+    """
     with app.store.datastore.get_connection(commit=False) as connection:
         source: sqlite3.Connection = connection._sqlite_conn  # noqa: SLF001  sqlite3's own backup
-        with sqlite3.connect(target) as copy:
-            source.backup(copy, pages=1024)
-        copy.close()
+        copy = sqlite3.connect(target)
+        try:
+            source.backup(copy, pages=-1)
+        finally:
+            copy.close()

@@ -14,6 +14,11 @@
         StoreReadOnly         the disk or the file cannot be written
         StoreFull             no space left
         HeadMoved             another process appended in between                   (retry)
+        StoreShared           the file is in use under another name                 (use one name)
+        StoreLost             the file was replaced or deleted while it was open    (open again)
+        StoreBehind           the keys have signed more than the store holds        (recover)
+        HeadNotNoted          committed, and not yet noted beside the keys          (retry)
+        Forked                opened before a fork                                  (open after it)
 
 `retryable` says whether the same call can succeed later without any change.
 """
@@ -95,3 +100,25 @@ class HeadMoved(StoreError):
     """The head was not where this writer left it; the transaction was rolled back."""
 
     retryable = True
+
+
+class StoreShared(StoreError):
+    """The file is in use under another name, or has several."""
+
+
+class StoreLost(StoreError):
+    """The files no longer have the names under which they were opened."""
+
+
+class StoreBehind(StoreError):
+    """The keys have signed a longer log, or another one: the store was put back to an older copy, or forked."""
+
+
+class HeadNotNoted(StoreError):
+    """The batch is in the store for good; that its head was signed could not be noted in the keys folder."""
+
+    retryable = True
+
+
+class Forked(StoreError):
+    """A ledger that was opened before a fork is used in the child."""

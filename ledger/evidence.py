@@ -17,27 +17,12 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger.application import LedgerApplication
 from ledger.entry import controller_stream
 from ledger.errors import InvalidQuestion
-from ledger.merkle import Memo, ReadLeaves, ReadSubtree, consistency_proof, inclusion_proof
-from ledger.recorder import read_head
+from ledger.merkle import Memo, consistency_proof, inclusion_proof
+from ledger.recorder import read_head, readers
 from ledger.vault import field_salt
 from ledger.verifier import FORMAT, encode_base64, format_tlog_proof
 
 _STAMP: Final = (1980, 1, 1, 0, 0, 0)  # the same evidence is the same bytes
-
-
-def readers(c: SQLiteCursor) -> tuple[ReadSubtree, ReadLeaves]:
-    """How proofs read the store's hashes."""
-
-    def subtree(level: int, number: int) -> bytes:
-        c.execute("SELECT hash FROM subtrees WHERE level=? AND number=?", [level, number])
-        found: bytes = c.fetchone()[0]
-        return found
-
-    def leaves(start: int, stop: int) -> list[bytes]:
-        c.execute("SELECT leaf FROM entries WHERE position>=? AND position<? ORDER BY position", [start, stop])
-        return [row[0] for row in c.fetchall()]
-
-    return subtree, leaves
 
 
 def prove_consistency(app: LedgerApplication, old_size: int) -> list[bytes]:

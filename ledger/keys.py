@@ -1,14 +1,19 @@
 """The key-encryption key and the log's signing key: what is kept apart from the data.
 
 `KeyProvider` is the interface that a key management service can stand behind. `FileKeys`, the embedded default, is a
-folder with two small files, readable by their owner only, and the journal of erasures that a restored backup replays.
+folder with two small files, readable by their owner only, the journal of erasures that a restored backup replays, and a
+line for every head that was signed.
 """
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
-from collections.abc import Callable, Iterable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,12 +21,19 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger.errors import KeyFileError
+from ledger import files, held
+from ledger.errors import KeyFileError, StoreBusy
+from ledger.heads import HeadFile, SignedHead
 
 NONCE_BYTES: Final = 12
 KEY_BYTES: Final = 32
 JOURNAL: Final = "erasures.ndjson"
 OUTLIVED: Final = "suppressed.ndjson"
+SIGNED: Final = "signed.ndjson"
+UNFINISHED: Final = "unfinished"  # there while the keys of a store that is being made have sealed nothing yet
+RETIRED: Final = "retired.ndjson"
+TURN_SECONDS: Final = 10.0  # how long a writer waits for its turn
+_POLL_SECONDS: Final = 0.0005
 
 
 Outlived = tuple[str, str, int]  # hash of an address in hex, a no as JSON, the end of the day in microseconds
@@ -52,6 +64,38 @@ class KeyProvider(Protocol):
         """What outlives all who were erased, sorted, so that its order says nothing."""
         ...
 
+    def turn(self) -> AbstractContextManager[None]:
+        """A writer's turn among all who sign with these keys; they get it one after the other.
+
+        Raises StoreBusy after ten seconds. Whoever has it is alone in calling `reserve_head`, `note_head`, `retire` and
+        `note_erasure`. A process that dies gives it back.
+        """
+        ...
+
+    def reserve_head(self) -> None:
+        """See to it that the next `note_head` has room. Raises StoreFull or StoreReadOnly where it has none."""
+        ...
+
+    def note_head(self, head: SignedHead) -> None:
+        """Remember for good that this head was signed. It is on disk when this returns."""
+        ...
+
+    def signed_head(self, log: str) -> SignedHead | None:
+        """The newest head of a log that is remembered, or None."""
+        ...
+
+    def retire(self, log: str) -> bytes:
+        """Give up the signing key of a log and make a new one. Returns its seed; `retired` still knows the old."""
+        ...
+
+    def retired(self) -> dict[str, bytes]:
+        """The seeds of signing keys that were given up, by log."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open; no longer to be used."""
+        ...
+
 
 class MemoryKeys:
     """Keys that live as long as the process: for scenarios and tests."""
@@ -62,6 +106,9 @@ class MemoryKeys:
         self._seed = randomness(KEY_BYTES)
         self._erasures: list[dict[str, Any]] = []
         self._outlived: list[Outlived] = []
+        self._signed: dict[str, SignedHead] = {}
+        self._retired: dict[str, bytes] = {}
+        self._turn = threading.Lock()
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
         nonce = self._random(NONCE_BYTES)
@@ -96,6 +143,35 @@ class MemoryKeys:
     def outlived(self) -> list[Outlived]:
         return self._outlived
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            raise StoreBusy("another ledger with these keys is writing (retry when it is done)")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def reserve_head(self) -> None:
+        """Nothing: there is room in memory."""
+
+    def note_head(self, head: SignedHead) -> None:
+        self._signed[head.log] = head
+
+    def signed_head(self, log: str) -> SignedHead | None:
+        return self._signed.get(log)
+
+    def retire(self, log: str) -> bytes:
+        self._retired[log] = self._seed
+        self._seed = self._random(KEY_BYTES)
+        return self._seed
+
+    def retired(self) -> dict[str, bytes]:
+        return dict(self._retired)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     def _add(self, row: dict[str, Any]) -> None:
         self._erasures.append(row)
 
@@ -104,74 +180,163 @@ class MemoryKeys:
 
 
 class FileKeys(MemoryKeys):
-    """A folder with `kek`, `signing` (32 bytes each, base64), `erasures.ndjson` and `suppressed.ndjson`."""
+    """A folder with `kek` and `signing` (32 bytes each, base64), and what is remembered beside them, line by line.
+
+    The folder and all in it are the owner's alone: wider rights are taken away when it is opened.
+    """
 
     def __init__(self, folder: Path, *, create: bool = False, randomness: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(randomness)
         self.folder = folder
         if create:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for name in ("kek", "signing"):
-                _write_new(folder / name, base64.b64encode(randomness(KEY_BYTES)) + b"\n")
+            self._create(randomness)
         self._kek = AESGCM(_read_key(folder / "kek"))
         self._seed = _read_key(folder / "signing")
+        self._heads = HeadFile(folder / SIGNED)
+        self._queue: dict[str, int] = {}
+
+    def _create(self, randomness: Callable[[int], bytes]) -> None:
+        """Make the keys, or those that an earlier attempt did not come to."""
+        with files.readable(self.folder):
+            files.private_folder(self.folder)
+            again = (self.folder / UNFINISHED).exists()
+            if not again and not (self.folder / "kek").exists() and not (self.folder / "signing").exists():
+                files.create(self.folder / UNFINISHED)
+        for name in ("kek", "signing"):
+            if not (again and (self.folder / name).exists()):
+                _write_new(self.folder / name, base64.b64encode(randomness(KEY_BYTES)) + b"\n")
+
+    def finished(self) -> None:
+        """The store of these keys is there: from now on they are never made again."""
+        if (self.folder / UNFINISHED).exists():
+            with files.readable(self.folder):
+                (self.folder / UNFINISHED).unlink(missing_ok=True)
+                files.sync_folder(self.folder)
+
+    def close(self) -> None:
+        """Let go of the folder's files."""
+        for handle in self._queue.values():
+            held.close(handle)
+        self._queue.clear()
+        self._heads.close()
+
+    def keep_private(self) -> None:
+        """Take away the rights that others have in the folder, with a word. Raises StoreReadOnly where that fails."""
+        for path in (self.folder, *sorted(self.folder.iterdir())):
+            files.mend(path)
 
     def _add(self, row: dict[str, Any]) -> None:
         """Append to the journal and force it to disk: a backup restored later must not bring anybody back."""
-        handle = os.open(self.folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, orjson.dumps(row) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with files.readable(self.folder):
+            files.append_line(self.folder / JOURNAL, orjson.dumps(row))
 
     def _replace(self, journal: list[dict[str, Any]], outlived: list[Outlived]) -> None:
         """Write both files anew, first what outlives: it may be there twice, never not at all."""
-        if outlived:
-            _write_over(self.folder / OUTLIVED, outlived)
-        _write_over(self.folder / JOURNAL, journal)
+        with files.readable(self.folder):
+            if outlived:
+                files.replace(self.folder / OUTLIVED, (orjson.dumps(line) + b"\n" for line in outlived))
+            files.replace(self.folder / JOURNAL, (orjson.dumps(line) + b"\n" for line in journal))
 
     def erasures(self) -> list[dict[str, Any]]:
-        return _lines(self.folder / JOURNAL)
+        lines, _ = files.read_lines(self.folder / JOURNAL)
+        return [line for line in lines if _is_erasure(line)]  # a torn or foreign one was never acted upon
 
     def outlived(self) -> list[Outlived]:
-        return [(key, said, end) for key, said, end in _lines(self.folder / OUTLIVED)]
+        lines, _ = files.read_lines(self.folder / OUTLIVED)
+        return [(line[0], line[1], line[2]) for line in lines if _is_outlived(line)]
+
+    def foreign_lines(self) -> dict[str, int]:
+        """How many lines of each journal are torn or nobody's, by name of the file."""
+        found = {}
+        for name, known in ((JOURNAL, _is_erasure), (OUTLIVED, _is_outlived)):
+            lines, foreign = files.read_lines(self.folder / name)
+            found[name] = foreign + sum(not known(line) for line in lines)
+        return found
+
+    # -- turns and heads -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Two locks: who waits has the first, who writes has the second, so that nobody is overtaken twice."""
+        until = time.monotonic() + TURN_SECONDS
+        with super().turn():
+            with self._locked("queue.lock", until):
+                self._take("turn.lock", until)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._queue["turn.lock"], fcntl.LOCK_UN)
+
+    @contextmanager
+    def _locked(self, name: str, until: float) -> Iterator[None]:
+        self._take(name, until)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._queue[name], fcntl.LOCK_UN)
+
+    def _take(self, name: str, until: float) -> None:
+        handle = self._queue.get(name)
+        if handle is None:
+            with files.readable(self.folder):
+                handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            self._queue[name] = handle
+            held.close_in_child(handle)
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise StoreBusy(
+                        f"{self.folder}: another process with these keys is writing (retry when it is done)"
+                    ) from None
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    def reserve_head(self) -> None:
+        with files.readable(self.folder / SIGNED):
+            self._heads.reserve()
+
+    def note_head(self, head: SignedHead) -> None:
+        with files.readable(self.folder / SIGNED):
+            self._heads.note(head)
+
+    def signed_head(self, log: str) -> SignedHead | None:
+        with files.readable(self.folder / SIGNED):
+            return self._heads.last(log)
+
+    def retire(self, log: str) -> bytes:
+        """The old seed is written down before the new one takes its place: none is ever lost."""
+        seed = self._random(KEY_BYTES)
+        with files.readable(self.folder):
+            if self.retired().get(log) != self._seed:
+                line = {"log": log, "signing": base64.b64encode(self._seed).decode()}
+                files.append_line(self.folder / RETIRED, orjson.dumps(line))
+            files.replace(self.folder / "signing", base64.b64encode(seed) + b"\n")
+        self._seed = seed
+        return seed
+
+    def retired(self) -> dict[str, bytes]:
+        lines, _ = files.read_lines(self.folder / RETIRED)
+        return {line["log"]: base64.b64decode(line["signing"]) for line in lines}
 
 
-def _lines(path: Path) -> list[Any]:
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    return [orjson.loads(line) for line in lines if line.endswith((b"}", b"]"))]  # a torn one was never acted upon
+def _is_erasure(line: Any) -> bool:
+    return isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("persons", []), list)
 
 
-def _write_over(path: Path, lines: Iterable[Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.writelines(orjson.dumps(line) + b"\n" for line in lines)
-        file.flush()
-        os.fsync(handle)
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _is_outlived(line: Any) -> bool:
+    return isinstance(line, list) and [type(one) for one in line] == [str, str, int]
 
 
 def _write_new(path: Path, body: bytes) -> None:
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        files.create(path, body)
     except FileExistsError:
         raise KeyFileError(f"{path} exists already: it may be another store's key (name another folder)") from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        os.write(handle, body)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read_key(path: Path) -> bytes:

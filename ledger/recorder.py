@@ -24,6 +24,8 @@ from eventsourcing.sqlite import (
 )
 
 from ledger.errors import NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
+from ledger.held import guard
+from ledger.merkle import ReadLeaves, ReadSubtree
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
@@ -149,7 +151,10 @@ class LedgerPool(SQLiteConnectionPool):
         raw.row_factory = None
         for pragma in ("synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF", "cache_size=-65536"):
             raw.execute(f"PRAGMA {pragma}")
-        return LedgerConnection(raw, max_age=self.max_age)
+        ours = LedgerConnection(raw, max_age=self.max_age)
+        if not self.is_sqlite_memory_mode:
+            guard(ours, "_sqlite_conn")
+        return ours
 
 
 class LedgerDatastore(SQLiteDatastore):
@@ -203,13 +208,12 @@ class LedgerRecorder(SQLiteApplicationRecorder):
     def create_table(self) -> None:
         """Nothing: `create` makes the tables, `check` looks whether they are there."""
 
-    def create(self) -> None:
-        """Make an empty store. Requires that there is none."""
-        with self.datastore.transaction(commit=True) as c:
-            for statement in SCHEMA:
-                c.execute(statement)
-            c.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            c.execute(f"PRAGMA user_version={STORE_FORMAT}")
+    def create(self, c: SQLiteCursor) -> None:
+        """Make the tables. Requires that there are none."""
+        for statement in SCHEMA:
+            c.execute(statement)
+        c.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
     def check(self, where: str) -> int:
         """The store's format. Raises NotALedger or NewerStore unless this is a store this program can use."""
@@ -300,3 +304,18 @@ def read_head(c: SQLiteCursor) -> Head:
     """The head row."""
     c.execute("SELECT size, root, recorded_at, checkpoint, edge FROM head")
     return Head(*c.fetchone())
+
+
+def readers(c: SQLiteCursor) -> tuple[ReadSubtree, ReadLeaves]:
+    """How roots and proofs read the store's hashes."""
+
+    def subtree(level: int, number: int) -> bytes:
+        c.execute("SELECT hash FROM subtrees WHERE level=? AND number=?", [level, number])
+        found: bytes = c.fetchone()[0]
+        return found
+
+    def leaves(start: int, stop: int) -> list[bytes]:
+        c.execute("SELECT leaf FROM entries WHERE position>=? AND position<? ORDER BY position", [start, stop])
+        return [row[0] for row in c.fetchall()]
+
+    return subtree, leaves
