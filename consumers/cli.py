@@ -212,9 +212,33 @@ def restore(file: Path, store: Store = None, keys: Keys = None) -> None:
 
 @app.command()
 @command
+def recover(
+    store: Store = None,
+    keys: Keys = None,
+    origin: Annotated[str | None, typer.Option(help="Name of the log that goes on; its key name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Go on with an older copy, as another log with a key of its own, where newer entries are lost for good."""
+    from ledger.recovery import following
+    from ledger.recovery import recover as run
+
+    ledger = opening.open_ledger(store, keys)
+    name = opening.log_name(origin) if origin is not None else following(ledger.app.origin)
+    if not yes:
+        typer.confirm(f"give up the log {ledger.app.origin} for good, and go on as {name}?", abort=True)
+    done = run(ledger.app, ledger.clock(), name)
+    typer.echo(f"log    {done.log}, {done.size} entries kept, {done.lost} lost")
+    typer.echo(f"vkey   {done.vkey} (publish it: auditors verify with it what is recorded from now on)")
+    for position in done.positions:
+        typer.echo(f"entry {position} says so")
+
+
+@app.command()
+@command
 def checkpoint(store: Store = None, keys: Keys = None) -> None:
     """Print the newest signed checkpoint."""
-    typer.echo(opening.open_ledger(store, keys).app.current_head().checkpoint, nl=False)
+    app = opening.open_ledger(store, keys).app
+    typer.echo(app.tell(app.current_head()).checkpoint, nl=False)
 
 
 @app.command()

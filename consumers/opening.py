@@ -60,9 +60,7 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
         raise NotALedger(f"{path}: there is a file already (name a new path)")
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
-    name = origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)
-    if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
-        raise NotALedger(f"--origin {name!r}: the name of a log has no space and no plus (give another)")
+    name = log_name(origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
     partial = path.with_name(path.name + ".partial")
     with files.readable(path):
         discard(partial)
@@ -83,6 +81,13 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
         points.reached("store named")
         provider.finished()
     return open_ledger(str(path), str(provider.folder))
+
+
+def log_name(name: str) -> str:
+    """A name that a log can have. Raises NotALedger for any other."""
+    if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
+        raise NotALedger(f"--origin {name!r}: the name of a log has no space and no plus (give another)")
+    return name
 
 
 def discard(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -337,3 +337,19 @@ class IntakeRefused(ControllerFact):
     event_type: Name
     clause: Name
     reason: Text
+
+
+class LogRecovered(ControllerFact):
+    """The ledger's own record that this log goes on in place of one of which entries were lost, without these.
+
+    `log`, `vkey`: the one that was given up. Its first `size` entries, with `root` (base64), are this log's. It had
+    signed `signed_size` entries with `signed_root`.
+    """
+
+    type: ClassVar[str] = "log.recovered"
+    log: Name
+    vkey: Name
+    size: Annotated[int, Field(ge=0)]
+    root: Name
+    signed_size: Annotated[int, Field(ge=0)]
+    signed_root: Name

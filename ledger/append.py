@@ -105,7 +105,7 @@ class Batch:
             if isinstance(event, InvalidEvent):
                 outcomes.append(self._invalid(event))
                 continue
-            self._clock(event.recorded_at if event.recorded_at is not None else now)
+            self.clock(event.recorded_at if event.recorded_at is not None else now)
             if event.recorded_at is None and event.time > self.recorded_at + SKEW:
                 ahead = "is more than five minutes ahead of this clock: mend the clock that wrote it"
                 outcomes.append(self._invalid(InvalidEvent("time", ahead)))
@@ -121,7 +121,7 @@ class Batch:
 
         return Outcome("invalid", field=error.field, reason=error.message)
 
-    def _clock(self, now: int) -> None:
+    def clock(self, now: int) -> None:
         if now > self.recorded_at or not self.recorded_text:
             self.recorded_at = max(now, self.recorded_at)
             self.recorded_text = format_time(self.recorded_at)
@@ -406,6 +406,13 @@ class Batch:
         fields = {"source": OWN_SOURCE, "id": f"erasure-{self.next}", "time": self.recorded_text}
         data = {"method": method, "entries": version}
         return self._append(person, controller, "subject.erased", fields, data)
+
+    def append_recovered(self, controller: str, recovered: ev.LogRecovered) -> int:
+        """The ledger's own record, about one controller, that this log goes on in place of another."""
+        fields = {"source": OWN_SOURCE, "id": f"recovery-{self.next}", "time": self.recorded_text}
+        return self._append(
+            controller_stream(controller), controller, recovered.type, fields, recovered.model_dump(exclude_none=True)
+        )
 
     # -- writing -------------------------------------------------------------------------------------------------------
 

@@ -185,7 +185,7 @@ def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journa
             if holds and journal:
                 raise HoldStanding(holds[0])
             batch = Batch(app, c)
-            batch._clock(now)  # noqa: SLF001
+            batch.clock(now)
             doomed = _doomed(app, c, group, until=None)
             _destroy(app, c, doomed)
             keys, traces = take_addresses(c, app.vault, sorted(group))

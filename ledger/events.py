@@ -33,6 +33,7 @@ from ledger.acts import (
     HoldReleased,
     InformationUsed,
     IntakeRefused,
+    LogRecovered,
     MessageSent,
     OwnershipTransferAnnounced,
     OwnershipTransferCompleted,
@@ -86,6 +87,7 @@ ControllerData = (
     | BreachDelayOrdered
     | BreachDelayEnded
     | IntakeRefused
+    | LogRecovered
 )
 PersonData = (
     PolicyNoticeSent
@@ -138,7 +140,7 @@ Data = ControllerData | PersonData | RequestData
 
 TYPES: Final[dict[str, type[Fact]]] = {model.type: model for model in get_args(Data)}
 OWN_TYPES: Final = frozenset(
-    {"subject.erased", "intake.refused", "suppression.carried"}
+    {"subject.erased", "intake.refused", "suppression.carried", "log.recovered"}
 )  # written by the ledger itself only
 SCHEMA_VERSION: Final = 1  # of `data`, every type; upcasts in ledger.entry raise older ones
 
@@ -212,6 +214,7 @@ __all__ = [
     "InformationCollected",
     "InformationUsed",
     "IntakeRefused",
+    "LogRecovered",
     "MessageSent",
     "OptoutLifted",
     "OptoutRecorded",
