@@ -440,8 +440,11 @@ def erase(
 
     if not yes:
         typer.confirm(f"Erase {subject} for good?", abort=True)
-    positions = run(opening.open_ledger(store, keys), asked(subject=subject, controller=controller))
+    ledger = opening.open_ledger(store, keys)
+    positions = run(ledger, asked(subject=subject, controller=controller))
     typer.echo(f"erased; entry {', '.join(map(str, positions))} says so")
+    if ledger.app.unscrubbed is not None:
+        typer.echo(f"  erased; the files are still to be scrubbed: {ledger.app.unscrubbed.why}", err=True)
 
 
 # -- packs, dead letters, demo, bench ----------------------------------------------------------------------------------

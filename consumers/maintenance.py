@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -11,12 +12,13 @@ from urllib.parse import quote
 
 import orjson
 
+from consumers.health import check_store, examine
 from consumers.opening import discard, projection_path
 from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
-from ledger.erasure import backup, delete_again, erase_persons, scrub, suppress_again
+from ledger.erasure import backup, delete_again, erase_persons, suppress_again
 from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger, StoreError
 from ledger.evidence import write_evidence
 from ledger.held import chunks, descriptor
@@ -28,6 +30,9 @@ from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
+__all__ = [
+    "back_up", "check_evidence", "check_store", "erase", "evidence_for", "examine", "letter_rows", "restore", "retry",
+]  # fmt: skip
 
 
 class DoesNotHold(LedgerError):
@@ -40,16 +45,6 @@ def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> str:
         return str(verify_evidence(file, [parse_vkey(key)], [parse_vkey(one) for one in witnesses]))
     except (EvidenceError, ValueError) as error:
         raise DoesNotHold(f"{file}: does not hold: {error}") from None
-
-
-def check_store(ledger: Ledger, key: str | None) -> str:
-    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt."""
-    try:
-        vkey = parse_vkey(key or ledger.app.signer.vkey)
-    except ValueError as error:
-        raise DoesNotHold(f"--key: {error}") from None
-    report = verify_store(ledger.app, vkey)
-    return f"holds: {report.size} entries in {report.streams} streams of log {report.origin}"
 
 
 def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> bytes:
@@ -76,7 +71,8 @@ def erase(ledger: Ledger, body: Row) -> list[int]:
     if not ledger.app.known_names(person.person):
         raise InvalidQuestion("subject", f"{body.get('subject')!r} is erased already")
     positions = erase_persons(ledger.app, {person.person}, ledger.clock(), journal=True)
-    ledger.projector.catch_up()
+    with contextlib.suppress(LedgerError, sqlite3.Error):  # the projections follow when they can
+        ledger.projector.catch_up()
     assert view.controller
     return positions
 
@@ -210,42 +206,3 @@ def retry(ledger: Ledger, letter: int | None) -> tuple[int, int]:
             drop(ledger.app, one)
             done += 1
     return done, len(wanted) - done
-
-
-def examine(ledger: Ledger) -> list[Row]:
-    """A look at everything: the log, the vault, the projections, the files."""
-    checks: list[Row] = []
-
-    def check(name: str, ok: bool, says: str) -> None:
-        checks.append({"check": name, "ok": ok, "says": says})
-
-    head = ledger.app.current_head()
-    check("store", True, f"{ledger.app.where}, {head.size} entries, log {ledger.app.origin}")
-    try:
-        check("log", True, check_store(ledger, None))
-    except StoreCorrupt as error:
-        check("log", False, str(error))
-    with ledger.app.reading() as c:
-        c.execute("SELECT count(*) FROM people")
-        people = c.fetchone()[0]
-        c.execute("SELECT s.position, e.stream, e.version FROM secrets s LEFT JOIN entries e USING (position)")
-        rows = c.fetchall()
-        orphans = sum(stream is None for _, stream, _ in rows)
-        broken = []
-        for position, stream, version in rows[:: max(len(rows) // 1000, 1)]:
-            try:
-                ledger.app.vault.open_fields(c, stream, version, position)
-            except LedgerError as error:
-                broken.append(str(error))
-    check("vault", not broken and not orphans, f"{people} keys, {len(rows)} sealed records, {orphans} orphans")
-    checks += [{"check": "vault", "ok": False, "says": problem} for problem in broken[:3]]
-    with ledger.app.reading() as c:
-        c.execute("SELECT count(DISTINCT key), count(*) FROM suppressed")
-        addresses, noes = c.fetchone()
-    check("suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses")
-    check("projections", True, f"{ledger.projector.catch_up()} entries were to be folded")
-    scrub(ledger.app, [])
-    check("files", True, "the write-ahead log is truncated")
-    letters = listed(ledger.app)
-    check("dead letters", True, f"{len(letters)} are waiting to be mended" if letters else "none")
-    return checks

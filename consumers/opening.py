@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 from ledger import files, points
 from ledger.application import LedgerApplication, memory_name, open_file, require_store
 from ledger.erasure import finish_scrub
-from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError
+from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError, StoreError
 from ledger.keys import FileKeys, MemoryKeys
 from ledger.pack import Pack
 from ledger.packfile import load_pack
@@ -112,6 +112,8 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
         app.load()
         if app.how == "rw":
             provider.finished()
+            with suppress(StoreError):  # a store that is behind is read; a writer at work notes it itself
+                app.tell(app.current_head())
         finish_scrub(app)
         return Ledger(app, clock, projection_path(path) if app.how == "rw" else None)
 

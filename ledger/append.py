@@ -232,7 +232,6 @@ class Batch:
     def pack_of(self, event: Prepared) -> Pack:
         if self.app.any_pack is not None and self.app.any_pack.controller == event.controller:
             return self.app.any_pack
-        assert self.app.controllers is not None
         pack = self.app.controllers.get(event.controller)
         if pack is None:
             raise InvalidEvent("controller", f"{event.controller!r} is not registered: add its pack with pack add FILE")
@@ -321,7 +320,9 @@ class Batch:
 
     def _consequences(self, event: Prepared, person: str, data: dict[str, Any]) -> None:
         """What an event makes the ledger itself do, in the same transaction."""
-        if event.type == "subject.age.learned" or (event.type == "subject.registered" and event.data.get("age")):
+        if event.type == "subject.age.learned" or (
+            event.type == "subject.registered" and event.data.get("age") is not None
+        ):
             self.c.execute("INSERT OR IGNORE INTO aged VALUES (?)", [person])
             self.watched.add(person)
         elif event.type == "subject.linked":

@@ -110,7 +110,7 @@ class LedgerApplication(Application[str]):
     ) -> None:
         self.where = where
         self.held = held  # None: in memory
-        self.how = how  # rw, ro, immutable; copy: not yet a store, nothing is signed
+        self.how = how  # rw; copy: not yet a store, nothing is signed; else a key of READ_ONLY
         self.unscrubbed: Unscrubbed | None = None  # why the files still hold what was destroyed
         self._unnoted: SignedHead | None = None  # signed in the transaction that is being written
         self.keys = keys
@@ -165,9 +165,7 @@ class LedgerApplication(Application[str]):
         StoreLost where its files were replaced, HeadNotNoted where all is committed and only the note is missing.
         """
         if self.how not in ("rw", "copy"):
-            raise StoreReadOnly(
-                f"{self.where}: is open for reading only (check the file's, its folder's and disk's rights)"
-            )
+            raise StoreReadOnly(f"{self.where}: is open for reading only: {READ_ONLY[self.how]}")
         with self._lock, readable_errors(self.where):
             self.check_names()
             with self.keys.turn():
@@ -302,7 +300,7 @@ class LedgerApplication(Application[str]):
         old = self.keys.retired().get(self.origin)
         if old is not None and Signer(old, self.origin).vkey == vkey:
             if self.how == "rw":
-                self.how = "ro"  # another log goes on in its place: this one is never written again
+                self.how = "retired"
             return Signer(old, self.origin)
         raise KeyFileError(f"{self.where}: the signing key is another store's (give the right folder with --keys)")
 
@@ -312,7 +310,8 @@ class LedgerApplication(Application[str]):
         self.frontier = Frontier()
         self.tips: dict[str, tuple[int, bytes]] = {}  # stream -> last version, its leaf
         self.persons: dict[bytes, str] = {}  # alias -> person
-        self.controllers: dict[str, Pack] | None = None
+        self.controllers: dict[str, Pack] = {}
+        self._registered: dict[str, str] = {}  # what `controllers` was read from
         self.recipients: set[tuple[str, str]] = set()
         if hasattr(self, "vault"):
             self.vault.forget_cache()
@@ -327,8 +326,11 @@ class LedgerApplication(Application[str]):
             if self.frontier.root() != head.root:
                 raise StoreError(f"{self.where}: the head does not fit its own tree (run verify, restore a backup)")
             self.head = head
-        if self.controllers is None:
-            self.controllers = self._load_controllers(c)
+        c.execute("SELECT controller, pack_sha256 FROM controllers")
+        registered = dict(c.fetchall())
+        if registered != self._registered:  # by this process or another
+            self._registered = registered
+            self.controllers = {controller: self.pack(sha256, c) for controller, sha256 in registered.items()}
             c.execute("SELECT controller, recipient FROM recipients")
             self.recipients = set(c.fetchall())
         return head
@@ -344,7 +346,6 @@ class LedgerApplication(Application[str]):
                 "INSERT INTO controllers VALUES (?,?) ON CONFLICT DO UPDATE SET pack_sha256=excluded.pack_sha256",
                 [pack.controller, pack.sha256],
             )
-        self.controllers = None
         return pack
 
     def _load_controllers(self, c: SQLiteCursor) -> dict[str, Pack]:
@@ -373,7 +374,7 @@ class LedgerApplication(Application[str]):
         """The pack registered last for a controller, inside a writing transaction. Requires `refresh`."""
         if self.any_pack is not None:
             return self.any_pack
-        return (self.controllers or {}).get(controller)
+        return self.controllers.get(controller)
 
     def controller_packs(self) -> dict[str, Pack]:
         """The pack registered last for each controller."""
@@ -536,17 +537,34 @@ def open_file(
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
     if not create:
         require_store(path)
-    how = "copy" if copy else "ro" if only_read or not os.access(path, os.W_OK) else "rw"
-    if how == "ro" and _unchanging(path):
-        how = "immutable"
-    query = {"rw": "mode=rw", "copy": "mode=rw", "ro": "mode=ro", "immutable": "mode=ro&immutable=1"}[how]
     held = hold(path)
     try:
+        how = "copy" if copy else _how(path, held, only_read=only_read)
+        query = {"rw": "mode=rw", "copy": "mode=rw", "immutable": "mode=ro&immutable=1"}.get(how, "mode=ro")
         with readable_errors(str(path)):
             return LedgerApplication(f"file:{quote(str(path))}?{query}", keys, where=str(path), held=held, how=how)
     except BaseException:
         release(held)
         raise
+
+
+READ_ONLY: Final = {
+    "ro": "it was asked for",
+    "denied": "the file or its disk cannot be written (check its owner, its rights and the mount)",
+    "immutable": "the file or its disk cannot be written (check its owner, its rights and the mount)",
+    "linked": "the file has several names, hard links, each of which would get a write-ahead log of its own (remove the "
+    "other names; copy a store with: consent-ledger backup)",
+    "retired": "another log goes on in its place, and its signing key was given up (use the store of that log)",
+}
+
+
+def _how(path: Path, held: Held, *, only_read: bool) -> str:
+    """How a file may be opened: `rw`, or why it is only read."""
+    if held.links > 1:
+        return "linked"
+    if os.access(path, os.W_OK):
+        return "ro" if only_read else "rw"
+    return "immutable" if _unchanging(path) else "denied"
 
 
 def _unchanging(path: Path) -> bool:

@@ -22,7 +22,7 @@ import orjson
 from ledger import files
 
 LIMIT_BYTES: Final = 1 << 20  # then only the newest line of each log is kept
-_BLOCK: Final = 1 << 16
+_BLOCK: Final = 1 << 12
 _ROOM: Final = 1 << 10  # more than a line has
 _EMPTY: Final = b"\n\0"
 

@@ -7,7 +7,8 @@ and what that opens stays open until the process ends.
 
 With that descriptor go the guards against what SQLite cannot see:
 
-    two names     a hard link, or a mount of the one file: each would get a write-ahead log of its own
+    two names     a hard link, or a mount of the one file: each would get a write-ahead log of its own, so that a file in
+                  use under one name is refused under another, and one with several links is only read
     lost names    a file or log that was replaced or deleted: what is written to it is lost
     fork          a child inherits SQLite's idea of its locks, and not the locks
 """
@@ -54,6 +55,11 @@ class Held:
     offset: int
     users: int = 0
     names: dict[Path, Inode] = field(default_factory=dict)  # of the write-ahead log and its index
+
+    @property
+    def links(self) -> int:
+        """How many names the file has."""
+        return os.fstat(_descriptors[self.inode]).st_nlink
 
     @property
     def inherited(self) -> bool:
@@ -150,11 +156,6 @@ def hold(path: Path) -> Held:
     inode = (found.st_dev, found.st_ino)
     if inode in _inherited:
         raise Forked(f"{path}: {_FORKED}")
-    if found.st_nlink > 1:
-        raise StoreShared(
-            f"{path}: the file has {found.st_nlink} names (hard links), each of which would get a write-ahead log "
-            "of its own (remove the other names; copy a store with: consent-ledger backup)"
-        )
     offset = _offset(path)
     with _lock:
         held = _in_use.get(inode)

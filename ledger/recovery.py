@@ -47,7 +47,8 @@ def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recover
     """
     old, signer = app.origin, app.signer
     name = log or following(old)
-    app.how = "rw" if app.how == "ro" and app.keys.retired().get(old) else app.how
+    if app.how == "retired":
+        app.how = "rw"
     try:
         with app.writing(guarded=False) as c:
             head, signed = read_head(c), app.keys.signed_head(old)
@@ -65,7 +66,7 @@ def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recover
             _rename(app, c, name, head)
             batch = Batch(app, c)
             batch.clock(now)
-            positions = [batch.append_recovered(controller, said) for controller in sorted(app.controllers or ())]
+            positions = [batch.append_recovered(controller, said) for controller in sorted(app.controllers)]
             batch.finish()
             points.reached("before recovery commit")
     except BaseException:

@@ -26,7 +26,7 @@ def upgrade(c: SQLiteCursor, vault: Vault) -> None:
             c.execute(statement)
     if found < 3:
         _streams(c)
-        _mentions(c)
+        _from_log(c)
         _bound(c, vault)
     c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
@@ -37,22 +37,23 @@ def _streams(c: SQLiteCursor) -> None:
     c.execute("INSERT INTO streams SELECT stream, max(version), leaf FROM entries NOT INDEXED GROUP BY stream")
 
 
-def _mentions(c: SQLiteCursor) -> None:
+def _from_log(c: SQLiteCursor) -> None:
+    """Who is named by whose entries; and the ages of those under one, which were passed over."""
     for statement in MENTIONS:
         c.execute(statement)
     start = 0
     while True:
-        c.execute(
-            "SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?",
-            [start, _PAGE],
-        )
+        c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, _PAGE])
         rows = c.fetchall()
         if not rows:
             return
         start = rows[-1][0] + 1
-        entries = [decode(position, state) for position, state in rows if b'"other":' in state or b'"of":' in state]
+        wanted = (b'"other":', b'"of":', b'"age":0')
+        entries = [decode(position, state) for position, state in rows if any(piece in state for piece in wanted)]
         found = [(person, entry.position) for entry in entries for person in mentioned(entry)]
         c.executemany("INSERT INTO mentions VALUES (?,?)", found)
+        aged = [(entry.stream,) for entry in entries if getattr(entry.data, "age", None) == 0]
+        c.executemany("INSERT OR IGNORE INTO aged VALUES (?)", aged)
 
 
 def mentioned(entry: Entry) -> list[str]:

@@ -1,0 +1,138 @@
+"""A look at everything: database, log, what follows from it, vault, keys, projections, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from consumers.opening import keys_folder
+from ledger import files
+from ledger.audit import StoreCorrupt, verify_store
+from ledger.deadletters import listed
+from ledger.derived import problems
+from ledger.erasure import scrub_or_wait
+from ledger.errors import LedgerError
+from ledger.keys import FileKeys
+from ledger.verifier import parse_vkey
+from projections.ledger import Ledger
+
+Row = dict[str, Any]
+_SHOWN = 3  # problems of one kind that are named
+
+
+def check_store(ledger: Ledger, key: str | None) -> str:
+    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, and ValueError for a bad key."""
+    app = ledger.app
+    vkey = parse_vkey(key or app.signer.vkey)
+    report = verify_store(app, vkey)
+    for found in (*database(ledger), *derived(ledger)):
+        raise StoreCorrupt(found)
+    return f"holds: {report.size} entries in {report.streams} streams of log {report.origin}"
+
+
+def database(ledger: Ledger) -> list[str]:
+    """What SQLite itself finds wrong: pages, cells, rows that an index lacks."""
+    with ledger.app.reading() as c:
+        c.execute(f"PRAGMA integrity_check({_SHOWN})")
+        return [str(row[0]) for row in c.fetchall() if row[0] != "ok"]
+
+
+def derived(ledger: Ledger) -> list[str]:
+    """What does not follow from the log."""
+    with ledger.app.reading() as c:
+        return list(problems(ledger.app, c))
+
+
+def vault(ledger: Ledger) -> tuple[str, list[str]]:
+    """(how many keys and sealed records there are, what does not open)."""
+    app, broken, sealed, orphans = ledger.app, [], 0, 0
+    with app.reading() as c:
+        c.execute("SELECT count(*) FROM people")
+        people = c.fetchone()[0]
+        c.execute("SELECT s.position, e.stream, e.version FROM secrets s LEFT JOIN entries e USING (position)")
+        for position, stream, version in c.fetchall():
+            sealed += 1
+            if stream is None:
+                orphans += 1
+                continue
+            try:
+                app.vault.open_fields(c, stream, version, position)
+            except LedgerError as error:
+                broken.append(str(error))
+    if orphans:
+        broken.append(f"{orphans} sealed records belong to no entry")
+    return f"{people} keys, {sealed} sealed records, {orphans} orphans", broken
+
+
+def rights(ledger: Ledger) -> list[str]:
+    """Files that others than their owner may read or write."""
+    app = ledger.app
+    if app.held is None:
+        return []
+    path = app.held.path
+    beside = [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".projections")]
+    folder = app.keys.folder if isinstance(app.keys, FileKeys) else keys_folder(path, None)
+    kept = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+    return [f"{one}: others may use it" for one in (*beside, *kept) if one.exists() and files.wider(one)]
+
+
+def examine(ledger: Ledger) -> list[Row]:
+    """Everything, a row each: `check`, `ok`, `says`. Finishes what was interrupted."""
+    return [{"check": name, "ok": ok, "says": says} for name, ok, says in _examined(ledger)]
+
+
+def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
+    app = ledger.app
+    head = app.current_head()
+    reading = "" if app.how == "rw" else ", for reading only"
+    yield "store", True, f"{app.where}, {head.size} entries, log {app.origin}{reading}"
+    found = database(ledger)
+    yield from _problems("database", found, "is sound, its indexes fit its tables")
+    try:
+        report = verify_store(app, parse_vkey(app.signer.vkey))
+        yield "log", True, f"holds: {report.size} entries in {report.streams} streams of log {report.origin}"
+        yield from _problems("derived", derived(ledger), "all tables follow from the log")
+    except StoreCorrupt as error:
+        yield "log", False, str(error)
+    yield from _signed(ledger)
+    says, broken = vault(ledger)
+    yield "vault", not broken, says
+    yield from (("vault", False, problem) for problem in broken[:_SHOWN])
+    with app.reading() as c:
+        c.execute("SELECT count(DISTINCT key), count(*) FROM suppressed")
+        addresses, noes = c.fetchone()
+    yield "suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses"
+    yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded"
+    yield from _problems("rights", rights(ledger), "files and keys are their owner's alone")
+    if app.how == "rw":
+        scrub_or_wait(app, [])
+        why = app.unscrubbed
+        yield "files", why is None, "the write-ahead log is truncated" if why is None else why.why
+    letters = listed(app)
+    yield "dead letters", True, f"{len(letters)} are waiting to be mended" if letters else "none"
+
+
+def _problems(name: str, found: list[str], otherwise: str) -> Iterator[tuple[str, bool, str]]:
+    if not found:
+        yield name, True, otherwise
+    yield from ((name, False, problem) for problem in found[:_SHOWN])
+
+
+def _signed(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
+    """What was signed, as it is remembered beside the keys."""
+    app = ledger.app
+    if app.held is None:
+        return
+    with app.reading() as c:
+        why = app.behind(c)
+    noted = app.keys.signed_head(app.origin)
+    if why is not None:
+        yield "signed heads", False, f"{why} (go on without what is missing: consent-ledger recover)"
+    elif noted is None:
+        yield "signed heads", False, "none is noted beside the keys: an older copy would not be noticed"
+    else:
+        yield "signed heads", True, f"the newest that is noted beside the keys has {noted.size} entries"
+    if isinstance(app.keys, FileKeys):
+        for name, foreign in app.keys.foreign_lines().items():
+            if foreign:
+                yield "journals", True, f"{name}: {foreign} lines are torn or nobody's, and were read past"
