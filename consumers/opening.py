@@ -105,9 +105,10 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
     app = open_file(path, provider)
     with _closed_on_failure(app):
         if app.how == "rw":
-            for suffix in ("", "-wal", "-shm"):
-                if (file := path.with_name(path.name + suffix)).exists():
-                    files.mend(file)
+            for base in (path, projection_path(path)):
+                for suffix in ("", "-wal", "-shm"):
+                    if (file := base.with_name(base.name + suffix)).exists():
+                        files.mend(file)
             provider.keep_private()
         app.load()
         if app.how == "rw":

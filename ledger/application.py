@@ -552,8 +552,8 @@ READ_ONLY: Final = {
     "ro": "it was asked for",
     "denied": "the file or its disk cannot be written (check its owner, its rights and the mount)",
     "immutable": "the file or its disk cannot be written (check its owner, its rights and the mount)",
-    "linked": "the file has several names, hard links, each of which would get a write-ahead log of its own (remove the "
-    "other names; copy a store with: consent-ledger backup)",
+    "linked": "the file has several names, hard links, each of which would get a write-ahead log of its own (remove "
+    "the other names; copy a store with: consent-ledger backup)",
     "retired": "another log goes on in its place, and its signing key was given up (use the store of that log)",
 }
 

@@ -7,8 +7,8 @@ and what that opens stays open until the process ends.
 
 With that descriptor go the guards against what SQLite cannot see:
 
-    two names     a hard link, or a mount of the one file: each would get a write-ahead log of its own, so that a file in
-                  use under one name is refused under another, and one with several links is only read
+    two names     a hard link, or a mount of the one file: each would get a write-ahead log of its own, so that a file
+                  in use under one name is refused under another, and one with several links is only read
     lost names    a file or log that was replaced or deleted: what is written to it is lost
     fork          a child inherits SQLite's idea of its locks, and not the locks
 """
