@@ -20,11 +20,17 @@ Row = dict[str, Any]
 _SHOWN = 3  # problems of one kind that are named
 
 
+class DoesNotHold(LedgerError):
+    """Evidence that does not verify; the message names what."""
+
+
 def check_store(ledger: Ledger, key: str | None) -> str:
-    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, and ValueError for a bad key."""
-    app = ledger.app
-    vkey = parse_vkey(key or app.signer.vkey)
-    report = verify_store(app, vkey)
+    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, DoesNotHold for a bad key."""
+    try:
+        vkey = parse_vkey(key or ledger.app.signer.vkey)
+    except ValueError as error:
+        raise DoesNotHold(f"--key: {error}") from None
+    report = verify_store(ledger.app, vkey)
     for found in (*database(ledger), *derived(ledger)):
         raise StoreCorrupt(found)
     return f"holds: {report.size} entries in {report.streams} streams of log {report.origin}"

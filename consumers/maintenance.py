@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import orjson
 
-from consumers.health import check_store, examine
+from consumers.health import DoesNotHold, check_store, examine
 from consumers.opening import discard, projection_path
 from ledger import files, points
 from ledger.application import open_file
@@ -33,10 +33,6 @@ Row = dict[str, Any]
 __all__ = [
     "back_up", "check_evidence", "check_store", "erase", "evidence_for", "examine", "letter_rows", "restore", "retry",
 ]  # fmt: skip
-
-
-class DoesNotHold(LedgerError):
-    """Evidence that does not verify; the message names what."""
 
 
 def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> str:

@@ -125,12 +125,12 @@ class LedgerApplication(Application[str]):
         self.forget()
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Let go of the store. A child process closes nothing of its parent's."""
+        if self.held is not None and self.held.inherited:
+            return
         if self._watching is not None:
             self._watching.close()
             self._watching = None
-        if self.held is not None and self.held.inherited:
-            return  # a child closes nothing of its parent's
         super().close()
         self.keys.close()
         if self.held is not None:
@@ -167,7 +167,8 @@ class LedgerApplication(Application[str]):
         if self.how not in ("rw", "copy"):
             raise StoreReadOnly(f"{self.where}: is open for reading only: {READ_ONLY[self.how]}")
         with self._lock, readable_errors(self.where):
-            self.check_names()
+            if self.held is not None:
+                self.held.check_process()
             with self.keys.turn():
                 self._unnoted = None
                 try:

@@ -74,10 +74,14 @@ class Held:
             if found is not None:
                 self.names.setdefault(path, found)
 
-    def check(self) -> None:
-        """Raise StoreLost unless the files that are in use still have their names, Forked in a child."""
+    def check_process(self) -> None:
+        """Raise Forked in a child of the process that opened the file."""
         if self.inherited:
             raise Forked(f"{self.path}: {_FORKED}")
+
+    def check(self) -> None:
+        """Raise StoreLost unless the files that are in use still have their names, Forked in a child."""
+        self.check_process()
         if _inode(self.path) != self.inode:
             raise StoreLost(f"{self.path}: {_LOST}")
         for path, inode in self.names.items():

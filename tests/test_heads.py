@@ -1,0 +1,417 @@
+"""What was signed is remembered outside the store: older copies, forks, and going on without what is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import orjson
+import pytest
+from conftest import accept, event, rows, stored
+
+from consumers import opening
+from consumers.maintenance import back_up, examine, restore
+from ledger import files, heads, points
+from ledger.audit import verify_store
+from ledger.errors import HeadNotNoted, StoreBehind, StoreError, StoreFull, StoreReadOnly
+from ledger.heads import HeadFile, SignedHead
+from ledger.recovery import NothingToRecover, following, recover
+from ledger.verifier import open_checkpoint, parse_vkey
+
+ROOT = b"r" * 32
+
+
+def head(size, log="a/log"):
+    return SignedHead(log, size, ROOT)
+
+
+# -- the file of heads -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path):
+    return HeadFile(tmp_path / "signed.ndjson")
+
+
+def note(file, *all_heads):
+    for one in all_heads:
+        file.reserve()
+        file.note(one)
+
+
+def test_the_newest_head_of_each_log_is_remembered(file):
+    assert file.last("a/log") is None
+    note(file, head(1), head(2, "b/log"), head(3))
+    for reader in (file, HeadFile(file.path)):
+        assert reader.last("a/log") == head(3)
+        assert reader.last("b/log") == head(2, "b/log")
+
+
+def test_what_another_process_noted_is_seen(file):
+    note(file, head(1))
+    other = HeadFile(file.path)
+    note(other, head(2))
+    assert file.last("a/log") == head(2)
+    note(file, head(3))
+    assert other.last("a/log") == head(3)
+
+
+@pytest.mark.parametrize(
+    "torn", [b'\n{"log":"a/log","size":7', b"\nnobody's", b"\n[1]", b"\n\xff\xfe", b'\n{"size":9}']
+)
+def test_lines_are_never_put_on_a_torn_one(file, torn):
+    note(file, head(1))
+    end = len(file.path.read_bytes().rstrip(b"\n"))
+    with file.path.open("rb+") as handle:
+        handle.seek(end)
+        handle.write(torn)
+    other = HeadFile(file.path)
+    assert other.last("a/log") == head(1)
+    note(other, head(2))
+    note(file, head(3))
+    assert HeadFile(file.path).last("a/log") == head(3)
+    whole = [line for line in file.path.read_bytes().split(b"\n") if line.startswith(b'{"log"') and line.endswith(b"}")]
+    assert [orjson.loads(line)["size"] for line in whole] == [1, 2, 3]
+
+
+def test_the_file_stays_small_and_keeps_every_log(file, monkeypatch):
+    monkeypatch.setattr(heads, "LIMIT_BYTES", 2_000)
+    other = HeadFile(file.path)
+    note(file, head(1, "b/log"))
+    for size in range(2, 200):
+        note(file if size % 3 else other, head(size))
+    assert file.path.stat().st_size < 10_000
+    assert HeadFile(file.path).last("a/log") == head(199)
+    assert HeadFile(file.path).last("b/log") == head(1, "b/log")
+
+
+def test_room_is_made_before_it_is_needed(file, monkeypatch):
+    note(file, head(1))
+    size = file.path.stat().st_size
+    while file.path.stat().st_size == size:
+        file.reserve()
+        before = file.path.stat().st_size
+        file.note(head(2))
+        assert file.path.stat().st_size == before  # noting never makes the file longer
+        size = min(size, before)
+
+
+# -- acceptance --------------------------------------------------------------------------------------------------------
+
+
+def noted(store):
+    return HeadFile(store.keys / "signed.ndjson").last(store.ledger.app.origin)
+
+
+def test_every_head_is_noted_before_it_is_told(store, monkeypatch):
+    seen = []
+    monkeypatch.setattr(points, "hook", lambda name: seen.append((name, noted(store).size)))
+    accept(store.ledger, event(), event())
+    assert noted(store)[1:] == (4, store.ledger.app.current_head().root)
+    assert dict(seen)["after commit"] == 2  # there for good, and not yet told
+    assert dict(seen)["head noted"] == 4
+
+
+def test_a_checkpoint_is_told_when_it_is_noted(store, cli, monkeypatch):
+    def die(name):
+        if name == "after commit":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(points, "hook", die)
+    with pytest.raises(KeyboardInterrupt):
+        store.ledger.record([event()])
+    monkeypatch.setattr(points, "hook", None)
+    assert noted(store).size == 2
+    printed = cli("checkpoint").stdout
+    assert printed.splitlines()[1] == "3"
+    assert noted(store).size == 3
+
+
+def test_no_room_for_the_note_keeps_the_batch_out(store, monkeypatch):
+    given = stored(store.ledger)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_all", full)
+    monkeypatch.setattr(heads, "_ROOM", 1 << 30)
+    with pytest.raises(StoreFull, match=r"signed\.ndjson"):
+        store.ledger.record([event()])
+    assert stored(store.ledger) == given
+
+
+def test_a_note_that_fails_after_the_commit_says_what_is_so(store, monkeypatch):
+    once = event()
+
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        with pytest.raises(HeadNotNoted, match=r"is in the store, entries below 3; record it again") as caught:
+            store.ledger.record([once])
+    assert caught.value.retryable
+    (outcome,) = store.ledger.record([once])
+    assert (outcome.kind, outcome.position, outcome.duplicate) == ("accepted", 2, True)
+    accept(store.ledger, event())
+    assert noted(store).size == 4
+
+
+def test_keys_that_cannot_be_written_are_refused_with_a_word(store, monkeypatch):
+    store.reopen()
+    (store.keys / "queue.lock").unlink()
+    (store.keys / "turn.lock").unlink()
+    opened = os.open
+
+    def read_only(path, flags, *more):
+        if str(path).startswith(str(store.keys)) and flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(30, "Read-only file system", str(path))
+        return opened(path, flags, *more)
+
+    ledger = opening.open_to_read(store.name)
+    assert len(stored(ledger)) == 2
+    ledger.app.close()
+    store.ledger.app.keys.close()
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(StoreReadOnly, match=r"Read-only file system \(check the folder, its owner and its rights\)"):
+        store.ledger.record([event()])
+
+
+# -- older copies and forks --------------------------------------------------------------------------------------------
+
+
+def put_back(store, copy):
+    """Stop everything and put an older copy in the place of the store."""
+    store.shut()
+    for suffix in ("", "-wal", "-shm"):
+        store.path.with_name(store.path.name + suffix).unlink(missing_ok=True)
+    shutil.copyfile(copy, store.path)
+    return store.open()
+
+
+@pytest.fixture
+def older(store, tmp_path):
+    """A copy of the store with three entries, where it has come to five."""
+    accept(store.ledger, event())
+    back_up(store.ledger, tmp_path / "older.db")
+    accept(store.ledger, event("optout.recorded"), event())
+    return tmp_path / "older.db"
+
+
+def signed_heads(row):
+    return [one for one in examine(row) if one["check"] == "signed heads"]
+
+
+def test_an_older_copy_is_read_and_not_written(store, older, cli):
+    store.ledger = put_back(store, older)
+    assert len(stored(store.ledger)) == 3
+    assert store.ledger.decide(
+        {
+            "controller": "parature",
+            "subject": "crm:4711",
+            "action": "use",
+            "purpose": "support",
+            "categories": ["email"],
+        }
+    )
+    missing = (
+        "has 3 entries, and its keys have signed a longer log of 5: this is an older copy, in which 3 to 4 are missing"
+    )
+    for work in (
+        lambda: store.ledger.record([event()]),
+        lambda: store.ledger.app.add_pack(next(iter(opening.shipped_packs().values()))),
+        lambda: store.ingest(b"no event"),
+    ):
+        with pytest.raises(StoreBehind, match=missing):
+            work()
+    (row,) = signed_heads(store.ledger)
+    assert not row["ok"]
+    assert missing in row["says"]
+    assert "signed a longer log" in cli("doctor", code=1).stdout
+    assert len(stored(store.ledger)) == 3
+    assert noted(store).size == 5
+
+
+def test_a_copy_that_is_as_new_goes_on(store, tmp_path):
+    accept(store.ledger, event())
+    back_up(store.ledger, tmp_path / "same.db")
+    store.ledger = put_back(store, tmp_path / "same.db")
+    accept(store.ledger, event())
+    assert noted(store).size == 4
+
+
+def test_of_two_copies_one_goes_on(store, tmp_path):
+    """Two stores with the same keys: the one that was written last is the log, the other is behind or beside it."""
+    accept(store.ledger, event())
+    back_up(store.ledger, tmp_path / "copy.db")
+    copy = opening.open_ledger(str(tmp_path / "copy.db"), str(store.keys))
+    accept(copy, event())
+    with pytest.raises(StoreBehind, match="older copy, in which 3 are missing"):
+        store.ledger.record([event()])
+    copy.projector.close()
+    copy.app.close()
+
+
+def test_a_fork_is_told_from_an_older_copy(store, older, monkeypatch):
+    """A copy that went on by other means, and is longer than what was signed, with other entries in between."""
+    keys = store.keys / "signed.ndjson"
+    kept = keys.read_bytes()
+    keys.unlink()
+    fork = put_back(store, older)
+    accept(fork, event(), event(), event())
+    fork.projector.close()
+    fork.app.close()
+    keys.write_bytes(kept)
+    store.ledger = store.open()
+    with pytest.raises(
+        StoreBehind, match="its first 5 entries are not those that its keys have signed: another history"
+    ):
+        store.ledger.record([event()])
+    assert not signed_heads(store.ledger)[0]["ok"]
+    with pytest.raises(StoreBehind):
+        store.ledger.app.tell(store.ledger.app.current_head())
+
+
+def test_a_store_from_before_heads_were_noted_goes_on(store):
+    (store.keys / "signed.ndjson").unlink()
+    accept(store.ledger, event())
+    assert noted(store).size == 3
+    (store.keys / "signed.ndjson").unlink()
+    store.reopen()
+    assert noted(store).size == 3  # at the latest when it is opened
+
+
+# -- going on ----------------------------------------------------------------------------------------------------------
+
+
+def test_restoring_says_what_is_missing_and_signs_nothing(store, older, tmp_path, cli):
+    before = noted(store)
+    restored = restore(older, tmp_path / "again.db", store.keys)
+    assert restored.entries == 3
+    assert "3 to 4 are missing" in restored.behind
+    assert noted(store) == before
+    accept(store.ledger, event())  # the store itself lives on
+
+
+def test_going_on_is_another_log_on_the_record(store, older):
+    old = store.ledger.app.current_head()
+    old_vkey, origin = store.ledger.app.signer.vkey, store.ledger.app.origin
+    store.ledger = put_back(store, older)
+    kept = stored(store.ledger)
+    done = recover(store.ledger.app, store.clock())
+    assert (done.log, done.size, done.lost) == (f"{origin}/r2", 3, 2)
+    assert len(done.positions) == 2
+    for ledger in (lambda: store.ledger, store.reopen):
+        app = ledger().app
+        assert app.origin == done.log
+        assert app.signer.vkey == done.vkey != old_vkey
+        assert stored(store.ledger)[:3] == kept
+        assert verify_store(app, parse_vkey(done.vkey)).size == 5
+    said = [orjson.loads(state) for state in stored(store.ledger)[3:]]
+    assert {one["type"] for one in said} == {"log.recovered"}
+    assert {one["controller"] for one in said} == {"parature", "whereverworks"}
+    assert [one["data"]["signed_size"] for one in said] == [5, 5]
+    assert said[0]["data"]["log"] == origin
+    assert said[0]["data"]["vkey"] == old_vkey
+    accept(store.ledger, event())
+    assert all(row["ok"] for row in examine(store.ledger)), examine(store.ledger)
+    # no size was signed twice with one key
+    assert open_checkpoint(old.checkpoint, parse_vkey(old_vkey)).size == 5
+    with pytest.raises(ValueError, match="signature"):
+        open_checkpoint(store.ledger.app.current_head().checkpoint, parse_vkey(old_vkey))
+
+
+def test_the_lost_store_is_read_when_it_is_found_again(store, older, tmp_path):
+    accept(store.ledger, event())
+    store.reopen()
+    shutil.copytree(store.path.parent, tmp_path / "found")
+    store.ledger = put_back(store, older)
+    recover(store.ledger.app, store.clock())
+    found = opening.open_ledger(str(tmp_path / "found" / store.path.name), str(store.keys))
+    assert found.app.how == "retired"
+    assert len(stored(found)) == 6
+    with pytest.raises(StoreReadOnly, match="another log goes on in its place"):
+        found.record([event()])
+    found.projector.close()
+    found.app.close()
+
+
+def test_what_is_whole_is_not_recovered(store, cli):
+    with pytest.raises(NothingToRecover, match="holds all that its keys have signed"):
+        recover(store.ledger.app, store.clock())
+    assert "holds all" in cli.fails("recover", "--yes")
+    accept(store.ledger, event())
+
+
+def test_one_copy_goes_on_and_no_other(store, older, tmp_path):
+    shutil.copyfile(older, tmp_path / "oldest.db")
+    store.ledger = put_back(store, older)
+    recover(store.ledger.app, store.clock())
+    second = opening.open_ledger(str(tmp_path / "oldest.db"), str(store.keys))
+    accept(store.ledger, event())
+    with pytest.raises(StoreError, match="another copy of this store goes on as"):
+        recover(second.app, store.clock())
+    second.projector.close()
+    second.app.close()
+    accept(store.ledger, event())
+
+
+def test_a_log_that_was_recovered_can_be_recovered_again(store, older, tmp_path):
+    store.ledger = put_back(store, older)
+    first = recover(store.ledger.app, store.clock())
+    back_up(store.ledger, tmp_path / "second.db")
+    accept(store.ledger, event())
+    store.ledger = put_back(store, tmp_path / "second.db")
+    second = recover(store.ledger.app, store.clock())
+    assert first.log.endswith("/r2")
+    assert second.log.endswith("/r3")
+    accept(store.ledger, event())
+    assert all(row["ok"] for row in examine(store.ledger))
+
+
+@pytest.mark.parametrize(
+    ("log", "next_one"), [("shop/ledger", "shop/ledger/r2"), ("shop/ledger/r2", "shop/ledger/r3"), ("r9", "r9/r2")]
+)
+def test_names_of_logs_that_follow(log, next_one):
+    assert following(log) == next_one
+
+
+DIES = """
+import os, signal, sys
+from consumers import open_ledger
+from ledger import points
+from ledger.recovery import recover
+ledger = open_ledger(sys.argv[1])
+points.hook = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == sys.argv[2] else None
+recover(ledger.app, ledger.clock())
+"""
+
+
+@pytest.mark.parametrize(
+    "point", ["key given up", "recovery noted", "before recovery commit", "after commit", "head noted"]
+)
+def test_a_recovery_that_dies_is_taken_up(store, older, point):
+    store.ledger = put_back(store, older)
+    store.shut()
+    done = subprocess.run([sys.executable, "-c", DIES, store.name, point], check=False, capture_output=True)
+    assert done.returncode == -9, done.stderr
+    store.ledger = store.open()
+    app = store.ledger.app
+    if not app.origin.endswith("/r2"):
+        with pytest.raises(StoreError, match=r"older copy|another log goes on"):
+            store.ledger.record([event()])
+        recover(app, store.clock())
+    assert app.origin.endswith("/r2")
+    accept(store.ledger, event())
+    assert rows(store.ledger, "SELECT count(*) FROM entries WHERE type='log.recovered'") == [2]
+    assert all(row["ok"] for row in examine(store.reopen())), examine(store.ledger)
+
+
+def test_the_command_line_goes_on(store, older, cli):
+    store.ledger = put_back(store, older)
+    printed = cli("recover", "--yes", "--origin", "shop.example/again").stdout
+    assert printed.startswith("log    shop.example/again, 3 entries kept, 2 lost\nvkey   shop.example/again+")
+    assert "entry 3 says so\nentry 4 says so" in printed
+    assert cli("verify").stdout == "holds: 5 entries in 3 streams of log shop.example/again\n"
