@@ -408,12 +408,17 @@ def erase(
     keys: Keys = None,
 ) -> None:
     """Erase a person: names, fields and keys. The history stays provable, no longer to whom."""
-    from consumers.maintenance import erase as run
+    from consumers.maintenance import erased as run
 
     if not yes:
         typer.confirm(f"Erase {subject} for good?", abort=True)
-    positions = run(opening.open_ledger(store, keys), asked(subject=subject, controller=controller))
-    typer.echo(f"erased; entry {', '.join(map(str, positions))} says so")
+    done = run(opening.open_ledger(store, keys), asked(subject=subject, controller=controller))
+    if done.positions:
+        typer.echo(f"erased; entry {', '.join(map(str, done.positions))} says so")
+    else:
+        typer.echo("erased; no entry was about them, so none says so")
+    if done.letters or done.refused:
+        typer.echo(f"  with it {done.letters} dead letters, and what {done.refused} refused events could be told by")
 
 
 # -- packs, dead letters, demo, bench ----------------------------------------------------------------------------------

@@ -144,17 +144,22 @@ SCHEMA_VERSION: Final = 1  # of `data`, every type; upcasts in ledger.entry rais
 
 
 def invalid(error: ValidationError) -> InvalidEvent:
-    """The first problem of a validation, as an error that names the field and never the value."""
+    """The first problem of a validation, as an error that names the field and never what came.
+
+    The name of a field that no event has is what came, too.
+    """
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = str(first["msg"])
     named = [str(part) for part in first["loc"] if isinstance(part, str)]
+    if first["type"] == "extra_forbidden":
+        named = named[:-1]
     field = named[-1] if named else "data"
     if message.startswith("Value error, "):
         message = message.removeprefix("Value error, ")
         head, bar, tail = message.partition("|")
         field, message = (head, tail) if bar else (field, message)
     if first["type"] == "extra_forbidden":
-        message = "no such field here: remove it, or move it under data.personal if it says who somebody is"
+        message = "has a field that is none of this event's: remove it, or move it under data.personal"
     elif first["type"] == "missing":
         message = "is missing"
     elif first["type"] == "string_pattern_mismatch":
@@ -166,7 +171,7 @@ def validate(type_name: str, data: dict[str, Any]) -> Data:
     """The model of `data` (without `personal`) for an event type. Raises InvalidEvent naming the field."""
     model = TYPES.get(type_name)
     if model is None:
-        raise InvalidEvent("type", f"unknown event type {type_name[:64]!r}")
+        raise InvalidEvent("type", "unknown event type")
     try:
         return cast("Data", model.__pydantic_validator__.validate_python(data))
     except ValidationError as error:

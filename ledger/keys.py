@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -38,11 +38,20 @@ class KeyProvider(Protocol):
 
     def signing_seed(self) -> bytes: ...
 
-    def note_erasure(self, persons: list[str], kind: str, until: int | None, suppressed: list[Outlived]) -> None:
+    def note_erasure(
+        self,
+        persons: list[str],
+        kind: str,
+        until: int | None,
+        suppressed: list[Outlived],
+        traces: Sequence[str] = (),
+    ) -> None:
         """Journal an erasure, or (`kind` deletion) the destruction of what was recorded until a time in force.
 
         `suppressed`: what outlives it. Of an erasure it goes to `outlived`, and so does what the journal still says of
         deletions of the same persons: no line may lead from an address to somebody who is erased.
+        `traces`: handles, in hex, of letters and refused events destroyed with them, who may be nobody (`persons`
+        empty). They stand sorted in one row of their own (`kind` traces), so that it says nothing of whose they were.
         """
         ...
 
@@ -78,17 +87,28 @@ class MemoryKeys:
     def signing_seed(self) -> bytes:
         return self._seed
 
-    def note_erasure(self, persons: list[str], kind: str, until: int | None, suppressed: list[Outlived]) -> None:
+    def note_erasure(
+        self,
+        persons: list[str],
+        kind: str,
+        until: int | None,
+        suppressed: list[Outlived],
+        traces: Sequence[str] = (),
+    ) -> None:
         row = {"persons": persons, "kind": kind, "until": until}
         if kind != "erase":
             self._add({**row, "suppressed": suppressed})
             return
         journal, known = self.erasures(), [*self.outlived(), *suppressed]
+        handles = sorted({*traces, *(handle for one in journal for handle in one.get("traces", ()))})
+        journal = [one for one in journal if one["kind"] != "traces"]
         for one in journal:
             if not set(persons).isdisjoint(one["persons"]):
                 known += [(key, said, end) for key, said, end in one.pop("suppressed", ())]
         latest = {(key, said): end for key, said, end in sorted(known)}
-        self._replace([*journal, row], [(key, said, end) for (key, said), end in latest.items()])
+        first = [{"kind": "traces", "traces": handles}] if handles else []
+        rows = [*first, *journal, *([row] if persons else [])]
+        self._replace(rows, [(key, said, end) for (key, said), end in latest.items()])
 
     def erasures(self) -> list[dict[str, Any]]:
         return list(self._erasures)

@@ -109,7 +109,7 @@ def test_ingest_counts_and_says_what_was_wrong_where(store, cli, tmp_path, way):
     assert done.stdout == "1 accepted, 0 duplicate, 1 refused, 0 conflict, 1 invalid\n"
     said = done.stderr.splitlines()
     assert said[0] == "  line 2: refused (PAR-COLLECT-2): national-id is not wanted"
-    assert said[1].startswith("  line 3: invalid (colour): unknown field")
+    assert said[1].startswith("  line 3: invalid (event): has an unknown field")
     assert "dead-letters list" in said[2]
     again = cli.json("ingest", name) if way != "-" else orjson.loads(cli("ingest", "-", "--json", stdin=stdin).stdout)
     assert [again[name] for name in ("accepted", "duplicate", "refused", "invalid")] == [0, 1, 1, 1]
