@@ -434,14 +434,18 @@ class Batch:
             self.app.recipients.add((controller, recipient))
             self.c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])
 
-    def append_erased(self, person: str, method: str) -> int:
-        """The ledger's own record of an erasure. Returns its position."""
+    def append_erased(self, person: str, method: str, controller: str | None) -> int:
+        """The ledger's own record of an erasure. Returns its position.
+
+        `controller`: whose a name is that was only ever mentioned; None where the entry about others erased says it.
+        """
         version = self._tip(person)[0]
         self.c.execute("SELECT state FROM entries WHERE stream=? AND version=1", [person])
         row = self.c.fetchone()
-        if row is None:  # a name that was only ever mentioned
+        if row is not None:
+            controller = decode(0, row[0]).controller
+        elif controller is None:
             return -1
-        controller = decode(0, row[0]).controller
         fields = {"source": OWN_SOURCE, "id": f"erasure-{self.next}", "time": self.recorded_text}
         data = {"method": method, "entries": version}
         return self._append(person, controller, "subject.erased", fields, data)

@@ -263,7 +263,8 @@ def erase_persons(
             if journal and (group or traces.handles):
                 app.keys.note_erasure(sorted(group), "erase", None, _journalled(kept), traces.journalled())
             points.reached("erasure noted")
-            appended = [batch.append_erased(name, METHOD) for name in sorted(group)]
+            alone = _mentioned_by(c, group)
+            appended = [batch.append_erased(name, METHOD, alone) for name in sorted(group)]
             keep(c, kept)
             gone = doomed.bytes + tags + _forget(app, c, group, sought.aliases, traces)
             _note_unscrubbed(c, gone)
@@ -274,6 +275,12 @@ def erase_persons(
         batch.committed()
     positions = [position for position in appended if position >= 0]  # none for a name that was only ever mentioned
     return Erased(positions, len(traces.letters), len(traces.refused))
+
+
+def _mentioned_by(c: SQLiteCursor, group: set[str]) -> str | None:
+    """The controller of somebody who was only ever mentioned, and by whose erasure no other entry would say so."""
+    found = tr.mentioning(c, min(group)) if len(group) == 1 else []
+    return found[0].controller if found else None
 
 
 @dataclass(slots=True)

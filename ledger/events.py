@@ -6,6 +6,7 @@ the entry. The models stand in `ledger.facts` and `ledger.acts`.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, cast, get_args
 
 from pydantic import ValidationError
@@ -140,19 +141,17 @@ TYPES: Final[dict[str, type[Fact]]] = {model.type: model for model in get_args(D
 OWN_TYPES: Final = frozenset(
     {"subject.erased", "intake.refused", "suppression.carried"}
 )  # written by the ledger itself only
+FIELD_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what a field could be called
 SCHEMA_VERSION: Final = 1  # of `data`, every type; upcasts in ledger.entry raise older ones
 
 
 def invalid(error: ValidationError) -> InvalidEvent:
-    """The first problem of a validation, as an error that names the field and never what came.
-
-    The name of a field that no event has is what came, too.
-    """
+    """The first problem of a validation, as an error that names the field and never the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = str(first["msg"])
     named = [str(part) for part in first["loc"] if isinstance(part, str)]
-    if first["type"] == "extra_forbidden":
-        named = named[:-1]
+    if first["type"] == "extra_forbidden" and not FIELD_NAME.fullmatch(named[-1]):
+        named.pop()  # no name of a field at all
     field = named[-1] if named else "data"
     if message.startswith("Value error, "):
         message = message.removeprefix("Value error, ")

@@ -15,7 +15,7 @@ import orjson
 from ledger import cleartext
 from ledger.entry import upcast
 from ledger.errors import InvalidEvent
-from ledger.events import OWN_TYPES, SCHEMA_VERSION, TYPES, Data, Fact, validate
+from ledger.events import FIELD_NAME, OWN_TYPES, SCHEMA_VERSION, TYPES, Change, Data, Fact, validate
 from ledger.times import SECOND, format_time, parse_time
 
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
@@ -33,6 +33,13 @@ _NOT_TEXT: Final = frozenset(
      "secret_until", "archive_until", "until")
 )  # fmt: skip
 _PERSONAL: Final = frozenset(name for model in TYPES.values() for name in model.personal_names or ())
+_FIELDS: Final = (
+    _PERSONAL
+    | ENVELOPE
+    | {"personal", "event"}
+    | {field.alias or name for model in TYPES.values() for name, field in model.model_fields.items()}
+    | {*Change.model_fields}
+)
 _look: Final = lru_cache(maxsize=65_536)(cleartext.find)
 
 
@@ -67,6 +74,11 @@ class Prepared:
         return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
 
 
+def known_field(name: str | None) -> str:
+    """A field's name as it may be shown and kept in clear: one that no event has is what somebody wrote, too."""
+    return name if name in _FIELDS else "event"
+
+
 def parse_line(line: bytes) -> Any:
     """JSON of one line. Raises InvalidEvent."""
     if len(line) > LINE_LIMIT_BYTES:
@@ -82,9 +94,9 @@ def prepare(body: Any) -> Prepared:
     if not isinstance(body, dict):
         raise InvalidEvent("event", "wants a JSON object")
     if not ENVELOPE.issuperset(body):
-        number = next(number for number, name in enumerate(body, 1) if name not in ENVELOPE)
-        has = ", ".join(sorted(ENVELOPE))
-        raise InvalidEvent("event", f"has an unknown field, number {number}: an event has {has}")
+        unknown = next(name for name in body if name not in ENVELOPE)
+        field = unknown if FIELD_NAME.fullmatch(unknown) else "event"
+        raise InvalidEvent(field, "unknown field: an event has " + ", ".join(sorted(ENVELOPE)))
     if body.get("specversion") != "1.0":
         raise InvalidEvent("specversion", 'wants "1.0" (CloudEvents 1.0)')
     source, event_id = _text(body, "source"), _text(body, "id")

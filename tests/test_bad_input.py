@@ -51,8 +51,8 @@ BAD_LINES = {
     "wrong-type-of-time": (event(time=20260102), "time", "RFC 3339"),
     "wrong-type-of-actor": (event(actor=["subject"]), "actor", "guardian"),
     "wrong-type-of-personal": (event(personal={"email": 5}), "email", "text"),
-    "unknown-field-in-data": (event(data={"colour": "blue"}), "data", "none of this event's"),
-    "unknown-attribute": (event(priority="high"), "event", "unknown field, number"),
+    "unknown-field-in-data": (event(data={"colour": "blue"}), "event", "none of this event's"),
+    "unknown-attribute": (event(priority="high"), "event", "unknown field"),
     "unknown-type": (event("service.used", type="consent.given"), "type", "unknown event type"),
     "own-type": (event("service.used", type="subject.erased"), "type", "ledger itself"),
     "no-time": (event(time=None), "time", "missing"),
@@ -201,7 +201,7 @@ def set_version(path, version):
 TABLES = (
     "SELECT 'streams', stream, version, leaf FROM streams UNION SELECT 'mentions', person, position, '' FROM mentions "
 )
-TABLES += "UNION SELECT 'aliases', alias, person, bound || word FROM aliases "
+TABLES += "UNION SELECT 'aliases', alias, person, bound FROM aliases UNION SELECT 'words', alias, '', word FROM aliases WHERE sealed IS NOT NULL "
 TABLES += "UNION SELECT 'letter_words', word, letter, '' FROM letter_words "
 TABLES += "UNION SELECT 'deleted', person, until, '' FROM deleted ORDER BY 1, 2, 3"
 
