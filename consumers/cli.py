@@ -418,7 +418,7 @@ def erase(
     else:
         typer.echo("erased; no entry was about them, so none says so")
     if done.letters or done.refused:
-        typer.echo(f"  with it {done.letters} dead letters, and what {done.refused} refused events could be told by")
+        typer.echo(f"  with it: dead letters {done.letters}, names and digests of refused events {done.refused}")
 
 
 # -- packs, dead letters, demo, bench ----------------------------------------------------------------------------------

@@ -201,7 +201,8 @@ def set_version(path, version):
 TABLES = (
     "SELECT 'streams', stream, version, leaf FROM streams UNION SELECT 'mentions', person, position, '' FROM mentions "
 )
-TABLES += "UNION SELECT 'aliases', alias, person, bound FROM aliases UNION SELECT 'words', alias, '', word FROM aliases WHERE sealed IS NOT NULL "
+TABLES += "UNION SELECT 'aliases', alias, person, bound FROM aliases "
+TABLES += "UNION SELECT 'words', alias, '', word FROM aliases WHERE sealed IS NOT NULL "
 TABLES += "UNION SELECT 'letter_words', word, letter, '' FROM letter_words "
 TABLES += "UNION SELECT 'deleted', person, until, '' FROM deleted ORDER BY 1, 2, 3"
 
