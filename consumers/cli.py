@@ -436,13 +436,18 @@ def erase(
     keys: Keys = None,
 ) -> None:
     """Erase a person: names, fields and keys. The history stays provable, no longer to whom."""
-    from consumers.maintenance import erase as run
+    from consumers.maintenance import erased as run
 
     if not yes:
         typer.confirm(f"Erase {subject} for good?", abort=True)
     ledger = opening.open_ledger(store, keys)
-    positions = run(ledger, asked(subject=subject, controller=controller))
-    typer.echo(f"erased; entry {', '.join(map(str, positions))} says so")
+    done = run(ledger, asked(subject=subject, controller=controller))
+    if done.positions:
+        typer.echo(f"erased; entry {', '.join(map(str, done.positions))} says so")
+    else:
+        typer.echo("erased; no entry was about them, so none says so")
+    if done.letters or done.refused:
+        typer.echo(f"  with it: dead letters {done.letters}, names and digests of refused events {done.refused}")
     if ledger.app.unscrubbed is not None:
         typer.echo(f"  erased; the files are still to be scrubbed: {ledger.app.unscrubbed.why}", err=True)
 

@@ -13,7 +13,7 @@ from ledger import points
 from ledger.application import Outcome
 from ledger.deadletters import KEPT_BYTES, Undeliverable, keep
 from ledger.errors import InvalidEvent
-from ledger.incoming import LINE_LIMIT_BYTES, parse_line
+from ledger.incoming import LINE_LIMIT_BYTES, known_field, parse_line
 from projections.ledger import Ledger
 
 BATCH: Final = 1_000
@@ -86,7 +86,9 @@ def _record(ledger: Ledger, lines: list[_Line], origin: str, tally: Tally) -> No
     for line, outcome in zip(lines, outcomes, strict=True):
         _count(tally, line, outcome)
         if outcome.kind == "invalid":
-            dead.append(Undeliverable(line.raw, line.size, line.number, outcome.field or "event", outcome.reason or ""))
+            dead.append(
+                Undeliverable(line.raw, line.size, line.number, known_field(outcome.field), outcome.reason or "")
+            )
     if dead:
         keep(ledger.app, origin, dead, ledger.clock())
         points.reached("dead letters kept")
@@ -107,5 +109,5 @@ def _count(tally: Tally, line: _Line, outcome: Outcome) -> None:
     name = "duplicate" if outcome.duplicate and outcome.kind == "accepted" else outcome.kind
     setattr(tally, name, getattr(tally, name) + 1)
     if name in ("invalid", "refused", "conflict") and len(tally.problems) < 20:
-        what = outcome.clause or outcome.field or "source, id"
+        what = outcome.clause or (known_field(outcome.field) if outcome.field else "source, id")
         tally.problems.append(f"line {line.number}: {name} ({what}): {outcome.reason}")

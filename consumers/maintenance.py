@@ -18,8 +18,9 @@ from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
-from ledger.erasure import backup, delete_again, erase_persons, suppress_again
-from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger, StoreError
+from ledger.erasure import Erased, backup, delete_again, erase_persons, forget_again, suppress_again
+from ledger.erasure import erase as erase_named
+from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError
 from ledger.evidence import write_evidence
 from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
@@ -62,15 +63,16 @@ def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor:
 
 
 def erase(ledger: Ledger, body: Row) -> list[int]:
-    """Erase a person and all names joined with them."""
-    view, person = ledger.found(body)
-    if not ledger.app.known_names(person.person):
-        raise InvalidQuestion("subject", f"{body.get('subject')!r} is erased already")
-    positions = erase_persons(ledger.app, {person.person}, ledger.clock(), journal=True)
+    """Erase a person and all joined names (see `erased`). Returns the positions of the entries that say so."""
+    return erased(ledger, body).positions
+
+
+def erased(ledger: Ledger, body: Row) -> Erased:
+    """Erase whoever a name or identifier leads to, also somebody who was only ever named. Raises InvalidQuestion."""
+    done = erase_named(ledger.app, *ledger.named(body), ledger.clock())
     with contextlib.suppress(LedgerError, sqlite3.Error):  # the projections follow when they can
         ledger.projector.catch_up()
-    assert view.controller
-    return positions
+    return done
 
 
 def back_up(ledger: Ledger, target: Path) -> int:
@@ -159,6 +161,7 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
         app.load()
         head = app.current_head()
         journal = provider.erasures()
+        forget_again(app, {bytes.fromhex(one) for row in journal for one in row.get("traces", ())})
         persons = {str(one) for row in journal if row["kind"] == "erase" for one in row["persons"]}
         again = {person for person in persons if app.known_names(person)}
         if again:

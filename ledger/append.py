@@ -18,7 +18,7 @@ from ledger import points
 from ledger.conditions import Minor, OptIn
 from ledger.door import Refusal, refuse
 from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
-from ledger.erasure import after_deletion
+from ledger.erasure import after_deletion, spare_held
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
 from ledger.incoming import SKEW, Prepared
@@ -26,7 +26,7 @@ from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
 from ledger.person import agreed, is_minor
-from ledger.suppression import address_keys, any_kept, any_of, name_keys, to_carry
+from ledger.suppression import address_keys, any_kept, any_of, name_keys, note_addresses, to_carry
 from ledger.times import format_time
 from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
@@ -38,7 +38,7 @@ CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
 OWN_SOURCE: Final = "urn:consent-ledger"  # of what the ledger writes itself
 # also a request told late: the completion that was told before it takes effect now
-_ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.released")
+_ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
 
 
 class _Look:
@@ -89,6 +89,8 @@ class Batch:
         c.execute("SELECT EXISTS (SELECT 1 FROM refused)")
         self.any_refused = bool(c.fetchone()[0])
         self.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
+        c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
+        self.any_deleted = bool(c.fetchone()[0])
         self.subtrees: list[tuple[int, int, bytes]] = []
         self.grown: set[str] = set()  # streams whose newest entry is not yet written to `streams`
         self.mentions: list[tuple[str, int]] = []  # other persons that entries name
@@ -226,6 +228,9 @@ class Batch:
         position = self._append(controller_stream(event.controller), event.controller, "intake.refused", fields, data)
         self.refused.setdefault(key, {})[digest] = position
         self.c.execute("INSERT INTO refused VALUES (?,?,?,?)", [key, digest, event.alias or None, position])
+        others = {name for name in (event.personal.get("other"), event.data.get("of")) if name is not None}
+        aliases = [self.app.vault.alias(event.controller, name) for name in sorted(others)]
+        self.c.executemany("INSERT INTO refused_names VALUES (?,?)", [(alias, position) for alias in aliases])
         clause = refusal.clause if kind == "refused" else None
         return Outcome(kind, position, clause=clause, reason=refusal.reason)
 
@@ -234,7 +239,7 @@ class Batch:
             return self.app.any_pack
         pack = self.app.controllers.get(event.controller)
         if pack is None:
-            raise InvalidEvent("controller", f"{event.controller!r} is not registered: add its pack with pack add FILE")
+            raise InvalidEvent("controller", "is not registered: mend it, or add its pack with pack add FILE")
         return pack
 
     def _words(self, event: Prepared, pack: Pack) -> None:
@@ -242,31 +247,32 @@ class Batch:
         data = event.data
         purpose = data.get("purpose")
         if purpose is not None and purpose not in pack.known_purposes:
-            raise InvalidEvent("purpose", f"{purpose!r} is no purpose of this pack")
-        for category in data.get("categories") or ():
+            raise InvalidEvent("purpose", "is no purpose of this pack")
+        for number, category in enumerate(data.get("categories") or (), 1):
             if category not in pack.known_categories:
-                raise InvalidEvent("categories", f"{category!r} is no category of this pack")
+                raise InvalidEvent("categories", f"number {number} is no category of this pack")
         recipient = data.get("recipient")
         model = event.model
         if isinstance(model, ev.RecipientRegistered):
             if model.class_ not in pack.known_classes:
-                raise InvalidEvent("class", f"{model.class_!r} is no recipient class of this pack")
+                raise InvalidEvent("class", "is no recipient class of this pack")
             if model.service is not None and model.service not in pack.known_purposes:
-                raise InvalidEvent("service", f"{model.service!r} is no purpose of this pack")
+                raise InvalidEvent("service", "is no purpose of this pack")
         elif recipient is not None and (event.controller, recipient) not in self.app.recipients:
-            raise InvalidEvent("recipient", f"{recipient!r} is not registered: publish recipient.registered first")
+            raise InvalidEvent("recipient", "is not registered: publish recipient.registered first")
         if isinstance(model, ev.PolicyPublished):
             self._published(event, model, pack)
 
     def _published(self, event: Prepared, model: ev.PolicyPublished, pack: Pack) -> None:
-        for use in model.change.new_uses if model.change else ():
+        for number, use in enumerate(model.change.new_uses if model.change else (), 1):
             if use not in pack.known_purposes:
-                raise InvalidEvent("new_uses", f"{use!r} is no purpose of this pack")
+                raise InvalidEvent("new_uses", f"number {number} is no purpose of this pack")
         if self.app.any_pack is None:
             try:
                 published = self.app.pack(model.pack_sha256, self.c)
-            except PackError as error:
-                raise InvalidEvent("pack_sha256", str(error)) from None
+            except PackError:
+                why = "is no pack that can be used from the store: add its file with pack add FILE"
+                raise InvalidEvent("pack_sha256", why) from None
             if published.controller != event.controller:
                 raise InvalidEvent("pack_sha256", f"is the pack of {published.controller!r}")
 
@@ -294,9 +300,10 @@ class Batch:
         version = self._tip(person)[0] + 1
         personal = None
         if event.personal:
-            personal = self.app.vault.seal(
-                self.c, self.writes, person, version, self.next, event.personal, pack.dropped_fields(event.personal)
-            )
+            dropped = pack.dropped_fields(event.personal)
+            if self.any_deleted and event.role == "controller" and self._deleted(event, person, data, pack):
+                dropped = frozenset(event.personal)
+            personal = self.app.vault.seal(self.c, self.writes, person, version, self.next, event.personal, dropped)
         position = self._append(person, event.controller, event.type, fields, data, personal)
         named = (data.get("other"), data.get("of") if event.role == "controller" else None)
         self.mentions += [(other, position) for other in named if other is not None and other != person]
@@ -304,6 +311,23 @@ class Batch:
         if self.any_kept and event.role == "controller":
             self._carry(event, person, pack)
         return position
+
+    def _deleted(self, event: Prepared, person: str, data: dict[str, Any], pack: Pack) -> bool:
+        """Whether the fields of an event are of a time up to which those of a person it names are deleted.
+
+        An address among them is remembered as it would be, had it been told in time.
+        """
+        if not self._before_deletion(event.time, person, data.get("other")):
+            return False
+        keys = address_keys(self.app.vault, event.controller, pack, event.personal)
+        note_addresses(self.c, self.app.vault, person, keys)
+        self.any_kept = self.any_kept or bool(keys)
+        return True
+
+    def _before_deletion(self, time: int, *persons: str | None) -> bool:
+        marks = ",".join("?" * len(persons))
+        self.c.execute(f"SELECT 1 FROM deleted WHERE person IN ({marks}) AND until>? LIMIT 1", [*persons, time])
+        return self.c.fetchone() is not None
 
     def _carry(self, event: Prepared, person: str, pack: Pack) -> None:
         """Append the noes that an address of the event brings, just before it, or now if it tells of times before."""
@@ -329,10 +353,25 @@ class Batch:
             pairs = [(person, data["other"]), (data["other"], person)]
             self.c.executemany("INSERT OR IGNORE INTO links VALUES (?,?)", pairs)
             self.watched |= {person, data["other"]}
+            if self.any_deleted:
+                self.flush()
+                if event.role == "controller" and self._before_deletion(event.time, person, data["other"]):
+                    self._delete(person)  # who was joined when that was deleted
+                else:
+                    spare_held(self.c, person)
+        elif event.type == "subject.unlinked":
+            self.flush()
+            for name in (person, data["other"]):  # what the other was deleted for, or held for, is no longer theirs
+                self._delete(name)
         elif event.type in _ENDS_IN_DELETION and event.role == "controller":
             self.flush()
-            self.destroyed += after_deletion(self.app, self.c, person)
-            self.any_kept = any_kept(self.c)
+            self._delete(person)
+
+    def _delete(self, person: str) -> None:
+        self.destroyed += after_deletion(self.app, self.c, person)
+        self.any_kept = any_kept(self.c)
+        self.c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
+        self.any_deleted = bool(self.c.fetchone()[0])
 
     def _append(
         self,
@@ -396,14 +435,18 @@ class Batch:
             self.app.recipients.add((controller, recipient))
             self.c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])
 
-    def append_erased(self, person: str, method: str) -> int:
-        """The ledger's own record of an erasure. Returns its position."""
+    def append_erased(self, person: str, method: str, controller: str | None) -> int:
+        """The ledger's own record of an erasure. Returns its position.
+
+        `controller`: whose a name is that was only ever mentioned; None where the entry about others erased says it.
+        """
         version = self._tip(person)[0]
         self.c.execute("SELECT state FROM entries WHERE stream=? AND version=1", [person])
         row = self.c.fetchone()
-        if row is None:  # a name that was only ever mentioned
+        if row is not None:
+            controller = decode(0, row[0]).controller
+        elif controller is None:
             return -1
-        controller = decode(0, row[0]).controller
         fields = {"source": OWN_SOURCE, "id": f"erasure-{self.next}", "time": self.recorded_text}
         data = {"method": method, "entries": version}
         return self._append(person, controller, "subject.erased", fields, data)

@@ -421,6 +421,7 @@ class LedgerApplication(Application[str]):
     def _lead(self) -> None:
         """Write for everybody who waits, in one transaction. Requires the lock."""
         from ledger.append import Batch
+        from ledger.erasure import record_erasures
 
         with self._queue_lock:
             calls, self._waiting = self._waiting, []
@@ -428,6 +429,7 @@ class LedgerApplication(Application[str]):
             with self.writing() as c:
                 points.reached("begun")
                 batch = Batch(self, c)
+                record_erasures(batch)
                 for call in calls:
                     call.outcomes = batch.add(call.prepared, call.now)
                 batch.finish()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from ledger.application import LedgerApplication
 from ledger.errors import InvalidQuestion
+from ledger.letterwords import strings
+from ledger.suppression import any_kept
+from ledger.traces import address_tags, index_letter, note_past, remove_letters, tie_addresses
 
 KEPT_BYTES: Final = 1_048_576  # of a longer one only the beginning is kept
-# a name in text that does not parse as a whole: printable ASCII without an escape, which is JSON by itself
-_NAMED: Final = {
-    name: re.compile(rb'"%s"\s*:\s*("[ !#-\[\]-~]*")' % name.encode()) for name in ("controller", "subject")
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +41,35 @@ class Undeliverable:
 
 def keep(app: LedgerApplication, origin: str, letters: Sequence[Undeliverable], now: int) -> int:
     """Keep dead letters; one that is there already is not kept twice. Returns how many are new."""
+    sealed = [_sealed(app, origin, letter, now) for letter in letters]  # all that takes long, before the write lock
+    controllers = _controllers(app)
     kept = 0
     with app.writing() as c:
-        for letter in letters:
-            digest = app.vault.digest(origin.encode() + b"\0" + letter.raw)
-            sealed = app.vault.seal_letter(letter.raw[:KEPT_BYTES])
+        any_deleted = bool(any_kept(c))
+        for row, said in sealed:
             c.execute(
-                "INSERT OR IGNORE INTO dead_letters (digest, received_at, origin, line, field, reason, bytes, "
-                "person_key, sealed) VALUES (?,?,?,?,?,?,?,?,?) RETURNING id",
-                [
-                    digest, now, origin, letter.line, letter.field, letter.reason, letter.size,
-                    _person_key(app, letter.raw), sealed,
-                ],
-            )  # fmt: skip
-            kept += len(c.fetchall())
+                "INSERT OR IGNORE INTO dead_letters (digest, received_at, origin, line, field, reason, bytes, sealed) "
+                "VALUES (?,?,?,?,?,?,?,?) RETURNING id",
+                row,
+            )
+            for (letter,) in c.fetchall():
+                kept += 1
+                index_letter(c, app.vault, letter, said)
+                if any_deleted:
+                    tie_addresses(c, letter, address_tags(app.vault, controllers, said))
     return kept
 
 
-def _person_key(app: LedgerApplication, raw: bytes) -> bytes | None:
-    """Under which a letter is found when its person is erased; also one that is cut off or no JSON, if it says who."""
-    try:
-        body: Any = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        body = {name: orjson.loads(found[1]) for name, form in _NAMED.items() if (found := form.search(raw))}
-    if not isinstance(body, dict):
-        return None
-    controller, subject = body.get("controller"), body.get("subject")
-    if not isinstance(controller, str) or not isinstance(subject, str):
-        return None
-    return app.vault.alias(controller, subject)
+def _sealed(app: LedgerApplication, origin: str, letter: Undeliverable, now: int) -> tuple[list[Any], set[str]]:
+    """(the columns of a letter, what it is looked up by)."""
+    digest = app.vault.digest(origin.encode() + b"\0" + letter.raw)
+    body = letter.raw[:KEPT_BYTES]
+    columns = [digest, now, origin, letter.line, letter.field, letter.reason, letter.size, app.vault.seal_letter(body)]
+    return columns, strings(body)
+
+
+def _controllers(app: LedgerApplication) -> list[str]:
+    return sorted(app.controller_packs()) if app.any_pack is None else [app.any_pack.controller]
 
 
 def listed(app: LedgerApplication) -> list[Letter]:
@@ -95,7 +91,11 @@ def text(app: LedgerApplication, letter: int) -> bytes:
 
 def drop(app: LedgerApplication, letter: int) -> None:
     """Destroy a dead letter. Raises InvalidQuestion where there is none."""
+    controllers = _controllers(app)
     with app.writing() as c:
-        c.execute("DELETE FROM dead_letters WHERE id=? RETURNING id", [letter])
-        if not c.fetchall():
+        c.execute("SELECT sealed FROM dead_letters WHERE id=?", [letter])
+        row = c.fetchone()
+        if row is None:
             raise InvalidQuestion("letter", f"there is no dead letter {letter}")
+        note_past(c, app.vault, controllers, letter, row[0])
+        remove_letters(c, app.vault, [letter])

@@ -84,5 +84,8 @@ def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
             kinds.append(detected)
         found = _forbidden(pack, kinds)
         if found is not None:
-            return Refusal(found.clause, f"personal field {name}: {found.reason}")
+            which = (
+                f"personal field {name}" if declared else "a personal field"
+            )  # a name that no pack knows is not said
+            return Refusal(found.clause, f"{which}: {found.reason}")
     return None

@@ -75,7 +75,7 @@ def upcast(type_name: str, version: int, data: dict[str, Any]) -> dict[str, Any]
     newest = SCHEMA_VERSION
     if not 1 <= version <= newest:
         raise InvalidEvent(
-            "dataschema", f"version {version} of {type_name} is unknown: this program knows 1 to {newest}"
+            "dataschema", f"is no version of {type_name} that this program knows: it knows 1 to {newest}"
         )
     while version < newest:
         step = UPCASTS.get((type_name, version))

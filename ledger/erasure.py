@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import points
+from ledger import traces as tr
 from ledger.entry import Entry, decode
 from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreError, StoreFull
 from ledger.held import chunks
@@ -34,25 +35,26 @@ from ledger.suppression import Kept, address_keys, keep, name_keys, note_address
 from ledger.times import DAY, FOREVER
 
 if TYPE_CHECKING:
+    from ledger.append import Batch
     from ledger.application import LedgerApplication
 
+_DECIDES: Final = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
 METHOD: Final = "keys-and-names-destroyed"
+IDENTIFIER_DIGITS: Final = 32  # of a person's random identifier
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
 RETRY_BATCHES: Final = 256
 READER_MILLISECONDS: Final = 250  # how long a scrub waits for readers of the write-ahead log
 PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
 _NOTE: Final = "unscrubbed:"
+_UNRECORDED: Final = "unrecorded:"
 
 
 def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list[bytes]:
     """Destroy what a completed deletion covers, unless a hold stands. Returns the bytes that must be gone."""
     group = connected(c, person)
-    relevant = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
-    entries = [entry for entry in stream_entries(c, group, relevant) if entry.role == "controller"]
-    deletions = effective_deletions(entries)
-    if not deletions or standing_holds(entries):
+    last = note_deleted(c, group)
+    if last is None:
         return []
-    last = max(deletions)
     doomed = _doomed(app, c, group, until=last)
     if doomed.bytes:
         kept = _outliving(app, c, group, doomed.keys)
@@ -60,6 +62,29 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
         _destroy(app, c, doomed)
     _note_unscrubbed(c, doomed.bytes)
     return doomed.bytes
+
+
+def note_deleted(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
+    """Note until when the fields of a person are deleted, and return it: None before, and while a hold stands.
+
+    What is told later of a time up to then is not kept (see `deleted_until`).
+    """
+    entries = [entry for entry in stream_entries(c, group, _DECIDES) if entry.role == "controller"]
+    deletions = effective_deletions(entries)
+    if not deletions or standing_holds(entries):
+        c.executemany("DELETE FROM deleted WHERE person=?", [(name,) for name in sorted(group)])
+        return None
+    last = max(deletions)
+    c.executemany("INSERT OR REPLACE INTO deleted VALUES (?,?)", [(name, last[0]) for name in sorted(group)])
+    return last
+
+
+def spare_held(c: SQLiteCursor, person: str) -> None:
+    """Under a hold of any name just joined, nothing told late is dropped."""
+    group = connected(c, person)
+    entries = stream_entries(c, group, ("hold.placed", "hold.released"))
+    if standing_holds(entry for entry in entries if entry.role == "controller"):
+        c.executemany("DELETE FROM deleted WHERE person=?", [(name,) for name in sorted(group)])
 
 
 def delete_again(app: LedgerApplication, persons: set[str], until: int, suppressed: Iterable[Outlived]) -> int:
@@ -83,6 +108,8 @@ class _Doomed:
     positions: dict[str, list[int]] = field(default_factory=dict)  # person -> entries whose sealed record goes
     whole: set[str] = field(default_factory=set)  # persons of whom nothing is left: their key goes too
     keys: dict[str, set[bytes]] = field(default_factory=dict)  # person -> hashes of the addresses among it
+    values: dict[str, set[str]] = field(default_factory=dict)  # person -> what is sealed, as far as it still opens
+    elsewhere: list[int] = field(default_factory=list)  # entries of others with whom their name is sealed
     bytes: list[bytes] = field(default_factory=list)
 
 
@@ -99,7 +126,9 @@ def _doomed(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tup
         rows = [(decode(position, state), sealed) for position, sealed, state in c.fetchall()]
         going = [(entry, sealed) for entry, sealed in rows if until is None or entry.order <= until]
         doomed.positions[name] = [entry.position for entry, _ in going]
-        doomed.keys[name] = {key for entry, _ in going for key in _address_keys(app, c, entry)}
+        opened = [(entry, _fields(app, c, entry)) for entry, _ in going]
+        doomed.keys[name] = {key for entry, fields in opened for key in _address_keys(app, entry, fields)}
+        doomed.values[name] = {value for _, fields in opened for value in fields.values()}
         doomed.bytes += [sealed for _, sealed in going]
         if len(going) == len(rows):
             doomed.whole.add(name)
@@ -110,6 +139,12 @@ def _doomed(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tup
             ):
                 c.execute(statement, [name])
                 doomed.bytes += [row[0] for row in c.fetchall()]
+    others = [entry for name in sorted(group) for entry in tr.mentioning(c, name) if tr.says_name(entry)]
+    for entry in others:
+        if entry.stream not in group and (until is None or entry.order <= until):
+            c.execute("SELECT sealed FROM secrets WHERE position=?", [entry.position])
+            doomed.bytes += [row[0] for row in c.fetchall()]
+            doomed.elsewhere.append(entry.position)
     return doomed
 
 
@@ -121,18 +156,24 @@ def _controller(c: SQLiteCursor, group: set[str]) -> str:
     return decode(*row).controller if row else ""
 
 
-def _address_keys(app: LedgerApplication, c: SQLiteCursor, entry: Entry) -> set[bytes]:
-    pack = app.registered(entry.controller)
+def _fields(app: LedgerApplication, c: SQLiteCursor, entry: Entry) -> dict[str, str]:
     opened = app.vault.open_fields(c, entry.stream, entry.version, entry.position)
-    if pack is None or opened is None or entry.role == "processor":
+    return opened[1] if opened is not None else {}
+
+
+def _address_keys(app: LedgerApplication, entry: Entry, fields: dict[str, str]) -> set[bytes]:
+    pack = app.registered(entry.controller)
+    if pack is None or entry.role == "processor":
         return set()
-    return address_keys(app.vault, entry.controller, pack, opened[1])
+    return address_keys(app.vault, entry.controller, pack, fields)
 
 
 def _destroy(app: LedgerApplication, c: SQLiteCursor, doomed: _Doomed) -> None:
-    """Destroy it; the hashes of addresses stay, leading to their persons until these are erased."""
+    """Destroy it; hashes of addresses, and which letters say what, lead to the persons until these are erased."""
+    c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in doomed.elsewhere])
     for name, positions in doomed.positions.items():
         note_addresses(c, app.vault, name, doomed.keys[name])
+        tr.tie_values(c, app.vault, name, doomed.values[name])
         app.vault.destroy(c, name, positions, whole=name in doomed.whole)
 
 
@@ -161,22 +202,52 @@ def suppress_again(app: LedgerApplication) -> None:
         keep(c, _kept(app.keys.outlived()))
 
 
-def erase(app: LedgerApplication, controller: str, name: str, now: int) -> list[int]:
-    """Erase a person: all joined names, fields, keys, digests. Returns the positions of the entries that say so.
+class Erased(NamedTuple):
+    """What an erasure did. `positions`: of the entries that say so, none for who was never in one."""
 
-    Raises InvalidQuestion for a name that leads to nobody, HoldStanding while a hold stands. Nothing is half done:
-    the journal of erasures is written first, the rest is one transaction.
+    positions: list[int]
+    letters: int  # dead letters that were destroyed
+    refused: int  # refused events whose names and digests were destroyed
+
+
+def erase(app: LedgerApplication, controller: str, name: str, now: int) -> Erased:
+    """Erase whoever a name or identifier leads to: joined names, fields, keys, digests, letters, refused events.
+
+    Also somebody who was only ever named: in entries about others, in refused events, in dead letters. Raises
+    InvalidQuestion for a name of nobody, and for who is erased already; HoldStanding while a hold stands. Nothing is
+    half done: the journal of erasures is written first, the rest is one transaction.
     """
     person = app.person(controller, name)
-    if person is None:
-        raise InvalidQuestion("subject", f"no person by that name at {controller}")
-    return erase_persons(app, {person}, now, journal=True)
+    if person is None and len(name) == IDENTIFIER_DIGITS:
+        person = _identified(app, controller, name)
+    erased = erase_persons(app, {person} if person else set(), now, journal=True, named=[(controller, name)])
+    if person is None and not erased.letters and not erased.refused:
+        raise InvalidQuestion("subject", f"no person {name!r} is known to {controller!r}")
+    return erased
 
 
-def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journal: bool) -> list[int]:
-    """Erase by identifier (see `erase`). `journal` False: again, in an older copy, whatever stood when it was made."""
+def _identified(app: LedgerApplication, controller: str, person: str) -> str | None:
+    """The person of that identifier, if there is one. Raises InvalidQuestion for one who is erased."""
+    with app.reading() as c:
+        entries = stream_entries(c, [person]) or tr.mentioning(c, person)
+        if not entries or entries[0].controller != controller:
+            return None
+        c.execute("SELECT EXISTS (SELECT 1 FROM aliases WHERE person=?)", [person])
+        if not c.fetchone()[0]:
+            raise InvalidQuestion("subject", f"{person!r} is erased already")
+    return person
+
+
+def erase_persons(
+    app: LedgerApplication, persons: set[str], now: int, *, journal: bool, named: Sequence[tuple[str, str]] = ()
+) -> Erased:
+    """Erase by identifier (see `erase`). `journal` False: again, in an older copy, whatever stood when it was made.
+
+    `named`: (controller, name) that letters and refused events are searched for besides the names on record.
+    """
     from ledger.append import Batch
 
+    read = _read_before(app, persons, named)
     with app._lock:  # noqa: SLF001  one writer in this process
         with app.writing() as c:
             group = {name for person in persons for name in connected(c, person)}
@@ -186,50 +257,89 @@ def erase_persons(app: LedgerApplication, persons: set[str], now: int, *, journa
                 raise HoldStanding(holds[0])
             batch = Batch(app, c)
             batch.clock(now)
+            sought = tr.sought_for(app, c, group, named)
+            traces = _traces(app, c, group, sought, read)
             doomed = _doomed(app, c, group, until=None)
             _destroy(app, c, doomed)
-            keys, traces = take_addresses(c, app.vault, sorted(group))
+            keys, tags = take_addresses(c, app.vault, sorted(group))
             kept = _outliving(app, c, group, {"": keys})
-            if journal:
-                app.keys.note_erasure(sorted(group), "erase", None, _journalled(kept))
+            if journal and (group or traces.handles):
+                app.keys.note_erasure(sorted(group), "erase", None, _journalled(kept), traces.journalled())
             points.reached("erasure noted")
-            appended = [batch.append_erased(name, METHOD) for name in sorted(group)]
+            alone = _mentioned_by(c, group)
+            appended = []
+            if journal:
+                appended = [batch.append_erased(name, METHOD, alone) for name in sorted(group)]
+            else:
+                _note_unrecorded(c, sorted(group), alone)
             keep(c, kept)
-            gone = doomed.bytes + traces + _forget(app, c, group)
+            gone = doomed.bytes + tags + _forget(app, c, group, sought.aliases, traces)
             _note_unscrubbed(c, gone)
             batch.destroyed += gone
             batch.finish()
             points.reached("before erasure commit")
         points.reached("after erasure commit")
         batch.committed()
-    return [position for position in appended if position >= 0]  # none for a name that was only ever mentioned
+    positions = [position for position in appended if position >= 0]  # none for a name that was only ever mentioned
+    return Erased(positions, len(traces.letters), len(traces.refused))
 
 
-def _forget(app: LedgerApplication, c: SQLiteCursor, group: set[str]) -> list[bytes]:
+def _mentioned_by(c: SQLiteCursor, group: set[str]) -> str | None:
+    """The controller of somebody who was only ever mentioned, and by whose erasure no other entry would say so."""
+    found = tr.mentioning(c, min(group)) if len(group) == 1 else []
+    return found[0].controller if found else None
+
+
+@dataclass(slots=True)
+class _Read:
+    """What letters were read for before the write lock was taken, which ones said it, and the last one read."""
+
+    texts: set[str]
+    letters: set[int]
+    last: int
+
+
+def _read_before(app: LedgerApplication, persons: set[str], named: Sequence[tuple[str, str]]) -> _Read:
+    with app.reading() as c:
+        group = {name for person in persons for name in connected(c, person)}
+        texts = tr.sought_for(app, c, group, named).texts()
+        return _Read(texts, *tr.read_letters(c, app.vault, texts))
+
+
+def _traces(app: LedgerApplication, c: SQLiteCursor, group: set[str], sought: tr.Sought, read: _Read) -> tr.Traces:
+    """All traces, with the letters that came since they were read, and those that say what is known only since."""
+    traces = tr.traces_of(app, c, group, sought)
+    texts = sought.texts()
+    traces.letters |= read.letters | tr.read_letters(c, app.vault, texts, read.last)[0]
+    if texts - read.texts:
+        traces.letters |= tr.read_letters(c, app.vault, texts - read.texts)[0]
+    tr.note_handles(c, app.vault, traces)
+    return traces
+
+
+def _forget(
+    app: LedgerApplication, c: SQLiteCursor, group: set[str], aliases: set[bytes], traces: tr.Traces
+) -> list[bytes]:
     """Remove names, content digests and letters of erased persons. Returns the bytes that must be gone."""
-    gone: list[bytes] = []
+    gone = tr.remove(app, c, group, aliases, traces)
     for name in sorted(group):
-        c.execute("SELECT alias, bound FROM aliases WHERE person=?", [name])
-        rows = c.fetchall()
-        aliases = [row[0] for row in rows]
-        gone += [row[1] for row in rows]
+        c.execute("SELECT bound, word FROM aliases WHERE person=?", [name])
+        gone += [one for row in c.fetchall() for one in row if one is not None]
         for entry in stream_entries(c, [name]):
-            key = app.vault.event_key(entry.source, entry.id)
-            c.execute("SELECT digest FROM keys WHERE key=? AND digest IS NOT NULL", [key])
-            gone += [row[0] for row in c.fetchall()]
-            c.execute("UPDATE keys SET digest=NULL WHERE key=?", [key])
-        for alias in aliases:
-            # a refused event keeps its key, so that it is refused again, under a digest that compares with nothing
-            c.execute("SELECT digest FROM refused WHERE person_key=?", [alias])
-            gone += [row[0] for row in c.fetchall()]
-            c.execute("UPDATE OR REPLACE refused SET digest=zeroblob(0), person_key=NULL WHERE person_key=?", [alias])
-            c.execute("SELECT sealed, digest FROM dead_letters WHERE person_key=?", [alias])
-            gone += [one for row in c.fetchall() for one in row]
-            c.execute("DELETE FROM dead_letters WHERE person_key=?", [alias])
-            app.persons.pop(alias, None)
-        gone += aliases
+            gone += tr.forget_digest(c, app.vault, entry)
         app.vault.forget_names(c, name)
+    for alias in aliases:
+        app.persons.pop(alias, None)
     return gone
+
+
+def forget_again(app: LedgerApplication, handles: set[bytes]) -> None:
+    """Destroy in an older copy the letters and refused events that were destroyed with somebody since."""
+    with app.writing() as c:
+        traces = tr.handled_again(c, app.vault, handles)
+        gone = tr.remove(app, c, set(), tr.aliases_of(c, traces.refused), traces)
+        _note_unscrubbed(c, gone)
+    scrub(app, gone)
 
 
 # -- the files ---------------------------------------------------------------------------------------------------------
@@ -299,6 +409,19 @@ def finish_scrub(app: LedgerApplication) -> None:
         waiting = c.fetchone() is not None
     if waiting:
         scrub_or_wait(app, [])
+
+
+def _note_unrecorded(c: SQLiteCursor, persons: list[str], controller: str | None) -> None:
+    """Note who was erased again in a copy: that is an entry as soon as the copy is a store that signs."""
+    rows = [(_UNRECORDED + person, (controller or "").encode()) for person in persons]
+    c.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", rows)
+
+
+def record_erasures(batch: Batch) -> None:
+    """Append what `_note_unrecorded` noted."""
+    batch.c.execute("DELETE FROM meta WHERE name GLOB ? RETURNING name, value", [_UNRECORDED + "*"])
+    for name, controller in sorted(batch.c.fetchall()):
+        batch.append_erased(name.removeprefix(_UNRECORDED), METHOD, controller.decode() or None)
 
 
 def _note_unscrubbed(c: SQLiteCursor, gone: list[bytes]) -> None:

@@ -6,6 +6,7 @@ the entry. The models stand in `ledger.facts` and `ledger.acts`.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, cast, get_args
 
 from pydantic import ValidationError
@@ -142,6 +143,7 @@ TYPES: Final[dict[str, type[Fact]]] = {model.type: model for model in get_args(D
 OWN_TYPES: Final = frozenset(
     {"subject.erased", "intake.refused", "suppression.carried", "log.recovered"}
 )  # written by the ledger itself only
+FIELD_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what a field could be called
 SCHEMA_VERSION: Final = 1  # of `data`, every type; upcasts in ledger.entry raise older ones
 
 
@@ -150,13 +152,15 @@ def invalid(error: ValidationError) -> InvalidEvent:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = str(first["msg"])
     named = [str(part) for part in first["loc"] if isinstance(part, str)]
+    if first["type"] == "extra_forbidden" and not FIELD_NAME.fullmatch(named[-1]):
+        named.pop()  # no name of a field at all
     field = named[-1] if named else "data"
     if message.startswith("Value error, "):
         message = message.removeprefix("Value error, ")
         head, bar, tail = message.partition("|")
         field, message = (head, tail) if bar else (field, message)
     if first["type"] == "extra_forbidden":
-        message = "no such field here: remove it, or move it under data.personal if it says who somebody is"
+        message = "has a field that is none of this event's: remove it, or move it under data.personal"
     elif first["type"] == "missing":
         message = "is missing"
     elif first["type"] == "string_pattern_mismatch":
@@ -168,7 +172,7 @@ def validate(type_name: str, data: dict[str, Any]) -> Data:
     """The model of `data` (without `personal`) for an event type. Raises InvalidEvent naming the field."""
     model = TYPES.get(type_name)
     if model is None:
-        raise InvalidEvent("type", f"unknown event type {type_name[:64]!r}")
+        raise InvalidEvent("type", "unknown event type")
     try:
         return cast("Data", model.__pydantic_validator__.validate_python(data))
     except ValidationError as error:

@@ -15,7 +15,7 @@ import orjson
 from ledger import cleartext
 from ledger.entry import upcast
 from ledger.errors import InvalidEvent
-from ledger.events import OWN_TYPES, SCHEMA_VERSION, TYPES, Data, Fact, validate
+from ledger.events import FIELD_NAME, OWN_TYPES, SCHEMA_VERSION, TYPES, Change, Data, Fact, validate
 from ledger.times import SECOND, format_time, parse_time
 
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
@@ -32,6 +32,14 @@ _NOT_TEXT: Final = frozenset(
     ("purpose", "categories", "class", "new_uses", "text_sha256", "pack_sha256", "expires_at", "effective_at",
      "secret_until", "archive_until", "until")
 )  # fmt: skip
+_PERSONAL: Final = frozenset(name for model in TYPES.values() for name in model.personal_names or ())
+_FIELDS: Final = (
+    _PERSONAL
+    | ENVELOPE
+    | {"personal", "event"}
+    | {field.alias or name for model in TYPES.values() for name, field in model.model_fields.items()}
+    | {*Change.model_fields}
+)
 _look: Final = lru_cache(maxsize=65_536)(cleartext.find)
 
 
@@ -66,6 +74,11 @@ class Prepared:
         return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
 
 
+def known_field(name: str | None) -> str:
+    """A field's name as it may be shown and kept in clear: one that no event has is what somebody wrote, too."""
+    return name if name in _FIELDS else "event"
+
+
 def parse_line(line: bytes) -> Any:
     """JSON of one line. Raises InvalidEvent."""
     if len(line) > LINE_LIMIT_BYTES:
@@ -82,15 +95,16 @@ def prepare(body: Any) -> Prepared:
         raise InvalidEvent("event", "wants a JSON object")
     if not ENVELOPE.issuperset(body):
         unknown = next(name for name in body if name not in ENVELOPE)
-        raise InvalidEvent(_shown(unknown), "unknown field: an event has " + ", ".join(sorted(ENVELOPE)))
+        field = unknown if FIELD_NAME.fullmatch(unknown) else "event"
+        raise InvalidEvent(field, "unknown field: an event has " + ", ".join(sorted(ENVELOPE)))
     if body.get("specversion") != "1.0":
         raise InvalidEvent("specversion", 'wants "1.0" (CloudEvents 1.0)')
     source, event_id = _text(body, "source"), _text(body, "id")
     type_name, controller = _text(body, "type"), _text(body, "controller")
     model_type = TYPES.get(type_name)
     if model_type is None or type_name in OWN_TYPES:
-        why = "is written by the ledger itself" if model_type else "unknown event type"
-        raise InvalidEvent("type", f"{why}: {_shown(type_name)!r} cannot be published")
+        why = f"{type_name} is written by the ledger itself" if model_type else "unknown event type"
+        raise InvalidEvent("type", f"{why}: the reference of events lists those that can be published")
     time = _time(body)
     role, of, actor = _role(body)
     subject = _subject(body, model_type)
@@ -113,12 +127,6 @@ def prepare(body: Any) -> Prepared:
     return Prepared(
         type_name, model, data, personal, controller, subject, source, event_id, time, text, role, of, actor
     )
-
-
-def _shown(name: Any) -> str:
-    """A name as far as it may be repeated."""
-    text = str(name)[:64]
-    return "?" if _CONTROL.search(text) or cleartext.find(text) else text
 
 
 def _text(body: dict[str, Any], name: str) -> str:
@@ -189,16 +197,17 @@ def _data(body: dict[str, Any], model: type[Fact]) -> tuple[dict[str, Any], dict
             )
         if (hit := _look(name)) is not None:
             raise _too_clear("personal", hit)
+        field = name if name in _PERSONAL else "personal"  # any other name is what came
         if model.personal_names is not None and name not in model.personal_names:
-            raise InvalidEvent(name, f"{model.type} has no such personal field: {', '.join(model.personal_names)}")
+            raise InvalidEvent(field, f"{model.type} has no such personal field: {', '.join(model.personal_names)}")
         if not isinstance(value, str):
-            raise InvalidEvent(name, "wants text")
+            raise InvalidEvent(field, "wants text")
         if "\0" in value:
-            raise InvalidEvent(name, "holds a NUL character: remove it")
+            raise InvalidEvent(field, "holds a NUL character: remove it")
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise InvalidEvent(name, "is not well-formed Unicode") from None
+            raise InvalidEvent(field, "is not well-formed Unicode") from None
     return data, personal
 
 

@@ -12,7 +12,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -50,11 +50,20 @@ class KeyProvider(Protocol):
 
     def signing_seed(self) -> bytes: ...
 
-    def note_erasure(self, persons: list[str], kind: str, until: int | None, suppressed: list[Outlived]) -> None:
+    def note_erasure(
+        self,
+        persons: list[str],
+        kind: str,
+        until: int | None,
+        suppressed: list[Outlived],
+        traces: Sequence[str] = (),
+    ) -> None:
         """Journal an erasure, or (`kind` deletion) the destruction of what was recorded until a time in force.
 
         `suppressed`: what outlives it. Of an erasure it goes to `outlived`, and so does what the journal still says of
         deletions of the same persons: no line may lead from an address to somebody who is erased.
+        `traces`: handles, in hex, of letters and refused events destroyed with them, who may be nobody (`persons`
+        empty). They stand sorted in one row of their own (`kind` traces), so that it says nothing of whose they were.
         """
         ...
 
@@ -125,17 +134,28 @@ class MemoryKeys:
     def signing_seed(self) -> bytes:
         return self._seed
 
-    def note_erasure(self, persons: list[str], kind: str, until: int | None, suppressed: list[Outlived]) -> None:
+    def note_erasure(
+        self,
+        persons: list[str],
+        kind: str,
+        until: int | None,
+        suppressed: list[Outlived],
+        traces: Sequence[str] = (),
+    ) -> None:
         row = {"persons": persons, "kind": kind, "until": until}
         if kind != "erase":
             self._add({**row, "suppressed": suppressed})
             return
         journal, known = self.erasures(), [*self.outlived(), *suppressed]
+        handles = sorted({*traces, *(handle for one in journal for handle in one.get("traces", ()))})
+        journal = [one for one in journal if one["kind"] != "traces"]
         for one in journal:
-            if not set(persons).isdisjoint(one["persons"]):
+            if not set(persons).isdisjoint(one.get("persons", ())):
                 known += [(key, said, end) for key, said, end in one.pop("suppressed", ())]
         latest = {(key, said): end for key, said, end in sorted(known)}
-        self._replace([*journal, row], [(key, said, end) for (key, said), end in latest.items()])
+        first = [{"kind": "traces", "traces": handles}] if handles else []
+        rows = [*first, *journal, *([row] if persons else [])]
+        self._replace(rows, [(key, said, end) for (key, said), end in latest.items()])
 
     def erasures(self) -> list[dict[str, Any]]:
         return list(self._erasures)
@@ -323,7 +343,18 @@ class FileKeys(MemoryKeys):
 
 
 def _is_erasure(line: Any) -> bool:
-    return isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("persons", []), list)
+    """Whether a line is a row of the journal; one of a kind that only a newer program knows is one, too."""
+    match line:
+        case {"kind": "erase", "persons": list(persons)}:
+            return all(isinstance(one, str) for one in persons)
+        case {"kind": "deletion", "persons": list(persons), "until": int()}:
+            return all(isinstance(one, str) for one in persons)
+        case {"kind": "traces", "traces": list(handles)}:
+            return all(isinstance(one, str) for one in handles)
+        case {"kind": str(kind)}:
+            return kind not in ("erase", "deletion", "traces")
+        case _:
+            return False
 
 
 def _is_outlived(line: Any) -> bool:

@@ -44,6 +44,18 @@ STREAMS: Final = (
 MENTIONS: Final = (
     "CREATE TABLE mentions (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
 )
+# Whom a refused event names besides its subject: another name, a customer.
+REFUSED_NAMES: Final = (
+    "CREATE TABLE refused_names (alias BLOB, position INTEGER, PRIMARY KEY (alias, position)) WITHOUT ROWID"
+)
+# What letters say, by keyed hash; of persons, the letters with a value that nobody can read any more, and past letters.
+LETTERS: Final = (
+    "CREATE TABLE letter_words (word BLOB, letter INTEGER, PRIMARY KEY (word, letter)) WITHOUT ROWID",
+    "CREATE TABLE letter_persons (person TEXT, letter INTEGER, PRIMARY KEY (person, letter)) WITHOUT ROWID",
+    "CREATE TABLE past_letters (person TEXT, handle BLOB, PRIMARY KEY (person, handle)) WITHOUT ROWID",
+)
+# Until when, in force, the fields of a person are deleted: what is told late of a time before is not kept.
+DELETED: Final = "CREATE TABLE deleted (person TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID"
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     # The log. `leaf` is the RFC 6962 leaf hash of `state`, kept so that a flipped byte can be named.
@@ -62,10 +74,13 @@ SCHEMA: Final = (
     """CREATE TABLE refused (
         key BLOB, digest BLOB, person_key BLOB, position INTEGER NOT NULL, PRIMARY KEY (key, digest)) WITHOUT ROWID""",
     "CREATE INDEX refused_by_person ON refused (person_key) WHERE person_key IS NOT NULL",
+    REFUSED_NAMES,
     # The vault.
     "CREATE TABLE people (person TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID",
     # `bound`: a keyed tag over alias and person, so that no name can be made to lead to another person.
-    "CREATE TABLE aliases (alias BLOB PRIMARY KEY, person TEXT NOT NULL, sealed BLOB, bound BLOB) WITHOUT ROWID",
+    # `word`: by which letters that say the name are found, also once nobody can read it any more.
+    """CREATE TABLE aliases (
+        alias BLOB PRIMARY KEY, person TEXT NOT NULL, sealed BLOB, bound BLOB, word BLOB) WITHOUT ROWID""",
     "CREATE INDEX aliases_by_person ON aliases (person)",
     "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
     *MENTIONS,
@@ -79,7 +94,9 @@ SCHEMA: Final = (
     """CREATE TABLE dead_letters (
         id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, received_at INTEGER NOT NULL,
         origin TEXT NOT NULL, line INTEGER, field TEXT NOT NULL, reason TEXT NOT NULL, bytes INTEGER NOT NULL,
-        person_key BLOB, sealed BLOB NOT NULL)""",
+        sealed BLOB NOT NULL)""",
+    *LETTERS,
+    DELETED,
     *(
         f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, '{table} are never changed'); END"

@@ -18,6 +18,7 @@ from ledger import events as ev
 from ledger import points
 from ledger.append import Batch
 from ledger.application import LedgerApplication
+from ledger.erasure import record_erasures
 from ledger.errors import LedgerError, StoreBehind
 from ledger.heads import SignedHead
 from ledger.notes import Signer, format_checkpoint
@@ -66,6 +67,7 @@ def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recover
             _rename(app, c, name, head)
             batch = Batch(app, c)
             batch.clock(now)
+            record_erasures(batch)
             positions = [batch.append_recovered(controller, said) for controller in sorted(app.controllers)]
             batch.finish()
             points.reached("before recovery commit")

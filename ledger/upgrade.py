@@ -1,7 +1,8 @@
 """Raising a store of an older format to today's, in one transaction. Entries are never rewritten.
 
 1 -> 2  suppression: what somebody opted out of outlives erasure
-2 -> 3  the newest entry of every stream, entries that name another person, names bound to their persons
+2 -> 3  the newest entry of every stream, entries that name another person, names bound to their persons; whom refused
+        events and letters name; until when fields are deleted
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from typing import Final
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.entry import Entry, decode
-from ledger.recorder import MENTIONS, STORE_FORMAT, STREAMS, SUPPRESSION
+from ledger.erasure import note_deleted
+from ledger.letterwords import strings
+from ledger.person import connected
+from ledger.recorder import DELETED, LETTERS, MENTIONS, REFUSED_NAMES, STORE_FORMAT, STREAMS, SUPPRESSION
+from ledger.traces import index_letter
 from ledger.vault import Vault
 
 _PAGE: Final = 5_000
@@ -28,6 +33,9 @@ def upgrade(c: SQLiteCursor, vault: Vault) -> None:
         _streams(c)
         _from_log(c)
         _bound(c, vault)
+        c.execute(REFUSED_NAMES)
+        _letters(c, vault)
+        _deleted(c)
     c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
 
@@ -66,6 +74,35 @@ def mentioned(entry: Entry) -> list[str]:
 
 def _bound(c: SQLiteCursor, vault: Vault) -> None:
     c.execute("ALTER TABLE aliases ADD COLUMN bound BLOB")
-    c.execute("SELECT alias, person FROM aliases")
-    rows = [(vault.bound_name(alias, person), alias) for alias, person in c.fetchall()]
-    c.executemany("UPDATE aliases SET bound=? WHERE alias=?", rows)
+    c.execute("ALTER TABLE aliases ADD COLUMN word BLOB")
+    c.execute("SELECT alias, person, sealed FROM aliases")
+    rows = []
+    for alias, person, sealed in c.fetchall():
+        word = vault.word(vault.open_name(c, person, sealed)) if sealed is not None else None
+        rows.append((vault.bound_name(alias, person), word, alias))
+    c.executemany("UPDATE aliases SET bound=?, word=? WHERE alias=?", rows)
+
+
+def _letters(c: SQLiteCursor, vault: Vault) -> None:
+    for statement in LETTERS:
+        c.execute(statement)
+    c.execute(  # a name that nobody can read any more has no word to be found by
+        "INSERT INTO letter_persons SELECT person, id FROM dead_letters JOIN aliases ON alias = person_key"
+    )
+    c.execute("ALTER TABLE dead_letters DROP COLUMN person_key")
+    start = 0
+    while True:
+        c.execute("SELECT id, sealed FROM dead_letters WHERE id>? ORDER BY id LIMIT ?", [start, _PAGE])
+        rows = c.fetchall()
+        if not rows:
+            return
+        start = rows[-1][0]
+        for letter, sealed in rows:
+            index_letter(c, vault, letter, strings(vault.open_letter(sealed)))
+
+
+def _deleted(c: SQLiteCursor) -> None:
+    c.execute(DELETED)
+    c.execute("SELECT DISTINCT stream FROM entries WHERE type='deletion.completed'")
+    for (person,) in c.fetchall():
+        note_deleted(c, connected(c, person))

@@ -24,6 +24,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.errors import CorruptEntry
 from ledger.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
+from ledger.letterwords import normal
 from ledger.verifier import commitment
 
 SECRET_BYTES: Final = 32
@@ -38,7 +39,7 @@ class VaultWrites:
     """Rows to insert, gathered over a batch."""
 
     people: list[tuple[str, bytes]] = field(default_factory=list)
-    aliases: list[tuple[bytes, str, bytes, bytes]] = field(default_factory=list)
+    aliases: list[tuple[bytes, str, bytes, bytes, bytes]] = field(default_factory=list)
     secrets: list[tuple[int, bytes]] = field(default_factory=list)
 
     def mark(self) -> tuple[int, int, int]:
@@ -54,7 +55,7 @@ class VaultWrites:
         if self.people:
             c.executemany("INSERT INTO people VALUES (?,?)", self.people)
         if self.aliases:
-            c.executemany("INSERT INTO aliases VALUES (?,?,?,?)", self.aliases)
+            c.executemany("INSERT INTO aliases VALUES (?,?,?,?,?)", self.aliases)
         if self.secrets:
             c.executemany("INSERT INTO secrets VALUES (?,?)", self.secrets)
         self.people, self.aliases, self.secrets = [], [], []
@@ -88,6 +89,11 @@ class Vault:
         if bound is None or not hmac.compare_digest(bound, self.bound_name(alias, person)):
             raise CorruptEntry(f"a name was made to lead to person {person}: restore the store from a backup")
         return person
+
+    def word(self, text: str) -> bytes:
+        """The keyed hash under which letters that say a name or value are found, whoever's it is."""
+        named = b"word\0" + normal(text).encode()
+        return blake2b(named, key=self._index_key, digest_size=ALIAS_BYTES).digest()
 
     def address_key(self, controller: str, kind: str, text: str) -> bytes:
         """The keyed hash under which the no of an erased person is found by a normalised address."""
@@ -137,16 +143,20 @@ class Vault:
         """A new name of a new person."""
         key = self._data_keys.get(person) or self._new_key(writes, person)
         sealed = self._seal(key, name.encode(), f"{person}:name".encode())
-        writes.aliases.append((alias, person, sealed, self.bound_name(alias, person)))
+        writes.aliases.append((alias, person, sealed, self.bound_name(alias, person), self.word(name)))
 
     def names(self, c: SQLiteCursor, person: str) -> list[str]:
         """The names of a person that can still be read."""
-        c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
-        rows = c.fetchall()
-        key = self._existing_key(c, person)
-        if key is None:
+        if self._existing_key(c, person) is None:
             return []
-        return sorted(self._open(key, row[0], f"{person}:name".encode(), "a name").decode() for row in rows)
+        c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
+        return sorted(self.open_name(c, person, row[0]) for row in c.fetchall())
+
+    def open_name(self, c: SQLiteCursor, person: str, sealed: bytes) -> str:
+        """One sealed name. Requires that the person's data key is there."""
+        key = self._existing_key(c, person)
+        assert key is not None
+        return self._open(key, sealed, f"{person}:name".encode(), "a name").decode()
 
     # -- personal fields -----------------------------------------------------------------------------------------------
 
@@ -217,6 +227,11 @@ class Vault:
         key = self._random(KEY_BYTES)
         wrapped = self.keys.wrap(key, b"dead letter")
         return len(wrapped).to_bytes(2, "big") + wrapped + self._seal(AESGCM(key), body, b"dead letter")
+
+    @staticmethod
+    def letter_handle(sealed: bytes) -> bytes:
+        """By which a letter is told from all others in any copy; drawn from its sealed bytes, it fits no guess."""
+        return blake2b(sealed, digest_size=DIGEST_BYTES).digest()
 
     def open_letter(self, sealed: bytes) -> bytes:
         """What a dead letter said."""

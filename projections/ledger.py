@@ -230,6 +230,13 @@ class Ledger:
             rows.append({**data, "controller": entry.controller, "time": format_time(entry.time), "position": position})
         return rows
 
+    def named(self, body: dict[str, Any]) -> tuple[str, str]:
+        """The controller and the name in a body, whether or not that leads to anybody. Raises InvalidQuestion."""
+        question = parse_question({"action": "use", **body})
+        if question.subject is None:
+            raise InvalidQuestion("subject", "is missing")
+        return self._view(self._controller(question), FOREVER).controller, question.subject
+
     def found(self, body: dict[str, Any]) -> tuple[View, Person]:
         """The person a body names, with the view of their controller. Raises InvalidQuestion."""
         view, persons, _ = self._asked(body)

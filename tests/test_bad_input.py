@@ -48,8 +48,8 @@ BAD_LINES = {
     "wrong-type-of-time": (event(time=20260102), "time", "RFC 3339"),
     "wrong-type-of-actor": (event(actor=["subject"]), "actor", "guardian"),
     "wrong-type-of-personal": (event(personal={"email": 5}), "email", "text"),
-    "unknown-field-in-data": (event(data={"colour": "blue"}), "colour", "no such field"),
-    "unknown-attribute": (event(priority="high"), "priority", "unknown field"),
+    "unknown-field-in-data": (event(data={"colour": "blue"}), "event", "none of this event's"),
+    "unknown-attribute": (event(priority="high"), "event", "unknown field"),
     "unknown-type": (event("service.used", type="consent.given"), "type", "unknown event type"),
     "own-type": (event("service.used", type="subject.erased"), "type", "ledger itself"),
     "no-time": (event(time=None), "time", "missing"),
@@ -198,19 +198,35 @@ def set_version(path, version):
 TABLES = (
     "SELECT 'streams', stream, version, leaf FROM streams UNION SELECT 'mentions', person, position, '' FROM mentions "
 )
-TABLES += "UNION SELECT 'aliases', alias, person, bound FROM aliases ORDER BY 1, 2, 3"
+TABLES += "UNION SELECT 'aliases', alias, person, bound FROM aliases "
+TABLES += "UNION SELECT 'words', alias, '', word FROM aliases WHERE sealed IS NOT NULL "
+TABLES += "UNION SELECT 'letter_words', word, letter, '' FROM letter_words "
+TABLES += "UNION SELECT 'deleted', person, until, '' FROM deleted ORDER BY 1, 2, 3"
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["alone", "as another process does, too"])
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_store_of_an_older_format_is_raised_when_it_is_opened(store, version, other):
     accept(store.ledger, *FEW, event("subject.linked", personal={"other": "crm:other"}))
+    accept(store.ledger, event("deletion.completed", {"request": None}, subject="crm:deleted"))
+    assert store.ingest(b'{"subject": "crm:other"}').invalid == 1
     given, derived = stored(store.ledger), rows(store.ledger, TABLES)
     store.shut()
     db = sqlite3.connect(store.path)
-    for table in ("streams", "mentions", *(("addresses", "suppressed") if version == 1 else ())):
+    derived_tables = (
+        "streams",
+        "mentions",
+        "refused_names",
+        "letter_words",
+        "letter_persons",
+        "past_letters",
+        "deleted",
+    )
+    for table in (*derived_tables, *(("addresses", "suppressed") if version == 1 else ())):
         db.execute(f"DROP TABLE {table}")
     db.execute("ALTER TABLE aliases DROP COLUMN bound")
+    db.execute("ALTER TABLE aliases DROP COLUMN word")
+    db.execute("ALTER TABLE dead_letters ADD COLUMN person_key BLOB")
     db.close()
     set_version(store.path, version)
     assert_whole(store.reopen(), given)

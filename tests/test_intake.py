@@ -141,7 +141,7 @@ def test_an_erased_persons_events_come_again_to_nothing(store, clock):
     accepted, refused = store.ledger.record([GRANTED, wrong])
     told = {**GRANTED, "id": "letter", "colour": "blue"}
     assert store.ingest(told, orjson.dumps(told)[:-5]).invalid == 2  # one is cut off, and says who it is about
-    (erasure,) = erase(store.ledger.app, "parature", GRANTED["subject"], clock())
+    (erasure,) = erase(store.ledger.app, "parature", GRANTED["subject"], clock()).positions
 
     again(store.ledger, GRANTED, accepted)
     again(store.ledger, wrong, refused)
