@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from consumers import opening
+from consumers.moments import gap
 from consumers.opening import keys_folder
 from ledger import files
 from ledger.audit import StoreCorrupt, verify_store
@@ -109,6 +111,8 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
         addresses, noes = c.fetchone()
     yield "suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses"
     yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded"
+    odd = gap(opening.clock(), head.recorded_at)
+    yield "clock", odd is None, odd or "is not behind the last entry"
     yield from _problems("rights", rights(ledger), "files and keys are their owner's alone")
     if app.how == "rw":
         scrub_or_wait(app, [])

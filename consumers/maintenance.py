@@ -82,7 +82,7 @@ def back_up(ledger: Ledger, target: Path) -> int:
     _require_folder(target)
     with files.readable(target), readable_errors(str(target)), files.partial(target) as (_, partial):
         backup(ledger.app, partial)
-        copy = sqlite3.connect(f"file:{quote(str(partial))}?mode=ro", uri=True)
+        copy = sqlite3.connect(f"file:{quote(str(partial))}?mode=ro&immutable=1", uri=True)
         try:
             if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise StoreError(f"{partial}: the copy is no store (look at the disk, run it again)")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from consumers.moments import Wall, tell_gap
 from ledger import files, points
 from ledger.application import LedgerApplication, memory_name, open_file, require_store
 from ledger.erasure import finish_scrub
@@ -25,9 +25,12 @@ KEYS_VARIABLE: Final = "CONSENT_LEDGER_KEYS"
 DEFAULT_STORE: Final = "sqlite:///consent-ledger.db"
 
 
-def clock() -> int:
-    """Now, in microseconds since 1970."""
-    return time.time_ns() // 1000
+clock: Callable[[], int] = Wall()
+
+
+def _clock() -> Callable[[], int]:
+    """The clock of one ledger."""
+    return clock.steady() if isinstance(clock, Wall) else clock
 
 
 def store_path(store: str | None) -> Path:
@@ -116,7 +119,8 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
             with suppress(StoreError):  # a store that is behind is read; a writer at work notes it itself
                 app.tell(app.current_head())
         finish_scrub(app)
-        return Ledger(app, clock, projection_path(path) if app.how == "rw" else None)
+        tell_gap(app.where, clock(), app.current_head().recorded_at)
+        return Ledger(app, _clock(), projection_path(path) if app.how == "rw" else None)
 
 
 def open_to_read(store: str | None = None, keys: str | None = None) -> Ledger:
@@ -125,7 +129,7 @@ def open_to_read(store: str | None = None, keys: str | None = None) -> Ledger:
     app = open_file(path, provider, only_read=True)
     with _closed_on_failure(app):
         app.load()
-        return Ledger(app, clock)
+        return Ledger(app, _clock())
 
 
 @contextmanager

@@ -7,6 +7,7 @@
       HoldStanding            erasure asked for while a hold stands                 (release the hold)
       KeyFileError            key-encryption key missing, malformed or another's    (give the right key)
       CorruptEntry            stored bytes that are not an entry; names position    (restore a backup)
+      ClockJumped             the clock was set while the ledger was open           (set it right)
       StoreError              the store could not do it
         NotALedger            a file that is something else
         NewerStore            written by a newer version of this program
@@ -68,6 +69,10 @@ class KeyFileError(LedgerError):
 
 class CorruptEntry(LedgerError):
     """Stored bytes that do not decode to an entry of a known version."""
+
+
+class ClockJumped(LedgerError):
+    """The clock was set while the ledger was open: what it says is not recorded."""
 
 
 class StoreError(LedgerError):

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from consumers import opening
 from consumers.cli import app
 from consumers.ingest import ingest
-from ledger import points
+from ledger import held, points
 from ledger.audit import verify_store
 from ledger.deadletters import listed
 from ledger.entry import decode
@@ -227,7 +227,7 @@ class Store:
     def files(self):
         """The bytes of the store's file and its write-ahead log."""
         beside = self.path.with_name(self.path.name + "-wal")
-        return self.path.read_bytes() + (beside.read_bytes() if beside.exists() else b"")
+        return held.read(self.path) + (beside.read_bytes() if beside.exists() else b"")
 
     def close(self):
         while self._opened:

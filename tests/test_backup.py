@@ -29,8 +29,8 @@ def test_what_a_deletion_destroyed_after_the_backup_is_destroyed_again(store, tm
     after = sealed(store.ledger)
     assert after == (before[0] - 1, before[1] - 1)
     path = tmp_path / "restored.db"
-    size, erased = maintenance.restore(saved, path, keys_folder(store.path, None))
-    assert (size, erased) == (store.ledger.app.current_head().size - 1, 0)
+    back = maintenance.restore(saved, path, keys_folder(store.path, None))
+    assert (back.entries, back.erased) == (store.ledger.app.current_head().size - 1, 0)
     restored = open_ledger(f"sqlite:///{path}", str(keys_folder(store.path, None)))
     assert sealed(restored) == after
     assert restored.app.person("parature", event()["subject"]) is not None
