@@ -53,8 +53,8 @@ class Steady:
         if abs(jump) > ALLOWED:
             way = "ahead" if jump > 0 else "back"
             raise ClockJumped(
-                f"the clock was set {way} by {abs(jump) // SECOND} seconds, to {format_time(now)}, while the ledger was "
-                "open: nothing is recorded or answered by it (set it right; if it is right now, open the ledger again)"
+                f"the clock was set {way} by {abs(jump) // SECOND} seconds, to {format_time(now)}, while the ledger "
+                "was open: nothing is recorded or answered by it (set it right; if it is, open the ledger again)"
             )
         self._last = now, passed
         return now
