@@ -45,7 +45,8 @@ def check_store(ledger: Ledger, key: str | None) -> str:
     except ValueError as error:
         raise DoesNotHold(f"--key: {error}") from None
     report = verify_store(ledger.app, vkey)
-    return f"holds: {report.size} entries in {report.streams} streams of log {report.origin}"
+    newer = f", {report.newer} of a newer program" if report.newer else ""
+    return f"holds: {report.size} entries{newer} in {report.streams} streams of log {report.origin}"
 
 
 def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> bytes:

@@ -18,13 +18,15 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from eventsourcing.application import Application
+from eventsourcing.persistence import ConnectionPoolClosedError
 from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 from eventsourcing.utils import Environment
 
 from ledger import points
 from ledger.collector import paused
 from ledger.entry import Entry, decode
-from ledger.errors import InvalidEvent, KeyFileError, LedgerError, NotALedger, PackError, StoreError
+from ledger.entry import recorded_at as when_recorded
+from ledger.errors import Closed, InvalidEvent, KeyFileError, LedgerError, NotALedger, PackError, StoreError
 from ledger.incoming import Prepared, prepare
 from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
@@ -33,11 +35,13 @@ from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
 from ledger.packfile import load_pack
 from ledger.person import linked
+from ledger.reader import Reader
 from ledger.recorder import (
     APPLICATION_ID,
     STORE_FORMAT,
     Head,
     LedgerFactory,
+    LedgerPool,
     LedgerRecorder,
     read_head,
     readable_errors,
@@ -77,6 +81,13 @@ class _Call:
     error: BaseException | None = None
 
 
+class ReadingHere(threading.local):
+    """Through what a thread reads: an answer's reader, else a transaction that it has begun, else nothing yet."""
+
+    reader: Reader | None = None
+    connection: SQLiteConnection | None = None
+
+
 class LedgerApplication(Application[str]):
     """A store opened for use. Make one with `create` or `open_store`."""
 
@@ -88,7 +99,8 @@ class LedgerApplication(Application[str]):
         self.where = where
         self.keys = keys
         self.randomness = randomness
-        self._watching: SQLiteConnection | None = None
+        self.reading_here = ReadingHere()
+        self._readers: list[Reader] = []
         self.any_pack: Pack | None = None  # scenarios: this pack serves every version, and any time goes
         super().__init__({"SQLITE_DBNAME": db_name, "SQLITE_LOCK_TIMEOUT": "10", "CREATE_TABLE": "n"})
         self._lock = threading.Lock()
@@ -99,9 +111,8 @@ class LedgerApplication(Application[str]):
 
     def close(self) -> None:
         """Let go of the store."""
-        if self._watching is not None:
-            self._watching.close()
-            self._watching = None
+        for reader in self._readers:
+            reader.close()
         super().close()
 
     # -- eventsourcing's extension points ------------------------------------------------------------------------------
@@ -119,9 +130,48 @@ class LedgerApplication(Application[str]):
 
     @contextmanager
     def reading(self) -> Iterator[SQLiteCursor]:
-        """A consistent view of the store."""
-        with readable_errors(self.where), self.store.datastore.transaction(commit=False) as c:
-            yield c
+        """A consistent view of the store: inside an answer, or inside another reading of this thread, the same one."""
+        here = self.reading_here
+        if here.reader is None and here.connection is None:
+            with self.reading_newest() as c:
+                yield c
+            return
+        with readable_errors(self.where):
+            current = here.reader or here.connection
+            assert current is not None
+            cursor = current.cursor()
+            with cursor:
+                yield cursor
+
+    @contextmanager
+    def reading_newest(self) -> Iterator[SQLiteCursor]:
+        """A consistent view of the store as it is now, whatever answer this thread is in."""
+        here, pool = self.reading_here, self.store.datastore.pool
+        before = here.reader, here.connection
+        try:
+            with (
+                readable_errors(self.where),
+                self.store.datastore.get_connection(commit=False) as connection,
+                connection.transaction(commit=False) as c,
+            ):
+                here.reader, here.connection = None, connection
+                try:
+                    yield c
+                finally:
+                    here.reader, here.connection = before
+        except (ConnectionPoolClosedError, StoreError):
+            if pool.closed:
+                raise Closed from None
+            raise
+
+    def reader(self) -> Reader:
+        """A reader of this store, closed with it. A thread reads through it while `reading_here` says so."""
+        pool = self.store.datastore.pool
+        assert isinstance(pool, LedgerPool)
+        with readable_errors(self.where):
+            reader = Reader(pool)
+        self._readers.append(reader)
+        return reader
 
     @contextmanager
     def writing(self) -> Iterator[SQLiteCursor]:
@@ -310,27 +360,21 @@ class LedgerApplication(Application[str]):
         for call in calls:
             call.done.set()
 
-    def watcher(self) -> Callable[[], bool]:
-        """A function that tells whether the store may have changed since it was last called."""
-        seen: list[Any] = [None]
-        if self.store.datastore.pool.is_sqlite_memory_mode:
+    def forget_if_moved(self, head: Head, *, without_entries: bool) -> None:
+        """Drop what the writer remembers of names and keys where another process has written since.
 
-            def in_memory() -> bool:
-                changed = self.head is None or self.head is not seen[0]
-                seen[0] = self.head
-                return changed
-
-            return in_memory
-        connection = self._watching = self.store.datastore.pool._create_connection()  # noqa: SLF001  outlives any pool slot
-        execute = connection._sqlite_conn.execute  # noqa: SLF001
-
-        def in_file() -> bool:
-            version = execute("PRAGMA data_version").fetchone()
-            changed: bool = version != seen[0]
-            seen[0] = version
-            return changed
-
-        return in_file
+        `without_entries`: the store changed and the log did not. A writer at work looks for itself.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            mine = self.head
+            if mine is not None and (
+                without_entries or head.size > mine.size or (head.size == mine.size and head.root != mine.root)
+            ):
+                self.forget()
+        finally:
+            self._lock.release()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -351,7 +395,9 @@ class LedgerApplication(Application[str]):
 
     def entries(self, stream: str) -> list[Entry]:
         """All entries of a stream, by version."""
-        return list(self.events.get(stream))  # type: ignore[arg-type]
+        with self.reading() as c:
+            c.execute("SELECT position, state FROM entries WHERE stream=? ORDER BY version", [stream])
+            return [decode(position, state) for position, state in c.fetchall()]
 
     def page(self, start: int, limit: int = PAGE) -> list[Entry]:
         """Entries from a position on, in order of position."""
@@ -374,7 +420,7 @@ class LedgerApplication(Application[str]):
             while low < high:
                 middle = (low + high) // 2
                 c.execute("SELECT state FROM entries WHERE position=?", [middle])
-                if decode(middle, c.fetchone()[0]).recorded_at <= recorded_at:
+                if when_recorded(middle, c.fetchone()[0]) <= recorded_at:
                     low = middle + 1
                 else:
                     high = middle

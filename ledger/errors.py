@@ -7,6 +7,8 @@
       HoldStanding            erasure asked for while a hold stands                 (release the hold)
       KeyFileError            key-encryption key missing, malformed or another's    (give the right key)
       CorruptEntry            stored bytes that are not an entry; names position    (restore a backup)
+      NewerEntry              an entry that a newer program wrote; names position   (install that)
+      Closed                  the ledger was closed before                          (open it again)
       StoreError              the store could not do it
         NotALedger            a file that is something else
         NewerStore            written by a newer version of this program
@@ -63,6 +65,24 @@ class KeyFileError(LedgerError):
 
 class CorruptEntry(LedgerError):
     """Stored bytes that do not decode to an entry of a known version."""
+
+
+class NewerEntry(LedgerError):
+    """An entry of a type, dataschema or format that this program does not know; whoever has none is still answered."""
+
+    def __init__(self, position: int, what: str) -> None:
+        super().__init__(
+            f"entry {position} has {what} that this program does not know: a newer consent-ledger wrote it, "
+            "install that; others are still answered"
+        )
+        self.position = position
+
+
+class Closed(LedgerError):
+    """The ledger was closed, by this thread or another."""
+
+    def __init__(self) -> None:
+        super().__init__("the ledger is closed: open it again")
 
 
 class StoreError(LedgerError):

@@ -13,7 +13,7 @@ from typing import Final
 
 from ledger import events as ev
 from ledger.application import LedgerApplication
-from ledger.entry import Entry, controller_stream, decode
+from ledger.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
 from ledger.errors import InvalidQuestion
 from ledger.pack import Pack
 from ledger.person import Edges, joined_by, linked, note_edge
@@ -39,6 +39,7 @@ class Person:
     last_time: int
     read: Callable[[], list[Entry]]
     state: State | None = field(default=None)  # by everything that is recorded
+    tip: bytes = b""  # leaf hash of the last entry under this identifier: says which entries these are
     _entries: list[Entry] | None = field(default=None)
 
     @property
@@ -57,6 +58,7 @@ class ControllerRecord:
     world: World
     last_recorded: int
     last_time: int
+    tip: bytes = b""  # leaf hash of the last entry, refusals included
 
 
 class People:
@@ -70,40 +72,51 @@ class People:
         self.projector = projector
         self._size = FOREVER if size is None else size
         self._people: OrderedDict[str, Person] = OrderedDict()
+        self._under: dict[str, set[str]] = {}  # identifier -> who is remembered and was ever joined with it
         self._controllers: dict[str, ControllerRecord] = {}
 
     def forget(self, streams: Iterable[str] | None = None) -> None:
         """Forget these streams and whoever is joined with them; None: everything."""
         if streams is None:
             self._people.clear()
+            self._under.clear()
             self._controllers.clear()
             return
-        changed = set(streams)
-        for stream in changed:
-            if stream.startswith("controller:"):
+        for stream in set(streams):
+            if stream.startswith(CONTROLLER_PREFIX):
                 self._controllers.pop(stream, None)
-        for name in [name for name, person in self._people.items() if person.names & changed]:
-            del self._people[name]
+            for name in self._under.pop(stream, ()):
+                self._people.pop(name, None)
 
     def person(self, person: str) -> Person:
         """The person's entries, with those of everybody ever joined."""
         found = self._people.get(person)
         if found is None:
             found = self._people[person] = self._projected(person) or self._loaded(person)
+            for name in found.names:
+                self._under.setdefault(name, set()).add(person)
             if len(self._people) > KEPT_PEOPLE:
-                self._people.popitem(last=False)
+                self._drop(self._people.popitem(last=False)[1])
         return found
 
+    def _drop(self, person: Person) -> None:
+        for name in person.names:
+            under = self._under.get(name)
+            if under is not None:
+                under.discard(person.person)
+                if not under:
+                    del self._under[name]
+
     def _projected(self, person: str) -> Person | None:
-        """From the projection, where it has folded everything there is and nobody is joined."""
-        if self._size != FOREVER or self.projector.cursor != self.app.current_head().size:
+        """From the projection, where that has folded all their entries and nobody is joined."""
+        if self._size != FOREVER:
             return None
         row = self.projector.person(person)
-        if row is None or row.linked or self._joined(person) != {person}:
+        if row is None or row.linked or row.tip != self._tip(person) or self._joined(person) != {person}:
             return None
         names = frozenset((person,))
         read = partial(self._read, names)
-        return Person(person, row.controller, names, row.last_recorded, row.last_time, read, row.state)
+        return Person(person, row.controller, names, row.last_recorded, row.last_time, read, row.state, row.tip)
 
     def _loaded(self, person: str) -> Person:
         names = frozenset(self._joined(person))
@@ -112,7 +125,18 @@ class People:
         last_time = entries[-1].time if entries else -(2**62)
         controller = entries[0].controller if entries else None
         read = partial(self._read, names)
-        return Person(person, controller, names, last_recorded, last_time, read, _entries=entries)
+        tip = self._tip(person)
+        return Person(person, controller, names, last_recorded, last_time, read, tip=tip, _entries=entries)
+
+    def _tip(self, stream: str) -> bytes:
+        """The leaf hash of the last entry of a stream; nothing where there is none."""
+        with self.app.reading() as c:
+            c.execute(
+                "SELECT leaf FROM entries WHERE stream=? AND position<? ORDER BY version DESC LIMIT 1",
+                [stream, self._size],
+            )
+            row = c.fetchone()
+        return row[0] if row else b""
 
     def _joined(self, person: str) -> set[str]:
         with self.app.reading() as c:
@@ -145,7 +169,7 @@ class People:
             entries.sort(key=lambda entry: (entry.time, entry.position))
             last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
             last_time = entries[-1].time if entries else -(2**62)
-            found = ControllerRecord(entries, fold_world(entries), last_recorded, last_time)
+            found = ControllerRecord(entries, fold_world(entries), last_recorded, last_time, self._tip(stream))
             self._controllers[stream] = found
         return found
 
