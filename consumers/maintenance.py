@@ -211,6 +211,8 @@ def examine(ledger: Ledger) -> list[Row]:
         addresses, noes = c.fetchone()
     check("suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses")
     check("projections", True, f"{ledger.projector.catch_up()} entries were to be folded")
+    damage = ledger.projector.damaged()
+    checks += [{"check": "projections", "ok": False, "says": f"{one.person}: {one.what}"} for one in damage[:3]]
     scrub(ledger.app, [])
     check("files", True, "the write-ahead log is truncated")
     letters = listed(ledger.app)

@@ -30,46 +30,45 @@ class Reader:
         self._pool = pool
         self._own: SQLiteConnection = pool._create_connection()  # noqa: SLF001  outlives any pool slot
         self._raw: sqlite3.Connection = self._own._sqlite_conn  # noqa: SLF001
-        self._ask = self._raw.execute
+        self._ask = self._raw.cursor().execute
         self._version: int | None = None  # SQLite's number of the moment that was read last
-        self._open: SQLiteConnection | None = None  # whose transaction is under way
+        self.open: SQLiteConnection | None = None  # whose transaction is under way
 
     def moved(self) -> bool:
         """Whether the store may have changed since `begin` was last called. Reads no table."""
         try:
-            version: int = self._ask("PRAGMA data_version").fetchone()[0]
+            ((version,),) = self._ask("PRAGMA data_version")  # to its end: no transaction stays open
         except sqlite3.OperationalError:  # in memory: somebody is at it
             return True
         except sqlite3.ProgrammingError:
             raise Closed from None
-        return version != self._version
+        return bool(version != self._version)
 
     def begin(self) -> None:
         """Begin to read the newest moment. Waits for who writes a store in memory. Requires that `end` was called."""
-        assert self._open is None
+        assert self.open is None
         connection = self._own
         if self._pool.is_sqlite_memory_mode:  # there, readers and writer keep each other out
             connection = self._pool.get_connection(is_writer=False)
-        self._open = connection
+        self.open = connection
         connection.cursor().execute("BEGIN")
-        self._version = self._ask("PRAGMA data_version").fetchone()[
-            0
-        ]  # the first thing that is read: the moment is fixed by it
+        ((self._version,),) = self._ask("PRAGMA data_version")  # the first thing read: it fixes the moment
 
     def cursor(self) -> SQLiteCursor:
         """A cursor on the moment that is read. Raises Moved where it is no longer the one that was read last."""
-        if self._open is None:
+        if self.open is None:
             before = self._version
             self.begin()
             if self._version != before:
+                self.end()
                 self._version = before
                 raise Moved
-        assert self._open is not None
-        return self._open.cursor()
+        assert self.open is not None
+        return self.open.cursor()
 
     def end(self) -> None:
         """End the moment, if one was begun."""
-        connection, self._open = self._open, None
+        connection, self.open = self.open, None
         if connection is None:
             return
         try:

@@ -84,6 +84,8 @@ def readable_errors(where: str) -> Iterator[None]:
     """Turn SQLite's errors into ours, which say what to do."""
     try:
         yield
+    except StoreError:  # said already, perhaps of another file
+        raise
     except sqlite3.Error as error:
         raise translate(error, where) from error
     except Exception as error:

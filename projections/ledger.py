@@ -51,13 +51,14 @@ def _of_one_size(answer: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Conc
                 ledger._refresh(session)  # noqa: SLF001
             try:
                 return answer(ledger, *args, **kwargs)
-            except Moved:  # since then; from here on it reads one moment, which stays
+            except Moved:  # since then; from here on one moment is read, and stays
                 ledger._refresh(session)  # noqa: SLF001
                 return answer(ledger, *args, **kwargs)
         finally:
             here.session = reading.reader = None
             try:
-                reader.end()
+                if reader.open is not None:
+                    reader.end()
             finally:
                 ledger._sessions.give(session)  # noqa: SLF001
 

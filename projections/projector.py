@@ -89,7 +89,7 @@ class Listed(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What is not as this program wrote it; `person` "": the file as a whole."""
+    """What is not as this program wrote it; `person` "all": the file as a whole."""
 
     person: str
     what: str
@@ -432,7 +432,7 @@ class Projector:
         cursor, root = self._cursor()
         with self.app.reading() as c:
             if not self._fits(c, read_head(c), cursor, root):
-                damage.append(Damage("", f"folded up to entry {cursor} of another log (run rebuild)"))
+                damage.append(Damage("all", f"folded up to entry {cursor} of another log (run rebuild)"))
         for table, columns, tip in (("people", _COLUMNS, 6), ("judged", _JUDGED, 1)):
             for rows in self._pages(columns, table):
                 with self.app.reading() as c:  # after the rows: the log has all that they were folded from
