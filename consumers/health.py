@@ -9,7 +9,7 @@ from consumers import opening
 from consumers.moments import gap
 from consumers.opening import keys_folder
 from ledger import files
-from ledger.audit import StoreCorrupt, verify_store
+from ledger.audit import StoreCorrupt, StoreReport, verify_store
 from ledger.deadletters import listed
 from ledger.derived import problems
 from ledger.erasure import scrub_or_wait
@@ -35,7 +35,13 @@ def check_store(ledger: Ledger, key: str | None) -> str:
     report = verify_store(ledger.app, vkey)
     for found in (*database(ledger), *derived(ledger)):
         raise StoreCorrupt(found)
-    return f"holds: {report.size} entries in {report.streams} streams of log {report.origin}"
+    return told(report)
+
+
+def told(report: StoreReport) -> str:
+    """The report on a log as a sentence."""
+    newer = f", {report.newer} of a newer program" if report.newer else ""
+    return f"holds: {report.size} entries{newer} in {report.streams} streams of log {report.origin}"
 
 
 def database(ledger: Ledger) -> list[str]:
@@ -98,7 +104,7 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     yield from _problems("database", found, "is sound, its indexes fit its tables")
     try:
         report = verify_store(app, parse_vkey(app.signer.vkey))
-        yield "log", True, f"holds: {report.size} entries in {report.streams} streams of log {report.origin}"
+        yield "log", True, told(report)
         yield from _problems("derived", derived(ledger), "all tables follow from the log")
     except StoreCorrupt as error:
         yield "log", False, str(error)
@@ -111,6 +117,8 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
         addresses, noes = c.fetchone()
     yield "suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses"
     yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded"
+    damage = ledger.projector.damaged()
+    yield from (("projections", False, f"{one.person}: {one.what}") for one in damage[:_SHOWN])
     odd = gap(opening.clock(), head.recorded_at)
     yield "clock", odd is None, odd or "is not behind the last entry"
     yield from _problems("rights", rights(ledger), "files and keys are their owner's alone")

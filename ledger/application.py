@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from eventsourcing.application import Application
+from eventsourcing.persistence import ConnectionPoolClosedError
 from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 from eventsourcing.utils import Environment
 
 from ledger import points
 from ledger.collector import paused
 from ledger.entry import Entry, decode
+from ledger.entry import recorded_at as when_recorded
 from ledger.errors import (
+    Closed,
     HeadNotNoted,
     InvalidEvent,
     KeyFileError,
@@ -45,11 +48,13 @@ from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
 from ledger.packfile import load_pack
 from ledger.person import linked
+from ledger.reader import Reader
 from ledger.recorder import (
     APPLICATION_ID,
     STORE_FORMAT,
     Head,
     LedgerFactory,
+    LedgerPool,
     LedgerRecorder,
     read_head,
     readable_errors,
@@ -93,6 +98,13 @@ class _Call:
     error: BaseException | None = None
 
 
+class ReadingHere(threading.local):
+    """Through what a thread reads: an answer's reader, else a transaction that it has begun, else nothing yet."""
+
+    reader: Reader | None = None
+    connection: SQLiteConnection | None = None
+
+
 class LedgerApplication(Application[str]):
     """A store opened for use. Make one with `create` or `open_store`."""
 
@@ -115,7 +127,8 @@ class LedgerApplication(Application[str]):
         self._unnoted: SignedHead | None = None  # signed in the transaction that is being written
         self.keys = keys
         self.randomness = randomness
-        self._watching: SQLiteConnection | None = None
+        self.reading_here = ReadingHere()
+        self._readers: list[Reader] = []
         self.any_pack: Pack | None = None  # scenarios: this pack serves every version, and any time goes
         super().__init__({"SQLITE_DBNAME": db_name, "SQLITE_LOCK_TIMEOUT": "10", "CREATE_TABLE": "n"})
         self._lock = threading.RLock()
@@ -126,11 +139,10 @@ class LedgerApplication(Application[str]):
 
     def close(self) -> None:
         """Let go of the store. A child process closes nothing of its parent's."""
-        if self.held is not None and self.held.inherited:
+        if self.inherited:
             return
-        if self._watching is not None:
-            self._watching.close()
-            self._watching = None
+        for reader in self._readers:
+            reader.close()
         super().close()
         self.keys.close()
         if self.held is not None:
@@ -152,9 +164,48 @@ class LedgerApplication(Application[str]):
 
     @contextmanager
     def reading(self) -> Iterator[SQLiteCursor]:
-        """A consistent view of the store."""
-        with readable_errors(self.where), self.store.datastore.transaction(commit=False) as c:
-            yield c
+        """A consistent view of the store: inside an answer, or inside another reading of this thread, the same one."""
+        here = self.reading_here
+        if here.reader is None and here.connection is None:
+            with self.reading_newest() as c:
+                yield c
+            return
+        with readable_errors(self.where):
+            current = here.reader or here.connection
+            assert current is not None
+            cursor = current.cursor()
+            with cursor:
+                yield cursor
+
+    @contextmanager
+    def reading_newest(self) -> Iterator[SQLiteCursor]:
+        """A consistent view of the store as it is now, whatever answer this thread is in."""
+        here, pool = self.reading_here, self.store.datastore.pool
+        before = here.reader, here.connection
+        try:
+            with (
+                readable_errors(self.where),
+                self.store.datastore.get_connection(commit=False) as connection,
+                connection.transaction(commit=False) as c,
+            ):
+                here.reader, here.connection = None, connection
+                try:
+                    yield c
+                finally:
+                    here.reader, here.connection = before
+        except (ConnectionPoolClosedError, StoreError):
+            if pool.closed:
+                raise Closed from None
+            raise
+
+    def reader(self) -> Reader:
+        """A reader of this store, closed with it. A thread reads through it while `reading_here` says so."""
+        pool = self.store.datastore.pool
+        assert isinstance(pool, LedgerPool)
+        with readable_errors(self.where):
+            reader = Reader(pool)
+        self._readers.append(reader)
+        return reader
 
     @contextmanager
     def writing(self, *, guarded: bool = True) -> Iterator[SQLiteCursor]:
@@ -186,6 +237,11 @@ class LedgerApplication(Application[str]):
                 points.reached("after commit")
                 self._note_signed()
                 points.reached("head noted")
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a child of the process that opened the store."""
+        return self.held is not None and self.held.inherited
 
     def check_names(self) -> None:
         """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
@@ -445,27 +501,21 @@ class LedgerApplication(Application[str]):
         for call in calls:
             call.done.set()
 
-    def watcher(self) -> Callable[[], bool]:
-        """A function that tells whether the store may have changed since it was last called."""
-        seen: list[Any] = [None]
-        if self.store.datastore.pool.is_sqlite_memory_mode:
+    def forget_if_moved(self, head: Head, *, without_entries: bool) -> None:
+        """Drop what the writer remembers of names and keys where another process has written since.
 
-            def in_memory() -> bool:
-                changed = self.head is None or self.head is not seen[0]
-                seen[0] = self.head
-                return changed
-
-            return in_memory
-        connection = self._watching = self.store.datastore.pool._create_connection()  # noqa: SLF001  outlives any pool slot
-        execute = connection._sqlite_conn.execute  # noqa: SLF001
-
-        def in_file() -> bool:
-            version = execute("PRAGMA data_version").fetchone()
-            changed: bool = version != seen[0]
-            seen[0] = version
-            return changed
-
-        return in_file
+        `without_entries`: the store changed and the log did not. A writer at work looks for itself.
+        """
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            mine = self.head
+            if mine is not None and (
+                without_entries or head.size > mine.size or (head.size == mine.size and head.root != mine.root)
+            ):
+                self.forget()
+        finally:
+            self._lock.release()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -484,7 +534,9 @@ class LedgerApplication(Application[str]):
 
     def entries(self, stream: str) -> list[Entry]:
         """All entries of a stream, by version."""
-        return list(self.events.get(stream))  # type: ignore[arg-type]
+        with self.reading() as c:
+            c.execute("SELECT position, state FROM entries WHERE stream=? ORDER BY version", [stream])
+            return [decode(position, state) for position, state in c.fetchall()]
 
     def page(self, start: int, limit: int = PAGE) -> list[Entry]:
         """Entries from a position on, in order of position."""
@@ -507,7 +559,7 @@ class LedgerApplication(Application[str]):
             while low < high:
                 middle = (low + high) // 2
                 c.execute("SELECT state FROM entries WHERE position=?", [middle])
-                if decode(middle, c.fetchone()[0]).recorded_at <= recorded_at:
+                if when_recorded(middle, c.fetchone()[0]) <= recorded_at:
                     low = middle + 1
                 else:
                     high = middle

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from ledger.application import LedgerApplication
-from ledger.entry import decode
-from ledger.errors import CorruptEntry
+from ledger.entry import FORMAT, decode
+from ledger.errors import CorruptEntry, NewerEntry
 from ledger.merkle import Frontier
 from ledger.recorder import Head, read_head
 from ledger.verifier import Vkey, encode_base64, leaf_hash, open_checkpoint
@@ -25,6 +25,7 @@ class StoreReport:
     origin: str
     size: int
     streams: int
+    newer: int = 0  # entries of a newer program: their hashes fit, what they say was not looked at
 
 
 class StoreCorrupt(CorruptEntry):
@@ -34,8 +35,9 @@ class StoreCorrupt(CorruptEntry):
 def verify_store(app: LedgerApplication, vkey: Vkey, progress: Callable[[int], None] | None = None) -> StoreReport:
     """Check signature, positions, leaf hashes, every stream's versions and chain, subtrees and root.
 
-    Raises StoreCorrupt naming the first entry that does not hold.
+    An entry of a newer program holds where its hash does. Raises StoreCorrupt naming the first that does not hold.
     """
+    newer = 0
     frontier = Frontier()
     tips: dict[str, tuple[int, bytes]] = {}
     completed: list[tuple[int, int, bytes]] = []
@@ -54,7 +56,9 @@ def verify_store(app: LedgerApplication, vkey: Vkey, progress: Callable[[int], N
                 break
             leaves = []
             for row in rows:
-                leaves.append(_check_row(row, expected, tips))
+                leaf, known = _check_row(row, expected, tips)
+                leaves.append(leaf)
+                newer += not known
                 expected += 1
             completed += frontier.extend(leaves)
             if progress:
@@ -62,7 +66,7 @@ def verify_store(app: LedgerApplication, vkey: Vkey, progress: Callable[[int], N
         c.execute("SELECT level, number, hash FROM subtrees ORDER BY level, number")
         stored = c.fetchall()
     _check_tree(head, frontier, sorted(completed), stored, expected)
-    return StoreReport(app.origin, expected, len(tips))
+    return StoreReport(app.origin, expected, len(tips), newer)
 
 
 def _check_signature(head: Head, vkey: Vkey) -> None:
@@ -76,7 +80,8 @@ def _check_signature(head: Head, vkey: Vkey) -> None:
 
 def _check_row(
     row: tuple[int, str, int, str, bytes, bytes], expected: int, tips: dict[str, tuple[int, bytes]]
-) -> bytes:
+) -> tuple[bytes, bool]:
+    """(the entry's leaf hash, whether this program knows its type)."""
     position, stream, version, type_name, leaf, state = row
     if position != expected:
         raise StoreCorrupt(f"entry {expected}: is missing, the next one found is {position}")
@@ -84,19 +89,30 @@ def _check_row(
     if computed != leaf:
         raise StoreCorrupt(f"entry {position}: its bytes are not those that were appended (leaf hash differs)")
     last, tip = tips.get(stream, (0, b""))
+    known = True
     try:
         entry = decode(position, state)
-        prev = orjson.loads(state).get("prev")
-    except (CorruptEntry, ValueError) as error:
+        says: tuple[Any, ...] = (entry.stream, entry.version, entry.type, entry.prev)
+    except NewerEntry:
+        known, says = False, _says(state)
+    except CorruptEntry as error:
         raise StoreCorrupt(f"entry {position}: {error}") from None
-    if (entry.stream, entry.version, entry.type) != (stream, version, type_name):
+    if says and says[:3] != (stream, version, type_name):
         raise StoreCorrupt(f"entry {position}: stands under another stream, version or type than it says itself")
     if version != last + 1:
         raise StoreCorrupt(f"entry {position}: version {version} of its stream follows version {last}")
-    if prev != (encode_base64(tip) if last else None):
+    if says and says[3] != (encode_base64(tip) if last else None):
         raise StoreCorrupt(f"entry {position}: does not follow the entry before it in its stream")
     tips[stream] = (version, computed)
-    return computed
+    return computed, known
+
+
+def _says(state: bytes) -> tuple[Any, ...]:
+    """(stream, version, type, prev) by an entry of a newer program; nothing where its format is another one."""
+    fields = orjson.loads(state)
+    if fields["v"] != FORMAT:
+        return ()
+    return fields.get("person", fields.get("stream")), fields.get("version"), fields["type"], fields.get("prev")
 
 
 def _check_tree(

@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from ledger.errors import CorruptEntry, InvalidEvent
-from ledger.events import SCHEMA_VERSION, Data, validate
+from ledger.errors import CorruptEntry, InvalidEvent, NewerEntry
+from ledger.events import SCHEMA_VERSION, TYPES, Data, validate
 from ledger.times import parse_stored, parse_stored_again
 
 FORMAT: Final = 1
@@ -95,11 +95,11 @@ def encode(fields: dict[str, Any]) -> bytes:
 
 
 def decode(position: int, raw: bytes) -> Entry:
-    """An entry from its stored bytes. Raises CorruptEntry naming the position."""
+    """An entry from its stored bytes. Raises CorruptEntry or NewerEntry, naming the position."""
     try:
         fields = orjson.loads(raw)
-        if fields["v"] != FORMAT:
-            raise ValueError(f"format {fields['v']!r} is unknown, this program knows {FORMAT}")  # noqa: TRY301
+        if fields["v"] != FORMAT or fields["type"] not in TYPES or fields["dataschema"] != SCHEMA_VERSION:
+            _require_readable(position, fields)
         type_name, schema, data = fields["type"], fields["dataschema"], fields["data"]
         if schema != SCHEMA_VERSION:
             data = upcast(type_name, schema, data)
@@ -124,3 +124,38 @@ def decode(position: int, raw: bytes) -> Entry:
     except (ValueError, KeyError, TypeError, AttributeError, InvalidEvent) as error:
         what = f"{type(error).__name__} {error}"
         raise CorruptEntry(f"entry {position} does not decode ({what}): restore the store from a backup") from None
+
+
+def _require_readable(position: int, fields: dict[str, Any]) -> None:
+    """Raise NewerEntry for what only a newer program can have written, ValueError for a format that nobody wrote."""
+    form = fields["v"]
+    if type(form) is int and form > FORMAT:
+        raise NewerEntry(position, f"format {form}")
+    if form != FORMAT:
+        raise ValueError(f"format {form!r} is unknown, this program knows {FORMAT}")
+    type_name, schema = fields["type"], fields["dataschema"]
+    if isinstance(type_name, str) and type_name not in TYPES:
+        raise NewerEntry(position, f"type {type_name[:64]!r}")
+    if type(schema) is int and schema > SCHEMA_VERSION:
+        raise NewerEntry(position, f"dataschema {schema}")
+
+
+def controller_of(raw: bytes) -> str:
+    """The controller that an entry of a newer program names; "" where it names none."""
+    try:
+        found = orjson.loads(raw).get("controller")
+    except (ValueError, AttributeError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def recorded_at(position: int, raw: bytes) -> int:
+    """When an entry was recorded, in microseconds, also of a newer program's. Raises as `decode` does."""
+    try:
+        return decode(position, raw).recorded_at
+    except NewerEntry:
+        try:
+            return parse_stored(orjson.loads(raw)["recorded_at"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass  # of a format that says it otherwise
+        raise

@@ -8,6 +8,8 @@
       KeyFileError            key-encryption key missing, malformed or another's    (give the right key)
       CorruptEntry            stored bytes that are not an entry; names position    (restore a backup)
       ClockJumped             the clock was set while the ledger was open           (set it right)
+      NewerEntry              an entry that a newer program wrote; names position   (install that)
+      Closed                  the ledger was closed before                          (open it again)
       StoreError              the store could not do it
         NotALedger            a file that is something else
         NewerStore            written by a newer version of this program
@@ -73,6 +75,24 @@ class CorruptEntry(LedgerError):
 
 class ClockJumped(LedgerError):
     """The clock was set while the ledger was open: what it says is not recorded."""
+
+
+class NewerEntry(LedgerError):
+    """An entry of a type, dataschema or format that this program does not know; whoever has none is still answered."""
+
+    def __init__(self, position: int, what: str) -> None:
+        super().__init__(
+            f"entry {position} has {what} that this program does not know: a newer consent-ledger wrote it, "
+            "install that; others are still answered"
+        )
+        self.position = position
+
+
+class Closed(LedgerError):
+    """The ledger was closed, by this thread or another."""
+
+    def __init__(self) -> None:
+        super().__init__("the ledger is closed: open it again")
 
 
 class StoreError(LedgerError):

@@ -30,6 +30,9 @@ from ledger.merkle import ReadLeaves, ReadSubtree
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
 
+# Callers wait for a connection as long as it takes: each has one at a time, so that one always comes back.
+PATIENCE_SECONDS: Final = 10 * 365 * 86_400
+
 # Addresses of persons whose fields were deleted, and, once erased, what stays of them: a hash and a no.
 SUPPRESSION: Final = (
     "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
@@ -111,6 +114,8 @@ def readable_errors(where: str) -> Iterator[None]:
     """Turn SQLite's errors into ours, which say what to do."""
     try:
         yield
+    except StoreError:  # said already, perhaps of another file
+        raise
     except sqlite3.Error as error:
         raise translate(error, where) from error
     except Exception as error:
@@ -180,7 +185,7 @@ class LedgerDatastore(SQLiteDatastore):
     def __init__(self, db_name: str, *, lock_timeout: int | None = None) -> None:
         super().__init__(db_name, lock_timeout=lock_timeout, originator_id_type="text")
         self.pool.close()
-        self.pool = LedgerPool(db_name=db_name, lock_timeout=lock_timeout)
+        self.pool = LedgerPool(db_name=db_name, lock_timeout=lock_timeout, pool_timeout=PATIENCE_SECONDS)
 
 
 class LedgerFactory(SQLiteFactory):

@@ -30,6 +30,7 @@ from ledger.verifier import commitment
 SECRET_BYTES: Final = 32
 ALIAS_BYTES: Final = 16
 DIGEST_BYTES: Final = 16
+TAG_BYTES: Final = 16
 SOURCE_BYTES: Final = 8
 CACHED_KEYS: Final = 100_000
 
@@ -113,6 +114,14 @@ class Vault:
         """The keyed digest by which the content of two events is compared."""
         return blake2b(content, key=self._digest_key, digest_size=DIGEST_BYTES).digest()
 
+    def bound(self, label: bytes, *parts: bytes) -> bytes:
+        """A keyed tag over parts that belong together: whoever has only the files cannot make one."""
+        hashed = blake2b(key=self._digest_key, digest_size=TAG_BYTES, person=b"bound")  # apart from `digest`
+        for part in (label, *parts):
+            hashed.update(len(part).to_bytes(8, "big"))
+            hashed.update(part)
+        return hashed.digest()
+
     def event_key(self, source: str, event_id: str) -> bytes:
         """The idempotency key of an event: neighbours in a source's numbering stay neighbours in the index."""
         prefix = self._sources.get(source)
@@ -186,7 +195,7 @@ class Vault:
     def open_fields(
         self, c: SQLiteCursor, person: str, version: int, position: int
     ) -> tuple[bytes, dict[str, str]] | None:
-        """(the event's random bytes, its fields), or None where they are gone."""
+        """(the event's random bytes, its fields), or None where they are gone. Whoever reads keeps no key."""
         c.execute("SELECT sealed FROM secrets WHERE position=?", [position])
         row = c.fetchone()
         key = self._existing_key(c, person)
@@ -242,7 +251,8 @@ class Vault:
     # -- keys ----------------------------------------------------------------------------------------------------------
 
     def _data_key(self, c: SQLiteCursor, writes: VaultWrites, person: str) -> AESGCM:
-        return self._existing_key(c, person) or self._new_key(writes, person)
+        key = self._existing_key(c, person)
+        return self._remember(person, key) if key is not None else self._new_key(writes, person)
 
     def _new_key(self, writes: VaultWrites, person: str) -> AESGCM:
         raw = self._random(KEY_BYTES)
@@ -256,7 +266,7 @@ class Vault:
             row = c.fetchone()
             if row is None:
                 return None
-            key = self._remember(person, AESGCM(self.keys.unwrap(row[0], person.encode())))
+            key = AESGCM(self.keys.unwrap(row[0], person.encode()))
         return key
 
     def _remember(self, person: str, key: AESGCM) -> AESGCM:

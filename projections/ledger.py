@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ledger.application import LedgerApplication, Outcome
 from ledger.entry import Entry
-from ledger.errors import InvalidQuestion
+from ledger.errors import InvalidQuestion, LedgerError
 from ledger.pack import Pack
+from ledger.reader import Moved
 from ledger.times import FOREVER, format_time, parse_time
 from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import controller_obligations, obligations
 from projections.people import People, Person, View, joined_names, known_entries, names
-from projections.projector import Projector
+from projections.projector import Judged, Projector, Save
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
+from projections.session import Session, Sessions
 
 Row = dict[str, Any]
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class _Here(threading.local):
+    """The session of the answer that a thread is in."""
+
+    session: Session | None = None
+
+
+def _of_one_size(answer: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Concatenate[Ledger, _P], _R]:
+    """Give an answer a session: all that it rests on is of one size of the log. An answer inside another shares it."""
+
+    @wraps(answer)
+    def answered(ledger: Ledger, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        here = ledger._here  # noqa: SLF001  this module's
+        if here.session is not None:
+            return answer(ledger, *args, **kwargs)
+        ledger.app.check_names()  # a file that lost its name says nothing of what was recorded since
+        session = ledger._sessions.take()  # noqa: SLF001
+        here.session, reader, reading = session, session.reader, ledger.app.reading_here
+        reading.reader = reader
+        try:
+            if reader.moved():
+                ledger._refresh(session)  # noqa: SLF001
+            try:
+                return answer(ledger, *args, **kwargs)
+            except Moved:  # since then; from here on one moment is read, and stays
+                ledger._refresh(session)  # noqa: SLF001
+                return answer(ledger, *args, **kwargs)
+        finally:
+            here.session = reading.reader = None
+            try:
+                if reader.open is not None:
+                    reader.end()
+            finally:
+                ledger._sessions.give(session)  # noqa: SLF001
+
+    return answered
 
 
 class Ledger:
-    """One store, ready to record and to answer. `clock` gives microseconds since 1970.
+    """One store, ready to record and to answer, from any number of threads. `clock` gives microseconds since 1970.
 
     >>> ledger.decide({"controller": "parature", "subject": "crm:4711", "action": "contact",
     ...                "purpose": "newsletter", "list": "product-news", "channel": "email"}).outcome
@@ -34,39 +78,77 @@ class Ledger:
         self.app = app
         self.clock = clock
         self.projector = Projector(app, projection)
-        self.people = People(app, self.projector)
-        self._seen = -1  # size of the log up to which `people` is fresh
-        self._names: dict[tuple[str, str], str] = {}
-        self._views: dict[str, View] = {}
-        self._watch = app.watcher()
+        self._here = _Here()
+        self._sessions = Sessions(lambda: Session(app, self.projector))
 
     def close(self) -> None:
-        """Let go of the store and of its projections."""
-        self.projector.close()
-        self.app.close()
+        """Let go of the store and of its projections, when the answers that are under way are given.
+
+        Whoever waits or comes later gets the error Closed; closing twice does nothing.
+        """
+        if self.app.inherited:
+            return  # a child closes nothing of its parent's
+        if self._here.session is not None:
+            raise LedgerError("a ledger cannot be closed from inside one of its answers")
+        if self._sessions.close():
+            self.projector.close()
+            self.app.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- what is remembered --------------------------------------------------------------------------------------------
+
+    @property
+    def _session(self) -> Session:
+        return self._here.session or self._sessions.newest()
+
+    @property
+    def people(self) -> People:
+        """The people that this thread's answer remembers, or else that the next one will."""
+        return self._session.people
+
+    @property
+    def _names(self) -> dict[tuple[str, str], str]:
+        return self._session.names
+
+    @property
+    def _views(self) -> dict[str, View]:
+        return self._session.views
+
+    def _refresh(self, session: Session) -> None:
+        """Bring a session to the newest moment, and let the others forget what another process has added to since."""
+        self._sessions.tell(session.refresh(), session)
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def record(self, events: Sequence[Any], *, scenario: Sequence[int] | None = None) -> list[Outcome]:
         """Record events; one outcome each, in order. All of them are one transaction."""
-        return self.app.record(events, self.clock(), scenario=scenario)
+        self.app.check_names()
+        with self._sessions.entered():
+            return self.app.record(events, self.clock(), scenario=scenario)
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
+    @_of_one_size
     def decide(self, body: dict[str, Any]) -> Answer:
         """Answer one question (contract, section 2). Raises InvalidQuestion naming the field."""
-        question = parse_question(body)
-        self._refresh()
+        question, session = parse_question(body), self._session
         now = self.clock()
         at = now if question.at is None else question.at
         known_at = FOREVER if question.known_at is None else question.known_at
         controller = self._controller(question)
-        view = self._view(controller, known_at)
-        person = self._person(view, question.subject)
+        view = self._view(session, controller, known_at)
+        person = self._person(session, view, question.subject)
         case = self._case(view, person, question, at)
-        position = self._seen if question.known_at is None else self.app.size_at(known_at)
+        size = session.size if question.known_at is None else self.app.size_at(known_at)
         if question.role == "processor":
-            return self._as_processor(question, case, view, at, question.known_at or now, position)
+            return self._as_processor(question, case, view, at, question.known_at or now, size)
         pack = view.pack_of(case)
         self._check(question, view, case, pack)
         verdict = decide(pack, case, question, at)
@@ -82,7 +164,7 @@ class Ledger:
             changes_at(pack, case, question, at, verdict),
             at,
             now if question.known_at is None else question.known_at,
-            position,
+            size,
         )
 
     def _case(self, view: View, person: Person, question: Question, at: int) -> Case:
@@ -102,17 +184,16 @@ class Ledger:
             if question.recipient_class is None:
                 raise InvalidQuestion("recipient", f"no recipient {question.recipient!r} is registered")
 
-    def _as_processor(
-        self, question: Question, case: Case, view: View, at: int, known_at: int, position: int
-    ) -> Answer:
+    def _as_processor(self, question: Question, case: Case, view: View, at: int, known_at: int, size: int) -> Answer:
         pack = view.newest_pack
         of = question.of or case.state.processor_of
         clauses = [pack.processor.clause] if pack.processor else []
         reason = f"Decided by the statement of {of or 'the controller whose processor this is'}."
-        return Answer("not-applicable", clauses, (of, None), [], reason, [], [], None, at, known_at, position)
+        return Answer("not-applicable", clauses, (of, None), [], reason, [], [], None, at, known_at, size)
 
     # -- read models ---------------------------------------------------------------------------------------------------
 
+    @_of_one_size
     def obligations(self, body: dict[str, Any]) -> list[Row]:
         """What is owed: to a person, or to all (`subject` None)."""
         if self._everywhere(body):
@@ -129,21 +210,23 @@ class Ledger:
             rows += [{"person": None, **row} for row in controller_obligations(entries, view.newest_pack)]
         return rows
 
+    @_of_one_size
     def findings(self, body: dict[str, Any]) -> list[Row]:
         """What was done against the policy: towards a person, or all and the controller's own (`subject` None)."""
         if self._everywhere(body):
             return [row for one in self._controllers() for row in self.findings({**body, "controller": one})]
         view, persons, at = self._asked(body)
         rows = []
-        with self.projector.saving():
+        with self.projector.saving() as save:
             for person in persons:
-                findings, _ = self._judged(view, person, at)
+                findings, _ = self._judged(view, person, at, save)
                 rows += [{**self._who(person), **row} for row in findings if parse_time(row["time"]) <= at]
         if body.get("subject") is None:
             entries = [entry for entry in view.entries if entry.time <= at]
             rows += [{"person": None, **row} for row in controller_findings(entries, view.newest_pack)]
         return sorted(rows, key=lambda row: (row["time"], row["position"]))
 
+    @_of_one_size
     def recipients(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
         """Who holds what of a person, one row per disclosure."""
         if self._everywhere(body):
@@ -154,9 +237,9 @@ class Ledger:
             ]
         view, persons, at = self._asked(body)
         rows = []
-        with self.projector.saving():
+        with self.projector.saving() as save:
             for person in persons:
-                _, permitted_by = self._judged(view, person, at)
+                _, permitted_by = self._judged(view, person, at, save)
                 case = view.case(person, at)
                 pack = view.pack_if_any(case)
                 owed = obligations(pack, case, at) if pack is not None and case.state.disclosures else []
@@ -164,12 +247,12 @@ class Ledger:
                 rows += [{**self._who(person), **row} for row in held]
         return rows
 
-    def _judged(self, view: View, person: Person, at: int) -> tuple[list[Row], dict[int, str | None]]:
-        """(findings, clause by position of a disclosure), of what is recorded as saved before if nothing was added."""
+    def _judged(self, view: View, person: Person, at: int, save: Save) -> Judged:
+        """What was judged, of what is recorded as saved before if nothing was added."""
         state = self.people.newest(person)
         alone = view.known_at == FOREVER and len(person.names) == 1 and state.of is None
         if alone:
-            saved = self.projector.judged(person.person, state.entries, len(view.entries))
+            saved = self.projector.judged(person.person, person.tip, view.record.tip)
             if saved is not None:
                 return saved
             at = FOREVER  # acts are judged by what came before them: later ones are left out by who asks
@@ -179,11 +262,10 @@ class Ledger:
 
         judged = judge(view.looking_back(person, at), then=then)
         if alone:
-            self.projector.save_judged(
-                person.person, state.entries, len(view.entries), judged.findings, judged.permitted_by
-            )
+            save(person.person, person.tip, view.record.tip, (judged.findings, judged.permitted_by))
         return judged.findings, judged.permitted_by
 
+    @_of_one_size
     def history(self, body: dict[str, Any], *, auditor: bool = False) -> list[Row]:
         """What is on record of a person, in the order in which it was in force."""
         if self._everywhere(body):
@@ -200,6 +282,7 @@ class Ledger:
             rows.sort(key=lambda row: row["position"])
         return rows
 
+    @_of_one_size
     def state(self, body: dict[str, Any]) -> Row:
         """The person's state, as a document."""
         from projections.document import state_document
@@ -209,9 +292,9 @@ class Ledger:
         case = view.case(person, at)
         return {**state_document(case, at), "at": format_time(at), **self._who(person)}
 
+    @_of_one_size
     def refusals(self, body: dict[str, Any]) -> list[Row]:
         """What was refused at the door, conflicts included."""
-        self._refresh()
         at = parse_question({"action": "use", **{k: v for k, v in body.items() if k in ("at", "known_at")}})
         upto = at.at if at.at is not None else FOREVER
         known = at.known_at if at.known_at is not None else FOREVER
@@ -230,13 +313,16 @@ class Ledger:
             rows.append({**data, "controller": entry.controller, "time": format_time(entry.time), "position": position})
         return rows
 
+    @_of_one_size
     def named(self, body: dict[str, Any]) -> tuple[str, str]:
         """The controller and the name in a body, whether or not that leads to anybody. Raises InvalidQuestion."""
         question = parse_question({"action": "use", **body})
         if question.subject is None:
             raise InvalidQuestion("subject", "is missing")
-        return self._view(self._controller(question), FOREVER).controller, question.subject
+        view = self._view(self._session, self._controller(question), FOREVER)
+        return view.controller, question.subject
 
+    @_of_one_size
     def found(self, body: dict[str, Any]) -> tuple[View, Person]:
         """The person a body names, with the view of their controller. Raises InvalidQuestion."""
         view, persons, _ = self._asked(body)
@@ -247,22 +333,21 @@ class Ledger:
     # -- finding things ------------------------------------------------------------------------------------------------
 
     def _asked(self, body: dict[str, Any]) -> tuple[View, list[Person], int]:
-        question = parse_question({"action": "use", **body})
-        self._refresh()
+        question, session = parse_question({"action": "use", **body}), self._session
         at = self.clock() if question.at is None else question.at
         known_at = FOREVER if question.known_at is None else question.known_at
         controller = self._controller(question)
-        view = self._view(controller, known_at)
+        view = self._view(session, controller, known_at)
         if question.subject is not None:
-            return view, [self._person(view, question.subject)], at
-        self.projector.catch_up()
-        listed = self.projector.persons(controller)
+            return view, [self._person(session, view, question.subject)], at
+        listed = self.projector.everybody(controller)
         everybody = set(listed)
         # whoever goes by several names is one person: the first of the names speaks for all
         persons = [
             one
-            for one in map(self.people.person, listed)
-            if min(joined_names(one, at, known_at) & everybody, default=one.person) == one.person
+            for one in map(session.people.person, listed)
+            if one.controller == controller
+            and min(joined_names(one, at, known_at) & everybody, default=one.person) == one.person
         ]
         return view, persons, at
 
@@ -289,31 +374,31 @@ class Ledger:
             )
         return controllers[0]
 
-    def _view(self, controller: str, known_at: int) -> View:
+    def _view(self, session: Session, controller: str, known_at: int) -> View:
         if known_at != FOREVER:
-            return View(self.people, controller, known_at)
-        view = self._views.get(controller)
+            return View(session.people, controller, known_at)
+        view = session.views.get(controller)
         if view is None:
             registered = self.app.any_pack is not None or controller in self.app.controller_packs()
             if not registered:
                 raise InvalidQuestion(
                     "controller", f"{controller!r} is not registered: add its pack with pack add FILE"
                 )
-            view = self._views[controller] = View(self.people, controller, known_at)
+            view = session.views[controller] = View(session.people, controller, known_at)
         return view
 
-    def _person(self, view: View, subject: str | None) -> Person:
+    def _person(self, session: Session, view: View, subject: str | None) -> Person:
         if subject is None:
             raise InvalidQuestion("subject", "is missing")
-        identifier = self._names.get((view.controller, subject))
+        identifier = session.names.get((view.controller, subject))
         if identifier is None:
             identifier = self.app.person(view.controller, subject)
             if identifier is None and len(subject) == 32:  # a person's identifier, for who is erased
                 identifier = subject
             if identifier is None:
                 raise InvalidQuestion("subject", f"no person {subject!r} is known to {view.controller!r}")
-            self._names[view.controller, subject] = identifier
-        person = self.people.person(identifier)
+            session.names[view.controller, subject] = identifier
+        person = session.people.person(identifier)
         known = person.controller == view.controller and (
             view.known_at == FOREVER
             or any(entry.recorded_at <= view.known_at and names(entry, identifier) for entry in person.entries)
@@ -324,26 +409,6 @@ class Ledger:
 
     def _who(self, person: Person) -> Row:
         return {"person": person.person}
-
-    def _refresh(self) -> None:
-        """Forget what other callers or processes have added to since."""
-        if not self._watch():
-            return
-        head = self.app.current_head()
-        if self._seen < 0:
-            self.people.forget()
-        elif head.size != self._seen:
-            with self.app.reading() as c:
-                # who was joined with a name is somebody else since, without an entry of their own
-                c.execute(
-                    "WITH told (stream) AS (SELECT DISTINCT stream FROM entries WHERE position>=?) "
-                    "SELECT stream FROM told UNION SELECT other FROM links JOIN told ON one = stream",
-                    [self._seen],
-                )
-                self.people.forget(row[0] for row in c.fetchall())
-        self._views.clear()
-        self._names.clear()
-        self._seen = head.size
 
 
 def _reason(verdict: Verdict) -> str:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
 
+from eventsourcing.sqlite import SQLiteCursor
+
 from ledger import events as ev
 from ledger.application import LedgerApplication
-from ledger.entry import Entry, controller_stream, decode
-from ledger.errors import InvalidQuestion
+from ledger.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
+from ledger.errors import CorruptEntry, InvalidQuestion
 from ledger.pack import Pack
 from ledger.person import Edges, joined_by, linked, note_edge
 from ledger.times import FOREVER
@@ -39,6 +41,7 @@ class Person:
     last_time: int
     read: Callable[[], list[Entry]]
     state: State | None = field(default=None)  # by everything that is recorded
+    tip: bytes = b""  # leaf hash of the last entry under this identifier: says which entries these are
     _entries: list[Entry] | None = field(default=None)
 
     @property
@@ -57,6 +60,7 @@ class ControllerRecord:
     world: World
     last_recorded: int
     last_time: int
+    tip: bytes = b""  # leaf hash of the last entry, refusals included
 
 
 class People:
@@ -70,40 +74,51 @@ class People:
         self.projector = projector
         self._size = FOREVER if size is None else size
         self._people: OrderedDict[str, Person] = OrderedDict()
+        self._under: dict[str, set[str]] = {}  # identifier -> who is remembered and was ever joined with it
         self._controllers: dict[str, ControllerRecord] = {}
 
     def forget(self, streams: Iterable[str] | None = None) -> None:
         """Forget these streams and whoever is joined with them; None: everything."""
         if streams is None:
             self._people.clear()
+            self._under.clear()
             self._controllers.clear()
             return
-        changed = set(streams)
-        for stream in changed:
-            if stream.startswith("controller:"):
+        for stream in set(streams):
+            if stream.startswith(CONTROLLER_PREFIX):
                 self._controllers.pop(stream, None)
-        for name in [name for name, person in self._people.items() if person.names & changed]:
-            del self._people[name]
+            for name in self._under.pop(stream, ()):
+                self._people.pop(name, None)
 
     def person(self, person: str) -> Person:
         """The person's entries, with those of everybody ever joined."""
         found = self._people.get(person)
         if found is None:
             found = self._people[person] = self._projected(person) or self._loaded(person)
+            for name in found.names:
+                self._under.setdefault(name, set()).add(person)
             if len(self._people) > KEPT_PEOPLE:
-                self._people.popitem(last=False)
+                self._drop(self._people.popitem(last=False)[1])
         return found
 
+    def _drop(self, person: Person) -> None:
+        for name in person.names:
+            under = self._under.get(name)
+            if under is not None:
+                under.discard(person.person)
+                if not under:
+                    del self._under[name]
+
     def _projected(self, person: str) -> Person | None:
-        """From the projection, where it has folded everything there is and nobody is joined."""
-        if self._size != FOREVER or self.projector.cursor != self.app.current_head().size:
+        """From the projection, where that has folded all their entries and nobody is joined."""
+        if self._size != FOREVER:
             return None
         row = self.projector.person(person)
-        if row is None or row.linked or self._joined(person) != {person}:
+        if row is None or row.linked or row.tip != self._tip(person) or self._joined(person) != {person}:
             return None
         names = frozenset((person,))
         read = partial(self._read, names)
-        return Person(person, row.controller, names, row.last_recorded, row.last_time, read, row.state)
+        return Person(person, row.controller, names, row.last_recorded, row.last_time, read, row.state, row.tip)
 
     def _loaded(self, person: str) -> Person:
         names = frozenset(self._joined(person))
@@ -112,7 +127,19 @@ class People:
         last_time = entries[-1].time if entries else -(2**62)
         controller = entries[0].controller if entries else None
         read = partial(self._read, names)
-        return Person(person, controller, names, last_recorded, last_time, read, _entries=entries)
+        tip = self._tip(person)
+        return Person(person, controller, names, last_recorded, last_time, read, tip=tip, _entries=entries)
+
+    def _tip(self, stream: str) -> bytes:
+        """The leaf hash of the last entry of a stream; nothing where there is none."""
+        with self.app.reading() as c:
+            if self._size == FOREVER:
+                c.execute("SELECT leaf FROM streams WHERE stream=?", [stream])
+            else:
+                about = "SELECT leaf FROM entries WHERE stream=? AND position<? ORDER BY version DESC LIMIT 1"
+                c.execute(about, [stream, self._size])
+            row = c.fetchone()
+        return row[0] if row else b""
 
     def _joined(self, person: str) -> set[str]:
         with self.app.reading() as c:
@@ -123,9 +150,22 @@ class People:
         with self.app.reading() as c:
             for name in names:
                 c.execute("SELECT position, state FROM entries WHERE stream=? AND position<?", [name, self._size])
-                entries += [decode(position, state) for position, state in c.fetchall()]
+                rows = c.fetchall()
+                self._require_all(c, name, len(rows))
+                entries += [decode(position, state) for position, state in rows]
         entries.sort(key=lambda entry: (entry.time, entry.position))
         return entries
+
+    def _require_all(self, c: SQLiteCursor, stream: str, found: int) -> None:
+        """Raise CorruptEntry where an index has lost entries of a stream: what is not seen could be a no."""
+        if self._size == FOREVER:
+            c.execute("SELECT version FROM streams WHERE stream=?", [stream])
+            row = c.fetchone()
+            if found != (row[0] if row else 0):
+                raise CorruptEntry(
+                    f"{found} entries of {stream} are found, and there are {row[0] if row else 0}: the store is damaged "
+                    "(run doctor, restore a backup)"
+                )
 
     def newest(self, person: Person) -> State:
         """The state by everything that is recorded."""
@@ -139,13 +179,15 @@ class People:
         found = self._controllers.get(stream)
         if found is None:
             with self.app.reading() as c:
+                c.execute("SELECT count(*) FROM entries WHERE stream=? AND position<?", [stream, self._size])
+                self._require_all(c, stream, c.fetchone()[0])
                 about = "SELECT position, state FROM entries WHERE stream=? AND position<? AND type<>'intake.refused'"
                 c.execute(about, [stream, self._size])
                 entries = [decode(position, state) for position, state in c.fetchall()]
             entries.sort(key=lambda entry: (entry.time, entry.position))
             last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
             last_time = entries[-1].time if entries else -(2**62)
-            found = ControllerRecord(entries, fold_world(entries), last_recorded, last_time)
+            found = ControllerRecord(entries, fold_world(entries), last_recorded, last_time, self._tip(stream))
             self._controllers[stream] = found
         return found
 

@@ -160,7 +160,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Answer:
-    """The answer; `to_dict` is the contract's JSON."""
+    """The answer; `to_dict` is the contract's JSON. `size`: how much of the log all of it rests on."""
 
     outcome: str
     clauses: list[str]
@@ -172,7 +172,12 @@ class Answer:
     changes_at: int | None
     at: int
     known_at: int
-    position: int
+    size: int
+
+    @property
+    def position(self) -> int:
+        """The older name of `size`."""
+        return self.size
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -186,5 +191,6 @@ class Answer:
             "changes_at": format_optional(self.changes_at),
             "at": format_time(self.at),
             "known_at": format_time(self.known_at) if self.known_at < FOREVER else None,
-            "position": self.position,
+            "position": self.size,
+            "size": self.size,
         }

@@ -231,10 +231,7 @@ class Store:
 
     def close(self):
         while self._opened:
-            ledger = self._opened.pop()
-            ledger._watch = None
-            ledger.projector.close()
-            ledger.app.close()
+            self._opened.pop().close()
 
     def shut(self):
         """Close everything, and have the write-ahead log put into the file: the last connection to go does that."""
