@@ -120,7 +120,7 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
             for suffix in ("", "-wal"):
                 if (piece := source.with_name(source.name + suffix)).exists():
                     files.create(partial.with_name(partial.name + suffix), chunks(piece))
-            restored = _checked(partial, provider)
+            restored = _checked(partial, provider, target)
         except BaseException as error:
             discard(partial)
             if isinstance(error, NotALedger):
@@ -135,7 +135,7 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     return restored
 
 
-def _checked(partial: Path, provider: FileKeys) -> Restored:
+def _checked(partial: Path, provider: FileKeys, target: Path) -> Restored:
     """Look at a copy on its way to become a store, and erase again in it."""
     app = open_file(partial, provider, copy=True)
     try:
@@ -151,7 +151,7 @@ def _checked(partial: Path, provider: FileKeys) -> Restored:
         app.close()
     entries, erased = _erase_again(partial, provider)
     os.fsync(descriptor(partial))
-    return Restored(entries, erased, behind)
+    return Restored(entries, erased, behind and behind.replace(str(partial), str(target), 1))
 
 
 def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:

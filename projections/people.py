@@ -161,11 +161,10 @@ class People:
         if self._size == FOREVER:
             c.execute("SELECT version FROM streams WHERE stream=?", [stream])
             row = c.fetchone()
-            if found != (row[0] if row else 0):
-                raise CorruptEntry(
-                    f"{found} entries of {stream} are found, and there are {row[0] if row else 0}: the store is damaged "
-                    "(run doctor, restore a backup)"
-                )
+            there = row[0] if row else 0
+            if found != there:
+                what = f"{found} entries of {stream} are found, and there are {there}"
+                raise CorruptEntry(f"{what}: the store is damaged (run doctor, restore a backup)")
 
     def newest(self, person: Person) -> State:
         """The state by everything that is recorded."""

@@ -2,7 +2,7 @@
 
     {"store": "/tmp/x/ledger.db", "file": "/tmp/events.ndjson", "mode": "ingest", "kill": ["point", "after commit", 3]}
 
-Modes: ingest, erase, rebuild. What it dies of, always the n-th since it started:
+Modes: those of MODES. What it dies of, always the n-th since it started:
 
     point NAME n   a marked point
     statement n    a SQL statement about to run, one for each row of many
@@ -27,6 +27,7 @@ from consumers import ingest, maintenance, opening
 from consumers.generator import NOW
 from ledger import points
 from ledger.recorder import LedgerPool
+from ledger.recovery import recover
 from ledger.times import parse_time
 from projections import projector
 
@@ -80,7 +81,42 @@ def run_rebuild(ledger, job):
     projector.rebuild(ledger.app, ledger.projector.path)
 
 
-MODES = {"ingest": run_ingest, "erase": run_erase, "rebuild": run_rebuild}
+def beside(ledger, name):
+    """A file in the store's folder."""
+    return Path(ledger.app.where).with_name(name)
+
+
+def run_init(ledger, job):
+    opening.create_ledger(str(beside(ledger, "made.db")))
+
+
+def run_backup(ledger, job):
+    maintenance.back_up(ledger, beside(ledger, "copy.db"))
+
+
+def run_restore(ledger, job):
+    """From a backup that lacks an erasure."""
+    maintenance.back_up(ledger, beside(ledger, "copy.db"))
+    maintenance.erase(ledger, job["who"])
+    maintenance.restore(beside(ledger, "copy.db"), beside(ledger, "again.db"), ledger.app.keys.folder)
+
+
+def run_recover(ledger, job):
+    """Go on with a backup that lacks an erasure."""
+    run_restore(ledger, job)
+    again = opening.open_ledger(str(beside(ledger, "again.db")), str(ledger.app.keys.folder))
+    recover(again.app, again.clock())
+
+
+MODES = {
+    "ingest": run_ingest,
+    "erase": run_erase,
+    "rebuild": run_rebuild,
+    "init": run_init,
+    "backup": run_backup,
+    "restore": run_restore,
+    "recover": run_recover,
+}
 
 
 def main(job):

@@ -30,6 +30,7 @@ from consumers.generator import NOW, generate, write
 from ledger import points
 from ledger.errors import StoreError
 from ledger.evidence import prove_consistency
+from ledger.recovery import recover
 from ledger.times import parse_time
 from ledger.verifier import verify_consistency
 from projections.projector import Projector, rebuild
@@ -156,6 +157,41 @@ def check_erased(store, whole, needles):
     assert remains(store, needles) == set()
 
 
+def check_made(store):
+    """What was to be made is there whole, or not at all and made now."""
+    path = store.path.with_name("made.db")
+    ledger = opening.open_ledger(str(path)) if path.exists() else opening.create_ledger(str(path))
+    ledger.app.add_pack(PACKS["parature"])
+    assert all(check["ok"] for check in maintenance.examine(ledger))
+    ledger.close()
+    assert not (path.with_name("made.db.keys") / "unfinished").exists()
+    assert list(path.parent.glob("made.db.partial*")) == []
+
+
+def check_copied(store):
+    """A backup is whole or not there, and so is what is restored from it; whoever was erased since stays erased."""
+    copy, again = store.path.with_name("copy.db"), store.path.with_name("again.db")
+    with store.opened() as ledger:
+        keys, given = ledger.app.keys.folder, stored(ledger)
+        erased = ledger.app.person(*store.world["who"].values()) is None
+        if not copy.exists():
+            maintenance.back_up(ledger, copy)
+    if not again.exists():
+        maintenance.restore(copy, again, keys)
+    ledger = opening.open_ledger(str(again), str(keys))
+    kept = [state for state in stored(ledger) if b"log.recovered" not in state and b"subject.erased" not in state]
+    assert kept == given[: len(kept)]
+    assert len(given) - len(kept) in (0, 2)  # but the two entries that say that somebody was erased
+    if erased:
+        assert ledger.app.person(*store.world["who"].values()) is None
+    if ledger.app.how == "retired" or (erased and not ledger.app.origin.endswith("/r2")):
+        recover(ledger.app, ledger.clock())
+    accept(ledger, event(controller="parature", time=NOW))
+    assert all(check["ok"] for check in maintenance.examine(ledger)), maintenance.examine(ledger)
+    ledger.close()
+    assert list(copy.parent.glob("*.partial*")) == []
+
+
 # -- fixtures ----------------------------------------------------------------------------------------------------------
 
 
@@ -247,10 +283,13 @@ def test_killed_at_a_point(point, empty, whole, reference, met, tmp_path):
                     before, needles = stored(ledger), traces(ledger, *store.world["names"])
                 store.killed(mode, "point", point, number)
                 check_erased(store, before, needles)
-            else:
+            elif mode == "rebuild":
                 store.killed(mode, "point", point, number)
                 with store.opened() as ledger:
                     check_projections(ledger)
+            else:
+                store.killed(mode, "point", point, number)
+                check_made(store) if mode == "init" else check_copied(store)
 
 
 def random_kill(kind, rng, met):
