@@ -33,7 +33,8 @@ COMPLETED = "2026-02-01T00:00:00Z"
 DATA = {
     "version": "1", "channel": "email", "service": "site", "kind": "customer", "categories": ["email"],
     "origin": "subject", "purpose": "newsletter", "basis": "express", "scope": "all", "recipient": "support-desk",
-    "transfer": "t-1", "request": "r-1", "hold": "h-1", "ground": "law", "breach": "b-1", "complaint": "c-1", "about": "optout",
+    "transfer": "t-1", "request": "r-1", "hold": "h-1", "ground": "law", "breach": "b-1", "complaint": "c-1",
+    "about": "optout",
 }  # fmt: skip
 MORE = {"subject.age.learned": {"age": 30}}
 ABOUT_PERSONS = [name for name, model in TYPES.items() if not model.about_controller and name not in OWN_TYPES]
@@ -167,9 +168,9 @@ def conflicts(who):
 def late(who):
     """What is told after the deletion, of a time before it."""
     return {
-        "told late": event(data={"service": "late"}, personal=who.values, subject=who.name, id=f"late-{who.number}"),
         "linked late": linked("subject.linked", DORA, who.name, f"late-link-{who.number}"),
         "unlinked late": linked("subject.unlinked", DORA, who.name, f"late-unlink-{who.number}"),
+        "told late": event(data={"service": "late"}, personal=who.values, subject=who.name, id=f"late-{who.number}"),
     }
 
 
