@@ -230,10 +230,14 @@ def test_a_store_of_an_older_format_is_raised_when_it_is_opened(store, version, 
     db.execute("ALTER TABLE aliases DROP COLUMN bound")
     db.execute("ALTER TABLE aliases DROP COLUMN word")
     db.execute("ALTER TABLE dead_letters ADD COLUMN person_key BLOB")
+    nameless = db.execute("SELECT alias, person FROM aliases WHERE sealed IS NULL").fetchone()
+    db.execute("UPDATE dead_letters SET person_key=?", nameless[:1])
+    db.commit()
     db.close()
     set_version(store.path, version)
     assert_whole(store.reopen(), given)
     assert rows(store.ledger, TABLES) == derived
+    assert rows(store.ledger, "SELECT person FROM letter_persons") == [nameless[1]]
     if other:
         with store.ledger.app.writing() as c:
             upgrade(c, store.ledger.app.vault)
