@@ -98,4 +98,4 @@ def drop(app: LedgerApplication, letter: int) -> None:
         if row is None:
             raise InvalidQuestion("letter", f"there is no dead letter {letter}")
         note_past(c, app.vault, controllers, letter, row[0])
-        remove_letters(c, app.vault, [letter])
+        remove_letters(c, [letter])

@@ -303,16 +303,25 @@ def _read_before(app: LedgerApplication, persons: set[str], named: Sequence[tupl
     with app.reading() as c:
         group = {name for person in persons for name in connected(c, person)}
         texts = tr.sought_for(app, c, group, named).texts()
-        return _Read(texts, *tr.read_letters(c, app.vault, texts))
+
+    def page(after: int) -> tr.Page:
+        with app.reading() as c:  # each by itself: a long read would keep the write-ahead log from being truncated
+            return tr.letters_after(c, after)
+
+    return _Read(texts, *tr.read_letters(app.vault, texts, 0, page))
 
 
 def _traces(app: LedgerApplication, c: SQLiteCursor, group: set[str], sought: tr.Sought, read: _Read) -> tr.Traces:
     """All traces, with the letters that came since they were read, and those that say what is known only since."""
     traces = tr.traces_of(app, c, group, sought)
     texts = sought.texts()
-    traces.letters |= read.letters | tr.read_letters(c, app.vault, texts, read.last)[0]
+
+    def page(after: int) -> tr.Page:
+        return tr.letters_after(c, after)
+
+    traces.letters |= read.letters | tr.read_letters(app.vault, texts, read.last, page)[0]
     if texts - read.texts:
-        traces.letters |= tr.read_letters(c, app.vault, texts - read.texts)[0]
+        traces.letters |= tr.read_letters(app.vault, texts - read.texts, 0, page)[0]
     tr.note_handles(c, app.vault, traces)
     return traces
 

@@ -54,6 +54,7 @@ REFUSED_NAMES: Final = (
 # What letters say, by keyed hash; of persons, the letters with a value that nobody can read any more, and past letters.
 LETTERS: Final = (
     "CREATE TABLE letter_words (word BLOB, letter INTEGER, PRIMARY KEY (word, letter)) WITHOUT ROWID",
+    "CREATE INDEX letter_words_by_letter ON letter_words (letter)",
     "CREATE TABLE letter_persons (person TEXT, letter INTEGER, PRIMARY KEY (person, letter)) WITHOUT ROWID",
     "CREATE TABLE past_letters (person TEXT, handle BLOB, PRIMARY KEY (person, handle)) WITHOUT ROWID",
 )

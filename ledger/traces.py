@@ -8,7 +8,7 @@ that under it only those are read that came since.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger.entry import Entry, decode
-from ledger.letterwords import Reader, normal, spellings, strings, telling
+from ledger.letterwords import Reader, normal, spellings, telling
 from ledger.suppression import normalise
 
 if TYPE_CHECKING:
@@ -102,28 +102,33 @@ def letters_by_word(c: SQLiteCursor, words: Iterable[bytes]) -> set[int]:
     return found
 
 
-def read_letters(c: SQLiteCursor, vault: Vault, sought: Iterable[str], after: int = 0) -> tuple[set[int], int]:
-    """(the letters behind `after` whose text says one of these, the last one read)."""
+Page = list[tuple[int, bytes]]  # letters, sealed
+
+
+def letters_after(c: SQLiteCursor, after: int) -> Page:
+    """Some letters, in order, from behind one of them."""
+    c.execute("SELECT id, sealed FROM dead_letters WHERE id>? ORDER BY id LIMIT ?", [after, _PAGE])
+    return list(c.fetchall())
+
+
+def read_letters(vault: Vault, sought: set[str], after: int, page: Callable[[int], Page]) -> tuple[set[int], int]:
+    """(the letters behind `after` whose text says one of these, the last one read). `page`: see `letters_after`."""
     reader = Reader(sought)
     found: set[int] = set()
-    while True:
-        c.execute("SELECT id, sealed FROM dead_letters WHERE id>? ORDER BY id LIMIT ?", [after, _PAGE])
-        rows = c.fetchall()
-        if not rows:
-            return found, after
+    while rows := page(after):
         found |= {letter for letter, sealed in rows if reader.finds(vault.open_letter(sealed))}
         after = rows[-1][0]
+    return found, after
 
 
-def remove_letters(c: SQLiteCursor, vault: Vault, letters: Iterable[int]) -> list[bytes]:
+def remove_letters(c: SQLiteCursor, letters: Iterable[int]) -> list[bytes]:
     """Destroy letters and all that leads to them. Returns the bytes that must be gone."""
     gone: list[bytes] = []
     for letter in sorted(letters):
         c.execute("DELETE FROM dead_letters WHERE id=? RETURNING sealed, digest", [letter])
-        for sealed, digest in c.fetchall():
-            words = [vault.word(one) for one in strings(vault.open_letter(sealed))]
-            c.executemany("DELETE FROM letter_words WHERE word=? AND letter=?", [(word, letter) for word in words])
-            gone += [sealed, digest, *words]
+        gone += [one for row in c.fetchall() for one in row]
+        c.execute("DELETE FROM letter_words WHERE letter=? RETURNING word", [letter])
+        gone += [row[0] for row in c.fetchall()]
         c.execute("DELETE FROM letter_persons WHERE letter=?", [letter])
     return gone
 
@@ -201,7 +206,7 @@ def remove(
     app: LedgerApplication, c: SQLiteCursor, group: set[str], aliases: set[bytes], traces: Traces
 ) -> list[bytes]:
     """Destroy what was found, and the content digests of entries that name these persons. Returns the gone bytes."""
-    gone = remove_letters(c, app.vault, traces.letters)
+    gone = remove_letters(c, traces.letters)
     gone += forget_refusals(c, app.vault, traces.refused)
     c.executemany("DELETE FROM refused_names WHERE alias=?", [(alias,) for alias in sorted(aliases)])
     gone += sorted(aliases)

@@ -227,10 +227,14 @@ def test_a_store_of_an_older_format_is_raised_when_it_is_opened(store, version, 
     db.execute("ALTER TABLE aliases DROP COLUMN bound")
     db.execute("ALTER TABLE aliases DROP COLUMN word")
     db.execute("ALTER TABLE dead_letters ADD COLUMN person_key BLOB")
+    nameless = db.execute("SELECT alias, person FROM aliases WHERE sealed IS NULL").fetchone()
+    db.execute("UPDATE dead_letters SET person_key=?", nameless[:1])
+    db.commit()
     db.close()
     set_version(store.path, version)
     assert_whole(store.reopen(), given)
     assert rows(store.ledger, TABLES) == derived
+    assert rows(store.ledger, "SELECT person FROM letter_persons") == [nameless[1]]
     if other:
         with store.ledger.app.writing() as c:
             upgrade(c, store.ledger.app.vault)
@@ -487,3 +491,46 @@ def test_ctrl_c_on_the_command_line_is_one_line(store, tmp_path):
     assert size(store.ledger) == len(given) + 20
     assert_whole(store.ledger, given)
     assert store.ingest(*MANY).duplicate == 20
+
+
+# -- reasons -----------------------------------------------------------------------------------------------------------
+
+CARD, WHO_IT_IS, PLAIN = "4111111111111111", "Ann Smith, 12 Elm Street", "annsmith"
+SAYING = [CARD, "078-05-1120", "ann.smith@example.com", WHO_IT_IS, PLAIN]
+
+
+def everywhere(value):
+    """Events that are none, with a value wherever a word, a name or a member could stand."""
+    sent = {"purpose": "newsletter", "channel": "email"}
+    given = {"purpose": "support", "categories": ["email"], "recipient": "support-desk"}
+    published = {"version": "2", "text_sha256": "00", "pack_sha256": "00"}
+    recipient = {"recipient": "r", "class": "service-provider", "service": "support"}
+    yield from (event(**{name: value}) for name in ("type", "controller", "time", "role", "actor", "of", "dataschema"))
+    yield from (event(**{name: value}) for name in ("specversion", "datacontenttype"))
+    yield {**event(), "data": value}
+    yield {**event(), value: 1}
+    yield event(data={value: 1})
+    yield event(personal={value: 1})
+    yield event(personal={"email": "a@example.com", value: "\0"})
+    yield event("subject.linked", personal={"other": "web:x", value: "x"})
+    yield event("deletion.requested", {"request": "r"}, {value: "x"})
+    for type_name, data, names in (
+        ("message.sent", sent, sent), ("disclosure.made", given, given), ("consent.granted", {}, ("purpose", "basis")),
+        ("optout.recorded", {}, ("scope", "signal")), ("recipient.registered", recipient, ("class", "service")),
+        ("policy.published", published, ("pack_sha256",)), ("subject.age.learned", {}, ("age",)),
+    ):  # fmt: skip
+        for name in names:
+            wrong = [value] if name == "categories" else value
+            yield event(type_name, {**data, name: wrong})
+    yield event("policy.published", {**published, "change": {"new_uses": [value]}})
+    yield event("policy.published", {**published, "change": {value: True}})
+
+
+@pytest.mark.parametrize("value", SAYING)
+def test_no_reason_repeats_what_came(store, value):
+    told = list(everywhere(value))
+    said = [one.reason for one in store.ledger.record(told) if one.kind == "invalid"]
+    tally = store.ingest(*told)
+    assert tally.invalid == len(said) >= len(told) - 5  # some are words or names of a right form
+    assert [one for one in (*said, *tally.problems) if value in one] == []
+    assert [row for row in rows(store.ledger, "SELECT field, reason FROM dead_letters") if value in str(row)] == []

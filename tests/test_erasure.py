@@ -6,15 +6,16 @@ import random
 import sqlite3
 from collections import defaultdict
 
+import orjson
 import pytest
-from conftest import PERSON, accept, event, outcome_of, rows
+from conftest import PERSON, accept, decoded, event, outcome_of, rows
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consumers import maintenance
 from ledger import erasure, points
 from ledger.audit import verify_store
-from ledger.deadletters import listed
+from ledger.deadletters import drop, listed, text
 from ledger.errors import HoldStanding, InvalidQuestion, KeyFileError
 from ledger.recorder import LedgerPool
 from ledger.verifier import parse_vkey, verify_evidence
@@ -264,6 +265,251 @@ def test_a_joined_name_of_which_nothing_else_is_known_goes_too(store):
     assert len(before["key"]) == 2
     assert maintenance.erase(store.ledger, WHO) == [store.ledger.app.current_head().size - 1]
     assert remains(store, before) == set()
+
+
+# -- somebody who is only named ----------------------------------------------------------------------------------------
+
+
+REFUSED = ("information.collected", {"categories": ["national-id"]}, {"email": "dora@quill.example"})
+LETTER = {"controller": "parature", "subject": "crm:dora", "data": {"service": "site"}, "colour": "blue"}
+
+
+def journal(store):
+    """The journal of erasures."""
+    path = store.keys / "erasures.ndjson"
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def test_somebody_known_by_a_letter_and_a_refusal_only_is_erased_by_name(store, cli):
+    assert store.ingest(LETTER, event(*REFUSED, subject="crm:dora")).invalid == 1
+    store.close()
+    told = cli("erase", "crm:dora", "--controller", "parature", "--yes").stdout
+    assert told == (
+        "erased; no entry was about them, so none says so\n"
+        "  with it: dead letters 1, names and digests of refused events 1\n"
+    )
+    assert [(row["kind"], len(row["traces"])) for row in journal(store)] == [("traces", 2)]
+    again = cli.fails("erase", "crm:dora", "--controller", "parature", "--yes")
+    assert again == "subject: no person 'crm:dora' is known to 'parature'"
+    store.reopen()
+    assert listed(store.ledger.app) == []
+    assert rows(store.ledger, "SELECT digest, person_key FROM refused") == [(b"", None)]
+
+
+def test_a_name_of_nobody_is_an_error_and_changes_nothing(store):
+    tell(store)
+    before = dump(store)
+    for name in ("crm:nobody", "0" * 32, "n" * 32):
+        with pytest.raises(InvalidQuestion, match="no person"):
+            maintenance.erase(store.ledger, {**WHO, "subject": name})
+    assert dump(store) == before
+
+
+@pytest.mark.parametrize("by", ["name", "identifier"])
+@pytest.mark.parametrize("how", ["joined and taken apart", "a customer"])
+def test_somebody_who_is_named_in_entries_about_others_only_is_erased(store, by, how):
+    if how == "a customer":
+        accept(store.ledger, ann("subject.registered", {"kind": "employee", "of": OTHER}, {"full_name": "Ann"}))
+    else:
+        accept(store.ledger, *(ann(f"subject.{one}linked", personal={"other": OTHER}) for one in ("", "un")))
+    person = store.ledger.app.person("parature", OTHER)
+    who = {**WHO, "subject": OTHER if by == "name" else person}
+    before = {"alias": traces(store.ledger, OTHER)["alias"]}
+    digests = rows(store.ledger, "SELECT digest FROM keys JOIN mentions USING (position)")
+    assert len(digests) == len(rows(store.ledger, "SELECT position FROM mentions")) > 0
+    (position,) = maintenance.erase(store.ledger, who)
+    assert [(row["type"], row["position"]) for row in store.ledger.history({**who, "subject": person})] == [
+        ("subject.erased", position)
+    ]
+    assert remains(store, {**before, "digest": digests}) == set()
+    left = rows(store.ledger, "SELECT count(*) FROM secrets")[0]
+    assert left == (how == "a customer")  # what is sealed with it is Ann's
+    with pytest.raises(InvalidQuestion, match="is erased already"):
+        maintenance.erase(store.ledger, {**who, "subject": person})
+    assert_holds(store.ledger)
+
+
+def test_a_link_of_the_erased_told_again_is_a_duplicate(store):
+    link = ann("subject.linked", personal={"other": OTHER})
+    (position,) = accept(store.ledger, link)
+    accept(store.ledger, ann("subject.unlinked", personal={"other": OTHER}))
+    maintenance.erase(store.ledger, {**WHO, "subject": OTHER})
+    for again in (link, {**link, "data": {"personal": {"other": "web:somebody"}}}):
+        outcome = outcome_of(store.ledger, again)
+        assert (outcome.kind, outcome.position, outcome.duplicate) == ("accepted", position, True)
+    assert store.ledger.app.person("parature", OTHER) is None
+
+
+# -- letters -----------------------------------------------------------------------------------------------------------
+
+
+OTHERS_LETTERS = {
+    "a longer name": b'{"subject": "crm:quillfeather-ann-2"}',
+    "a name that ends in it": b'{"subject": "old.crm:quillfeather-ann"}',
+    "the rest of a name": b'{"subject": "quillfeather"}',
+    "a plain word that is a value": b'{"subject": "crm:9", "town": "Northford"}',
+    "a short value": b'{"subject": "crm:9", "house": "12 B"}',
+}
+
+
+def test_letters_of_others_stay(store):
+    accept(store.ledger, ann(personal={**FIELDS, "town": "Northford", "house": "12 B"}))
+    assert store.ingest(*OTHERS_LETTERS.values()).invalid == len(OTHERS_LETTERS)
+    maintenance.erase(store.ledger, WHO)
+    assert len(listed(store.ledger.app)) == len(OTHERS_LETTERS)
+
+
+def test_a_short_name_is_found_where_a_name_belongs_only(store):
+    accept(store.ledger, event(subject="7"))
+    named = [b'{"subject": "7"}', b'{"Subject":7,"id":1}', b'{"data": {"personal": {"other": "7"']
+    others = [b'{"id": "7", "subject": "8"}', b'{"subject": "77"}']
+    assert store.ingest(*named, *others).invalid == 5
+    maintenance.erase(store.ledger, {**WHO, "subject": "7"})
+    assert {text(store.ledger.app, one.id) for one in listed(store.ledger.app)} == set(others)
+
+
+def test_a_letter_that_comes_while_letters_are_read_goes_too(store, monkeypatch):
+    tell(store)
+    read = erasure._read_before
+
+    def then(*args):
+        found = read(*args)
+        far = "no name " * 200 + "x" * 66_000  # behind what a letter is looked up by
+        assert store.ingest({"note": f"{far} {SUBJECT}"}, {"mail": FIELDS["email"]}).invalid == 2
+        accept(store.ledger, ann(personal={"words": "written meanwhile by quillfeather"}))
+        assert store.ingest({"note": "written meanwhile by quillfeather"}).invalid == 1
+        return found
+
+    monkeypatch.setattr(erasure, "_read_before", then)
+    maintenance.erase(store.ledger, WHO)
+    assert listed(store.ledger.app) == []
+
+
+def test_letters_with_an_address_of_somebody_deleted_go_with_their_erasure(store):
+    accept(store.ledger, ann(personal=FIELDS), ann("deletion.completed", {"request": None}))
+    assert store.ingest({"mail": FIELDS["email"].upper()}, {"call": "+1 (212) 555-0147"}).invalid == 2
+    assert store.ingest({"mail": "somebody@example.com"}).invalid == 1
+    maintenance.erase(store.ledger, WHO)
+    assert len(listed(store.ledger.app)) == 1
+
+
+def test_all_that_leads_to_a_letter_goes_with_it(store):
+    tell(store)
+    for one in listed(store.ledger.app):
+        drop(store.ledger.app, one.id)
+    assert rows(store.ledger, "SELECT count(*) FROM letter_words") == [0]
+    assert rows(store.ledger, "SELECT count(DISTINCT person), count(*) FROM past_letters") == [(2, 2)]
+    maintenance.erase(store.ledger, WHO)
+    assert rows(store.ledger, "SELECT count(*) FROM past_letters") == [0]
+    assert [len(row["traces"]) for row in journal(store) if row["kind"] == "traces"] == [4]
+
+
+def test_the_journal_says_in_one_sorted_row_what_was_destroyed_and_not_of_whom(store):
+    for name in ("crm:dora", "crm:emil", "crm:fritz"):
+        accept(store.ledger, event(subject=name))
+        assert store.ingest({**LETTER, "subject": name}).invalid == 1
+        maintenance.erase(store.ledger, {**WHO, "subject": name})
+    (first, *others) = journal(store)
+    assert first.keys() == {"kind", "traces"}
+    assert first["traces"] == sorted(set(first["traces"]))
+    assert len(first["traces"]) == len(others) == 3
+    assert {row["kind"] for row in others} == {"erase"}
+
+
+def test_a_large_letter_is_looked_through_in_one_go(store):
+    """Work in proportion to the size, whatever is in it: far less than its square."""
+    accept(store.ledger, ann(personal=FIELDS))
+    hostile = [
+        b'"' * 500_000,
+        b"\\" * 500_000,
+        b'"\\u00' * 100_000,
+        b"a:" * 250_000,
+        b"(" + b"x " * 250_000,
+        "é".encode() * 250_000,
+    ]
+    assert store.ingest(*hostile, f'{{"note": "{"word " * 100_000} {SUBJECT}'.encode()).invalid == 7
+    maintenance.erase(store.ledger, WHO)
+    assert len(listed(store.ledger.app)) == 6
+
+
+# -- told late ---------------------------------------------------------------------------------------------------------
+
+
+EARLY, DELETED_AT, LATER = "2026-01-05T00:00:00Z", "2026-02-02T00:00:00Z", "2026-02-03T00:00:00Z"
+
+
+def sealed_of(ledger, subject=SUBJECT):
+    """The personal fields of somebody that open, the names told by links aside."""
+    person = ledger.app.person("parature", subject)
+    with ledger.app.reading() as c:
+        c.execute("SELECT version, position FROM secrets JOIN entries USING (position) WHERE stream=?", [person])
+        found = [ledger.app.vault.open_fields(c, person, *row)[1] for row in c.fetchall()]
+    return [fields for fields in found if "other" not in fields]
+
+
+def deleted(store):
+    accept(store.ledger, ann(personal=FIELDS), ann("subject.linked", personal={"other": OTHER}))
+    accept(store.ledger, ann("deletion.completed", {"request": None}, time=DELETED_AT))
+    assert sealed_of(store.ledger) == []
+
+
+@pytest.mark.parametrize("subject", [SUBJECT, OTHER])
+def test_what_is_told_late_of_a_time_before_a_deletion_is_committed_and_not_kept(store, subject):
+    deleted(store)
+    (early,) = accept(store.reopen(), ann(personal=FIELDS, time=EARLY, subject=subject))
+    (entry,) = [one for one in decoded(store.ledger) if one.position == early]
+    assert entry.personal.keys() == FIELDS.keys()
+    assert sealed_of(store.ledger, subject) == []
+    accept(store.ledger, ann(personal={"words": "back again"}, time=LATER, subject=subject))
+    assert sealed_of(store.ledger, subject) == [{"words": "back again"}]
+
+
+def test_under_a_hold_placed_since_what_is_told_late_is_kept_until_its_release(store):
+    deleted(store)
+    accept(store.ledger, ann("hold.placed", {"hold": "late"}, subject=OTHER, time=LATER))
+    accept(store.ledger, ann(personal={"words": "held"}, time=EARLY))
+    assert sealed_of(store.ledger) == [{"words": "held"}]
+    accept(store.ledger, ann("hold.released", {"hold": "late"}, subject=OTHER, time=LATER))
+    assert sealed_of(store.ledger) == []
+    accept(store.ledger, ann(personal={"words": "again"}, time=EARLY))
+    assert sealed_of(store.ledger) == []
+
+
+def test_joined_with_somebody_held_nothing_told_late_is_dropped(store):
+    deleted(store)
+    held = "web:somebody-held"
+    accept(store.ledger, event("hold.placed", {"hold": "theirs"}, subject=held, time=LATER))
+    accept(store.ledger, ann("subject.linked", personal={"other": held}, time=LATER))
+    accept(store.ledger, ann(personal={"words": "held"}, time=EARLY))
+    assert sealed_of(store.ledger) == [{"words": "held"}]
+    accept(store.ledger, ann("subject.unlinked", personal={"other": held}, time="2026-02-04T00:00:00Z"))
+    assert sealed_of(store.ledger) == []
+
+
+def test_taken_apart_from_the_deleted_somebody_keeps_what_is_told_late(store):
+    deleted(store)
+    accept(store.ledger, ann("subject.unlinked", personal={"other": OTHER}, time=LATER))
+    accept(store.ledger, ann(personal={"words": "theirs"}, time=EARLY, subject=OTHER))
+    accept(store.ledger, ann(personal={"words": "hers"}, time=EARLY))
+    assert (sealed_of(store.ledger, OTHER), sealed_of(store.ledger)) == ([{"words": "theirs"}], [])
+
+
+@pytest.mark.parametrize(("time", "left"), [(EARLY, []), (LATER, [{"words": "theirs"}])])
+def test_a_name_joined_before_the_deletion_is_deleted_with_it_and_one_joined_since_is_not(store, time, left):
+    third = "web:quillfeather-third"
+    accept(store.ledger, ann(personal={"words": "theirs"}, subject=third))
+    deleted(store)
+    accept(store.ledger, ann("subject.linked", personal={"other": SUBJECT}, subject=third, time=time))
+    assert sealed_of(store.ledger, third) == left
+
+
+def test_an_address_told_late_carries_the_noes_of_the_erased(store):
+    deleted(store)
+    accept(store.ledger, ann("optout.recorded", time=LATER))
+    accept(store.ledger, ann(personal={"email": "late@quill.example"}, time=EARLY))
+    maintenance.erase(store.ledger, WHO)
+    accept(store.ledger, event(personal={"email": "LATE@quill.example"}, subject="crm:new", time=LATER))
+    assert [one.type for one in decoded(store.ledger)].count("suppression.carried") == 1
 
 
 # -- deletion.completed and holds --------------------------------------------------------------------------------------

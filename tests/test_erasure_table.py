@@ -168,9 +168,9 @@ def conflicts(who):
 def late(who):
     """What is told after the deletion, of a time before it."""
     return {
-        "told late": event(data={"service": "late"}, personal=who.values, subject=who.name, id=f"late-{who.number}"),
         "linked late": linked("subject.linked", DORA, who.name, f"late-link-{who.number}"),
         "unlinked late": linked("subject.unlinked", DORA, who.name, f"late-unlink-{who.number}"),
+        "told late": event(data={"service": "late"}, personal=who.values, subject=who.name, id=f"late-{who.number}"),
     }
 
 
