@@ -280,13 +280,20 @@ def _decide_many(ledger: Ledger, questions: str) -> None:
 
     stream = sys.stdin.buffer if questions == "-" else Path(questions).open("rb")  # noqa: SIM115  closed with the process
     for line in stream:
-        try:
-            answer = ledger.decide(orjson.loads(line)).to_dict()
-        except orjson.JSONDecodeError as error:
-            answer = {"invalid": "question", "reason": f"not JSON: {error}"}
-        except InvalidQuestion as error:
-            answer = {"invalid": error.field, "reason": error.message}
-        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(_answered(ledger, line)) + b"\n")
+
+
+def _answered(ledger: Ledger, line: bytes) -> dict[str, Any]:
+    from ledger.incoming import parse_json
+
+    try:
+        body = parse_json(line)
+    except ValueError as error:
+        return {"invalid": "question", "reason": str(error)}
+    try:
+        return ledger.decide(body).to_dict()
+    except InvalidQuestion as error:
+        return {"invalid": error.field, "reason": error.message}
 
 
 def _read_model(name: str, columns: tuple[str, ...], *, auditable: bool = False) -> None:
