@@ -374,13 +374,13 @@ def evidence(
     keys: Keys = None,
 ) -> None:
     """Write a zip about a person that anybody can check offline."""
-    from consumers.maintenance import evidence_for
+    from consumers.maintenance import write_evidence_for
 
     ledger = opening.open_ledger(store, keys)
-    body = evidence_for(ledger, asked(subject=subject, controller=controller), disclose or [], auditor=auditor(as_))
-    output.write_bytes(body)
+    who = asked(subject=subject, controller=controller)
+    size = write_evidence_for(output, ledger, who, disclose or [], auditor=auditor(as_))
     typer.echo(
-        f"{output}: {len(body)} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'"
+        f"{output}: {size} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from ledger.evidence import write_evidence
 from ledger.incoming import parse_line
 from ledger.keys import FileKeys
 from ledger.recorder import readable_errors
-from ledger.times import format_time, parse_time
+from ledger.times import format_time, parse_held
 from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
 from projections.ledger import Ledger
 
@@ -55,7 +57,7 @@ def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor:
 
     def withhold(state: bytes) -> bool:
         until = orjson.loads(state)["data"].get("secret_until")
-        return not auditor and until is not None and now < parse_time(until)
+        return not auditor and until is not None and now < parse_held(until)
 
     return write_evidence(
         ledger.app,
@@ -64,6 +66,31 @@ def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor:
         disclose=lambda name: "all" in disclose or name in disclose,
         withhold=withhold,
     )
+
+
+def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> int:
+    """Write the evidence zip about a person to a file of its owner's only. Returns its size in bytes."""
+    whole = evidence_for(ledger, body, disclose, auditor=auditor)
+    _write_private(output, whole)
+    return len(whole)
+
+
+def _write_private(path: Path, body: bytes) -> None:
+    """Put a file in the place of another, at once; where anything fails the old one stays as it was."""
+    if path.exists() and not path.is_file():  # a pipe or a terminal: nothing there can be replaced
+        path.write_bytes(body)
+        return
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(handle)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def erase(ledger: Ledger, body: Row) -> list[int]:
