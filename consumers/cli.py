@@ -308,13 +308,20 @@ def _decide_many(ledger: Ledger, questions: str) -> None:
 
     stream = sys.stdin.buffer if questions == "-" else Path(questions).open("rb")  # noqa: SIM115  closed with the process
     for line in stream:
-        try:
-            answer = ledger.decide(orjson.loads(line)).to_dict()
-        except orjson.JSONDecodeError as error:
-            answer = {"invalid": "question", "reason": f"not JSON: {error}"}
-        except InvalidQuestion as error:
-            answer = {"invalid": error.field, "reason": error.message}
-        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.write(orjson.dumps(_answered(ledger, line)) + b"\n")
+
+
+def _answered(ledger: Ledger, line: bytes) -> dict[str, Any]:
+    from ledger.incoming import parse_json
+
+    try:
+        body = parse_json(line)
+    except ValueError as error:
+        return {"invalid": "question", "reason": str(error)}
+    try:
+        return ledger.decide(body).to_dict()
+    except InvalidQuestion as error:
+        return {"invalid": error.field, "reason": error.message}
 
 
 def _read_model(name: str, columns: tuple[str, ...], *, auditable: bool = False) -> None:
@@ -395,13 +402,13 @@ def evidence(
     keys: Keys = None,
 ) -> None:
     """Write a zip about a person that anybody can check offline."""
-    from consumers.maintenance import evidence_for
+    from consumers.maintenance import write_evidence_for
 
     ledger = opening.open_ledger(store, keys)
-    body = evidence_for(ledger, asked(subject=subject, controller=controller), disclose or [], auditor=auditor(as_))
-    output.write_bytes(body)
+    who = asked(subject=subject, controller=controller)
+    size = write_evidence_for(output, ledger, who, disclose or [], auditor=auditor(as_))
     typer.echo(
-        f"{output}: {len(body)} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'"
+        f"{output}: {size} bytes; check it with: consent-ledger verify {output} --key '{ledger.app.signer.vkey}'"
     )
 
 

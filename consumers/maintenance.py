@@ -26,7 +26,7 @@ from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
 from ledger.keys import FileKeys
 from ledger.recorder import APPLICATION_ID, readable_errors
-from ledger.times import format_time, parse_time
+from ledger.times import format_time, parse_held
 from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
 from projections.ledger import Ledger
 
@@ -51,8 +51,9 @@ def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor:
 
     def withhold(state: bytes) -> bool:
         until = orjson.loads(state)["data"].get("secret_until")
-        return not auditor and until is not None and now < parse_time(until)
+        return not auditor and until is not None and now < parse_held(until)
 
+    ledger.app.tell(ledger.app.current_head())
     return write_evidence(
         ledger.app,
         view.controller,
@@ -60,6 +61,17 @@ def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor:
         disclose=lambda name: "all" in disclose or name in disclose,
         withhold=withhold,
     )
+
+
+def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> int:
+    """Write the evidence zip about a person to a file of its owner's only. Returns its size in bytes."""
+    whole = evidence_for(ledger, body, disclose, auditor=auditor)
+    if output.exists() and not output.is_file():  # a pipe or a terminal: nothing there can be replaced
+        output.write_bytes(whole)
+    else:
+        with files.readable(output):
+            files.replace(output, whole)
+    return len(whole)
 
 
 def erase(ledger: Ledger, body: Row) -> list[int]:

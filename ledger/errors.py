@@ -4,6 +4,7 @@
       InvalidEvent            not an event of the contract; names the field         (mend the event)
       InvalidQuestion         a question about somebody or something unknown        (mend the question)
       PackError               a pack that cannot be used; names the place           (mend the pack)
+      EvidenceTooLarge        more about a person than the verifier reads           (prove entries singly)
       HoldStanding            erasure asked for while a hold stands                 (release the hold)
       KeyFileError            key-encryption key missing, malformed or another's    (give the right key)
       CorruptEntry            stored bytes that are not an entry; names position    (restore a backup)
@@ -63,6 +64,10 @@ class HoldStanding(LedgerError):
     def __init__(self, hold: str) -> None:
         super().__init__(f"hold {hold!r} stands: nothing is erased until it is released (publish hold.released)")
         self.hold = hold
+
+
+class EvidenceTooLarge(LedgerError):
+    """Evidence that the verifier would refuse for its size."""
 
 
 class KeyFileError(LedgerError):

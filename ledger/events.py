@@ -7,10 +7,11 @@ the entry. The models stand in `ledger.facts` and `ledger.acts`.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, cast, get_args, get_type_hints
 
 from pydantic import ValidationError
 
+from ledger import cleartext
 from ledger.acts import (
     AccessAnswered,
     AccessRequested,
@@ -73,6 +74,7 @@ from ledger.facts import (
     SubjectLinked,
     SubjectRegistered,
     SubjectUnlinked,
+    Time,
 )
 
 # The closed union, in the three parts that folds are written in.
@@ -146,25 +148,47 @@ OWN_TYPES: Final = frozenset(
 FIELD_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what a field could be called
 SCHEMA_VERSION: Final = 1  # of `data`, every type; upcasts in ledger.entry raise older ones
 
+# type -> its fields that are times
+TIMES: Final[dict[str, tuple[str, ...]]] = {
+    name: tuple(
+        field
+        for field, hint in get_type_hints(model, include_extras=True).items()
+        if hint == Time or Time in get_args(hint)
+    )
+    for name, model in TYPES.items()
+}
+HALF: Final = "holds half of a surrogate pair, which is no Unicode: send the text whole"
+UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def shown(name: object) -> str:
+    """The name of a field as far as it may be repeated: in a message, in a dead letter, on a terminal."""
+    text = name[:64] if isinstance(name, str) else ""
+    return "?" if not text or UNPRINTABLE.search(text) or cleartext.find(text) else text
+
 
 def invalid(error: ValidationError) -> InvalidEvent:
     """The first problem of a validation, as an error that names the field and never the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    message = str(first["msg"])
-    named = [str(part) for part in first["loc"] if isinstance(part, str)]
-    if first["type"] == "extra_forbidden" and not FIELD_NAME.fullmatch(named[-1]):
+    kind, message = first["type"], str(first["msg"])
+    named = [part for part in first["loc"] if isinstance(part, str)]
+    if kind == "extra_forbidden" and named and not FIELD_NAME.fullmatch(named[-1]):
         named.pop()  # no name of a field at all
-    field = named[-1] if named else "data"
+    field = shown(named[-1]) if named else "data"
     if message.startswith("Value error, "):
         message = message.removeprefix("Value error, ")
         head, bar, tail = message.partition("|")
         field, message = (head, tail) if bar else (field, message)
-    if first["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         message = "has a field that is none of this event's: remove it, or move it under data.personal"
-    elif first["type"] == "missing":
+    elif kind == "missing":
         message = "is missing"
-    elif first["type"] == "string_pattern_mismatch":
+    elif kind == "string_pattern_mismatch":
         message = "wants printable text without control characters, words in lower case with dashes"
+    elif kind == "string_unicode":
+        message = HALF
+    elif kind == "invalid_key":
+        field, message = "data", "the name of a field is text: send a JSON object"
     return InvalidEvent(field, message[:1].lower() + message[1:])
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Self
 
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
+from ledger import verifier
 from ledger.application import LedgerApplication
 from ledger.entry import controller_stream
-from ledger.errors import InvalidQuestion
+from ledger.errors import EvidenceTooLarge, InvalidQuestion
 from ledger.merkle import Memo, consistency_proof, inclusion_proof
 from ledger.recorder import read_head, readers
 from ledger.vault import field_salt
@@ -51,9 +52,11 @@ def write_evidence(
     """The zip about one person.
 
     `disclose`: which personal fields to open, by name. `withhold`: which entries to give as a hash only; their place
-    in the person's chain still shows. Raises InvalidQuestion for a person of whom there is no entry.
+    in the person's chain still shows.
+
+    Raises InvalidQuestion for a person of whom there is no entry, EvidenceTooLarge for more than the verifier reads.
     """
-    with app.reading() as c:
+    with app.reading() as c, _Zip(person) as zipped:
         head = read_head(c)
         c.execute("SELECT position, version, state, leaf FROM entries WHERE stream=? ORDER BY version", [person])
         rows = c.fetchall()
@@ -65,26 +68,67 @@ def write_evidence(
         )
         context = c.fetchall()
         prove = _prover(c, head.size, head.checkpoint)
-        files: dict[str, bytes] = {"checkpoint": head.checkpoint.encode()}
+        zipped.add("checkpoint", head.checkpoint.encode())
         entries, fields = [], []
         for position, version, state, leaf in rows:
             hidden = withhold(state)
-            entries.append(_listed(files, position, None if hidden else state, leaf, prove))
+            entries.append(_listed(zipped, position, None if hidden else state, leaf, prove))
             if not hidden:
                 fields += _opened(app, c, person, version, position, disclose)
-        about = [_listed(files, position, state, b"", prove) for position, state in context]
-    manifest = {
-        "format": FORMAT,
-        "origin": app.origin,
-        "person": person,
-        "controller": controller,
-        "size": head.size,
-        "entries": entries,
-        "fields": fields,
-        "context": about,
-    }
-    files["manifest.json"] = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
-    return _zipped(files.items())
+        about = [_listed(zipped, position, state, b"", prove) for position, state in context]
+        manifest = {
+            "format": FORMAT,
+            "origin": app.origin,
+            "person": person,
+            "controller": controller,
+            "size": head.size,
+            "entries": entries,
+            "fields": fields,
+            "context": about,
+        }
+        return zipped.end(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+
+
+class _Zip:
+    """The zip as it grows, held to what the verifier reads: whoever gets evidence must be able to check it."""
+
+    def __init__(self, person: str) -> None:
+        self.person = person
+        self.body = io.BytesIO()
+        self.archive = zipfile.ZipFile(self.body, "w", zipfile.ZIP_DEFLATED)
+        self.left = verifier.MAX_UNPACKED_BYTES
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+
+    def add(self, name: str, content: bytes) -> None:
+        """One more file. Raises EvidenceTooLarge as soon as it is known."""
+        self.left -= len(content)
+        self._require(self.left >= 0, verifier.MAX_UNPACKED_BYTES, "unpacked")
+        self.archive.writestr(zipfile.ZipInfo(name, _STAMP), content, zipfile.ZIP_DEFLATED)
+        self._require(self.body.tell() <= verifier.MAX_ZIP_BYTES, verifier.MAX_ZIP_BYTES, "as a zip")
+
+    def end(self, manifest: bytes) -> bytes:
+        """The whole zip. Raises EvidenceTooLarge."""
+        self._require(len(manifest) <= verifier.MAX_MANIFEST_BYTES, verifier.MAX_MANIFEST_BYTES, "in its manifest")
+        self.add("manifest.json", manifest)
+        directory = self.archive.start_dir
+        self.archive.close()
+        size = self.body.tell()
+        limit = verifier.MAX_DIRECTORY_BYTES
+        self._require(size - directory <= limit, limit, "in its directory")
+        self._require(size <= verifier.MAX_ZIP_BYTES, verifier.MAX_ZIP_BYTES, "as a zip")
+        return self.body.getvalue()
+
+    def _require(self, small: bool, limit_bytes: int, what: str) -> None:
+        if not small:
+            raise EvidenceTooLarge(
+                f"evidence about {self.person} would have over {limit_bytes} bytes {what}, which the verifier does not "
+                "read (prove entries one by one: ledger.evidence.prove_inclusion)"
+            )
 
 
 def _prover(c: SQLiteCursor, size: int, checkpoint: str) -> Callable[[int], bytes]:
@@ -100,14 +144,14 @@ def _prover(c: SQLiteCursor, size: int, checkpoint: str) -> Callable[[int], byte
 
 
 def _listed(
-    files: dict[str, bytes], position: int, state: bytes | None, leaf: bytes, prove: Callable[[int], bytes]
+    zipped: _Zip, position: int, state: bytes | None, leaf: bytes, prove: Callable[[int], bytes]
 ) -> dict[str, Any]:
     proof = f"proofs/{position}.tlog-proof"
-    files[proof] = prove(position)
+    zipped.add(proof, prove(position))
     if state is None:
         return {"position": position, "withheld": encode_base64(leaf), "proof": proof}
     file = f"entries/{position}.json"
-    files[file] = state
+    zipped.add(file, state)
     return {"position": position, "file": file, "proof": proof}
 
 
@@ -123,11 +167,3 @@ def _opened(
         for name, value in sorted(values.items())
         if disclose(name)
     ]
-
-
-def _zipped(files: Iterable[tuple[str, bytes]]) -> bytes:
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files:
-            archive.writestr(zipfile.ZipInfo(name, _STAMP), content, zipfile.ZIP_DEFLATED)
-    return body.getvalue()

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ledger.times import parse_time
+from ledger.times import format_time, parse_held, parse_time
 
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
@@ -21,7 +21,11 @@ Person = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
 def _time(text: str) -> str:
-    parse_time(text)
+    """A time as it stands; one that only older versions took, as RFC 3339. Intake has been stricter before it."""
+    try:
+        parse_time(text)
+    except ValueError:
+        return format_time(parse_held(text))
     return text
 
 

@@ -18,23 +18,71 @@ EARLIEST: Final = -62_135_596_800 * SECOND  # 0001-01-01T00:00:00Z
 LATEST: Final = 253_402_300_800 * SECOND - 1  # the last microsecond of 9999
 
 _ONE: Final = timedelta(microseconds=1)
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_HOUR_MINUTE: Final = r"(?:[01]\d|2[0-3]):[0-5]\d"
+_RFC3339: Final = re.compile(
+    rf"\d{{4}}-\d\d-\d\d[Tt]{_HOUR_MINUTE}:(?:[0-5]\d|(60))(?:\.\d+)?(?:[Zz]|[+-]{_HOUR_MINUTE})", re.ASCII
+)
+_OLDER: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def parse_time(text: str) -> int:
     """Microseconds of an RFC 3339 time; digits beyond the microsecond are cut.
 
-    Raises ValueError for anything else, a time without an offset included.
+        2026-01-02T03:04:05Z    2026-01-02t03:04:05.25+01:00    2016-12-31T23:59:60Z
+
+    All of a leap second, which can only be at the end of a month in UTC, is the last microsecond of its day: it stays
+    in that day, before whatever the next one brings and not before what its own brought.
+
+    Raises ValueError for anything else: no offset, a blank for the T, hour 24, an offset of 24 hours or 60 minutes, and
+    what is outside the years 1 to 9999 as it is written or in UTC. The message does not repeat the text.
     """
-    if not _RFC3339.fullmatch(text):
+    found = _RFC3339.fullmatch(text)
+    if not found:
         raise ValueError("wants an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z")
+    if found[1]:
+        return _leap_second(text)
+    return _micros(text)
+
+
+def _micros(text: str) -> int:
     try:
-        micros = (datetime.fromisoformat(text) - EPOCH) // _ONE
+        micros = (datetime.fromisoformat(text.upper()) - EPOCH) // _ONE
     except (ValueError, OverflowError) as error:
         raise ValueError(f"no such time: {error}") from None
     if not EARLIEST <= micros <= LATEST:
         raise ValueError("no such time: its offset puts it outside the years 1 to 9999")
     return micros
+
+
+def _leap_second(text: str) -> int:
+    """The last microsecond of the day of a leap second. Requires that the second of `text` is 60."""
+    before = _micros(f"{text[:17]}59{text[19:]}") // SECOND  # the second before it
+    day = (EPOCH + timedelta(seconds=before)).date()
+    if (before + 1) % 86_400 or day.day != monthrange(day.year, day.month)[1]:
+        raise ValueError("no such time: second 60 is only at the end of a month, 23:59:60 in UTC")
+    return (before + 1) * SECOND - 1
+
+
+def parse_held(text: str) -> int:
+    """Microseconds of a time inside `data` of an entry: also with an offset of 60 minutes and more.
+
+    Such a time was taken as RFC 3339 once, and what is stored is read for ever: `+05:99` is 6 hours and 39 minutes.
+    Raises ValueError for what never was.
+    """
+    if _RFC3339.fullmatch(text) or not _OLDER.fullmatch(text):
+        return parse_time(text)
+    return _micros(text)
+
+
+def as_stored(text: str, micros: int) -> str:
+    """What is stored of an event's time that was told as `text`: in UTC, as `format_time` writes it."""
+    short = len(text) == 20 and text[10] == "T" and text[19] == "Z" and text[17] != "6"  # it is that already, mostly
+    return text if short else format_time(micros)
+
+
+def as_held(text: str, micros: int) -> str:
+    """What is stored of a time inside `data`: as it was told, where every version reads that; else in UTC."""
+    return text if _OLDER.fullmatch(text) and text[17] != "6" else format_time(micros)
 
 
 def parse_stored(text: str) -> int:
@@ -55,9 +103,7 @@ def from_datetime(moment: datetime) -> int:
 def format_time(micros: int) -> str:
     """RFC 3339 in UTC, as short as it can be: `2026-01-02T03:04:05Z`, `2026-01-02T03:04:05.25Z`."""
     seconds, fraction = divmod(micros, SECOND)
-    text = (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-    if text[4] != "-":  # strftime does not pad years before 1000
-        text = text.rjust(19, "0")
+    text = (EPOCH + timedelta(seconds=seconds)).isoformat()[:19]  # strftime does not pad years before 1000
     return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
 
 

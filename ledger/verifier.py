@@ -60,6 +60,9 @@ MAX_DIRECTORY_BYTES: Final = 16 << 20
 MAX_ZIP_BYTES: Final = 128 << 20
 MAX_UNPACKED_BYTES: Final = 256 << 20
 
+_END: Final = struct.Struct("<4s4HIIH")  # of a zip: mark, two disks, two numbers of files, directory, offset, comment
+_END64: Final = struct.Struct("<4sQ2H2I4Q4sIQI")  # the two records of ZIP64 before it
+
 _Proven = tuple[bytes, dict[str, Any] | None]  # an entry that stands in the log: leaf hash, and JSON unless withheld
 
 _NAME_CHAR: Final = r"[^\s+\x00-\x1f\x7f\ud800-\udfff]"
@@ -452,23 +455,44 @@ def _unpack(evidence: str | os.PathLike[str] | bytes) -> dict[str, bytes]:
     try:
         with io.BytesIO(evidence) if isinstance(evidence, bytes) else Path(evidence).open("rb") as stream:
             raw = stream.read(MAX_ZIP_BYTES + 1)
-        _require_plain_zip(raw)
+        number = _require_plain_zip(raw)
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            if len(archive.infolist()) != number:
+                raise zipfile.BadZipFile(f"its directory has {len(archive.infolist())} files, its end says {number}")  # noqa: TRY301
             return _unpack_members(archive)
     except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, struct.error) as error:
         raise EvidenceError(f"the zip cannot be read: {error}") from None
 
 
-def _require_plain_zip(raw: bytes) -> None:
-    """Refuse what two readers could take for two archives: a comment, ZIP64, bytes in front or behind."""
+def _require_plain_zip(raw: bytes) -> int:
+    """Number of files by its end record. Refuses what two readers could take for two archives.
+
+    That is a comment, bytes in front or behind, and ZIP64 where it is not needed. It is needed, and wanted, for more
+    than 65,535 files: then the end record is `PK0606` and `PK0607` before `PK0506`, which must say the same.
+    """
     if len(raw) > MAX_ZIP_BYTES:
         raise zipfile.BadZipFile(f"over {MAX_ZIP_BYTES} bytes")
-    mark, directory_bytes, offset, comment_bytes = struct.unpack("<4s8xIIH", raw[-22:].rjust(22, b"\0"))
-    plain = mark == b"PK\5\6" and offset + directory_bytes + 22 == len(raw) and not comment_bytes
-    if not plain or raw[-42:-38] == b"PK\6\7":
-        raise zipfile.BadZipFile("cut short, added to, with a comment, or of more than 65,535 files")
+    end = _END.unpack(raw[-_END.size :].rjust(_END.size, b"\0"))
+    number, directory_bytes, offset = end[4:7]
+    between = len(raw) - _END.size - directory_bytes - offset
+    if end != (b"PK\5\6", 0, 0, number, number, directory_bytes, offset, 0) or between not in (0, _END64.size):
+        raise zipfile.BadZipFile("cut short, added to, with a comment, or one part of several")
     if directory_bytes > MAX_DIRECTORY_BYTES:
         raise zipfile.BadZipFile(f"its directory is over {MAX_DIRECTORY_BYTES} bytes")
+    if between or raw[-_END.size - 20 :][:4] == b"PK\6\7":
+        return _number_of_zip64(raw, number, directory_bytes, offset)
+    return int(number)
+
+
+def _number_of_zip64(raw: bytes, number: int, directory_bytes: int, offset: int) -> int:
+    """Number of files by the two records of ZIP64. All of them is known beforehand but that, and two versions."""
+    found = _END64.unpack(raw[-_END.size - _END64.size : -_END.size].rjust(_END64.size, b"\0"))
+    files, versions = int(found[6]), found[2:4]
+    record = (b"PK\6\6", 44, *versions, 0, 0, files, files, directory_bytes, offset)
+    locator = (b"PK\6\7", 0, offset + directory_bytes, 1)
+    if number != 65_535 or files <= 65_535 or found != record + locator:
+        raise zipfile.BadZipFile("with records of ZIP64, which are not those of an archive of more than 65,535 files")
+    return files
 
 
 def _unpack_members(archive: zipfile.ZipFile) -> dict[str, bytes]:

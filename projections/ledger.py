@@ -21,7 +21,7 @@ from projections.needs import Case
 from projections.obligations import controller_obligations, obligations
 from projections.people import People, Person, View, joined_names, known_entries, names
 from projections.projector import Judged, Projector, Save
-from projections.question import Answer, Question, Verdict, check_words, classify, parse_question
+from projections.question import Answer, Question, Verdict, check_words, classify, parse_about, parse_question
 from projections.session import Session, Sessions
 
 Row = dict[str, Any]
@@ -295,7 +295,7 @@ class Ledger:
     @_of_one_size
     def refusals(self, body: dict[str, Any]) -> list[Row]:
         """What was refused at the door, conflicts included."""
-        at = parse_question({"action": "use", **{k: v for k, v in body.items() if k in ("at", "known_at")}})
+        at = parse_about(body)
         upto = at.at if at.at is not None else FOREVER
         known = at.known_at if at.known_at is not None else FOREVER
         rows = []
@@ -333,7 +333,7 @@ class Ledger:
     # -- finding things ------------------------------------------------------------------------------------------------
 
     def _asked(self, body: dict[str, Any]) -> tuple[View, list[Person], int]:
-        question, session = parse_question({"action": "use", **body}), self._session
+        question, session = parse_about(body), self._session
         at = self.clock() if question.at is None else question.at
         known_at = FOREVER if question.known_at is None else question.known_at
         controller = self._controller(question)
@@ -360,7 +360,8 @@ class Ledger:
 
     def _everywhere(self, body: dict[str, Any]) -> bool:
         """Whether nobody in particular is asked about, and there are several controllers."""
-        return body.get("subject") is None and body.get("controller") is None and len(self._controllers()) > 1
+        question = parse_about(body)
+        return question.subject is None and question.controller is None and len(self._controllers()) > 1
 
     def _controller(self, question: Question) -> str:
         if question.controller is not None:

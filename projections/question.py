@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ledger.errors import InvalidQuestion
+from ledger.events import HALF, shown
 from ledger.pack import ACTIONS, Pack
 from ledger.times import FOREVER, format_optional, format_time, parse_time
 
@@ -70,12 +71,28 @@ class Question:
 
 
 def parse_question(body: dict[str, Any]) -> Question:
-    """A question from its JSON. Raises InvalidQuestion naming the field."""
+    """A question from its JSON. Raises InvalidQuestion naming the field, and MemoryError; nothing else."""
+    try:
+        return _parse(body)
+    except (InvalidQuestion, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  whoever asks must be told what is wrong with the question
+        raise InvalidQuestion("question", f"cannot be read ({type(error).__name__}): ask what JSON can say") from None
+
+
+def parse_about(body: dict[str, Any]) -> Question:
+    """Who and when a read model is asked about. Raises as parse_question does."""
+    if not isinstance(body, dict):
+        raise InvalidQuestion("question", "wants a JSON object")
+    return parse_question({"action": "use", **body})
+
+
+def _parse(body: dict[str, Any]) -> Question:
     if not isinstance(body, dict):
         raise InvalidQuestion("question", "wants a JSON object")
     for name in body:
         if name not in FIELDS:
-            raise InvalidQuestion(str(name)[:64], f"no such field: a question has {', '.join(sorted(FIELDS))}")
+            raise InvalidQuestion(shown(name), f"no such field: a question has {', '.join(sorted(FIELDS))}")
     action = body.get("action")
     if action not in ACTIONS:
         raise InvalidQuestion("action", f"wants one of {', '.join(ACTIONS)}")
@@ -85,7 +102,7 @@ def parse_question(body: dict[str, Any]) -> Question:
         if value is not None:
             if not isinstance(value, str) or not value:
                 raise InvalidQuestion(name, "wants text")
-            setattr(question, name, value)
+            setattr(question, name, _whole(name, value))
     for name, words in _CLOSED:
         value = body.get(name)
         if value is not None:
@@ -96,12 +113,20 @@ def parse_question(body: dict[str, Any]) -> Question:
     if categories is not None:
         if not isinstance(categories, list) or not all(isinstance(one, str) for one in categories):
             raise InvalidQuestion("categories", "wants a list of words")
-        question.categories = frozenset(categories)
+        question.categories = frozenset(_whole("categories", one) for one in categories)
     for name in ("at", "known_at"):
         value = body.get(name)
         if value is not None:
             setattr(question, name, _moment(name, value))
     return question
+
+
+def _whole(name: str, text: str) -> str:
+    """Text that has UTF-8, as a `str` and nothing more."""
+    try:
+        return text.encode().decode()
+    except UnicodeEncodeError:
+        raise InvalidQuestion(name, HALF) from None
 
 
 def _moment(name: str, value: object) -> int:

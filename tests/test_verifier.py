@@ -374,6 +374,24 @@ def test_zips_that_two_readers_could_read_differently_are_refused(tmp_path):
     refused(tmp_path / "none.zip", "^the zip cannot be read: .*No such file")
 
 
+def numbered(whole, here, all_disks):
+    """The end record says another number of files, in this part and in all."""
+    return whole[:-14] + struct.pack("<HH", here, all_disks) + whole[-10:]
+
+
+def test_the_end_of_a_zip_must_count_its_files():
+    whole = Evidence().zipped()
+    files = len(zipfile.ZipFile(io.BytesIO(whole)).namelist())
+    assert numbered(whole, files, files) == whole
+    for other in (files - 1, files + 1, 0):
+        refused(
+            numbered(whole, other, other), f"^the zip cannot be read: its directory has {files} files, its end says"
+        )
+        refused(numbered(whole, files, other), "^the zip cannot be read: cut short, .* or one part of several$")
+    for disk in (-18, -16):  # of this part, of the directory
+        refused(whole[:disk] + b"\1" + whole[disk + 1 :], "^the zip cannot be read: .* or one part of several$")
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
     evidence = Evidence()
     evidence.files["zeros"] = bytes(32 << 20)
