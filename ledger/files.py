@@ -36,6 +36,15 @@ def write_all(handle: int, body: bytes, offset: int | None = None) -> None:
             offset += done
 
 
+def sync(path: Path) -> None:
+    """Force a file to disk that nobody has open: closing it here would drop the locks of who has."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sync_folder(folder: Path) -> None:
     """Force to disk what was made, renamed or removed in a folder."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

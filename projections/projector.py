@@ -13,7 +13,6 @@ Any thread may use a projector. Reading goes through a connection of its own, so
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from zlib import crc32
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import points
+from ledger import files, points
 from ledger.application import LedgerApplication
 from ledger.collector import paused
 from ledger.entry import CONTROLLER_PREFIX, Entry, controller_of, decode
@@ -463,12 +462,8 @@ class Projector:
 
 def _create_private(path: Path) -> None:
     """Make the file for its owner alone, whatever the umask; SQLite gives those beside it the same mode."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError:
-        return  # it is there, or SQLite will say what is wrong with the path
-    os.fchmod(handle, 0o600)
-    os.close(handle)
+    with suppress(OSError):  # it is there, or SQLite will say what is wrong with the path
+        files.create(path)
 
 
 def _page(c: SQLiteCursor, start: int) -> list[Listed]:
@@ -524,20 +519,11 @@ def rebuild(
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     points.reached("before swap")
-    _sync(fresh_path)
+    files.sync(fresh_path)
     fresh_path.replace(path)
-    _sync(path.parent)
+    files.sync_folder(path.parent)
     points.reached("after swap")
     return folded, differences
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or a folder's list of names, on the disk for good."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _compare(old: Projector, fresh: Projector) -> Iterator[Difference]:
