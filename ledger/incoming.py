@@ -296,7 +296,7 @@ def _personal(name: Any, value: Any, model: type[Fact]) -> str:
         )
     if (hit := _look(name)) is not None:
         raise _too_clear("personal", hit)
-    field = name if name in _PERSONAL else "personal"  # any other name is what came
+    field = name if FIELD_NAME.fullmatch(name) else "personal"
     if model.personal_names is not None and name not in model.personal_names:
         raise InvalidEvent(field, f"{model.type} has no such personal field: {', '.join(model.personal_names)}")
     if not isinstance(value, str):
