@@ -1,6 +1,6 @@
 """One worker of the hammer: threads that share a Ledger and do everything at random. Run by hammer.py.
 
-    hammer_worker.py '{"store": "/tmp/x/ledger.db", "folder": "/tmp/x", "number": 0, "life": 1, "seed": "7", "threads": 8}'
+    hammer_worker.py '{"store": "/x/ledger.db", "folder": "/x", "number": 0, "life": 1, "seed": "7", "threads": 8}'
 
 It may be killed at any moment. What it promised stands in its journal, `worker-NUMBER-LIFE.ndjson`:
 
