@@ -429,7 +429,7 @@ class Hand:
     # -- erasure -------------------------------------------------------------------------------------------------------
 
     def erase(self):
-        person = self.someone()
+        person = self.own[0] if self.own else self.someone()  # the oldest: most backups know it
         self.own.remove(person)  # nothing is said under these names any more
         states = [self.attempt("state", lambda n=name: self.worker.ledger.state(about(n))) for name in person.names]
         persons = [state["person"] for state in states if state is not None]
