@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs lock clean setup
+.PHONY: demo test lint bench docs lock clean setup hammer faults
 
 setup: $(READY)
 
@@ -20,6 +20,12 @@ demo: $(READY)  ## the main job end to end, on the embedded store
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
+
+hammer: $(READY)  ## ten minutes of processes that are killed while they write, and a look for lost events
+	$(BIN)/python tests/hammer.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+faults: $(READY)  ## every system call of every job fails once, and the process dies at every one (needs strace)
+	$(BIN)/python tests/faults.py $(if $(JOB),--job $(JOB)) $(if $(EVERY),--every $(EVERY))
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .
