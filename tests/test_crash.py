@@ -28,6 +28,7 @@ from consumers import ingest as ingest_module
 from consumers import maintenance, opening
 from consumers.generator import NOW, generate, write
 from ledger import points
+from ledger.errors import StoreError
 from ledger.evidence import prove_consistency
 from ledger.times import parse_time
 from ledger.verifier import verify_consistency
