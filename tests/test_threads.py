@@ -15,9 +15,11 @@ import pytest
 from conftest import PACKS, PERSON, Store, accept, event, published, rows, size
 
 from consumers import maintenance, opening
+from consumers.generator import generate
 from ledger import erasure
 from ledger.errors import Closed, InvalidQuestion, LedgerError
 from ledger.evidence import write_evidence
+from ledger.times import format_time
 from projections import session as sessions
 from projections.ledger import Ledger
 from projections.people import People
@@ -220,6 +222,29 @@ def test_an_answer_names_the_size_that_all_of_it_is_of(store, monkeypatch, warm)
     assert answer.to_dict()["size"] == answer.to_dict()["position"] == answer.position == answer.size
     assert all(ref.position < answer.size for ref in answer.because)
     assert (other.decide(ASK).outcome, other.decide(ASK).size) == ("deny", before + 1)
+
+
+def test_the_size_of_an_answer_covers_all_that_decided_whenever_it_was_known(tmp_path):
+    stream = generate(people=40, events=600, packs=PACKS)
+    told = stream.told()
+    sizes, decided = set(), 0
+    with opening.create_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        for pack in PACKS.values():
+            ledger.app.add_pack(pack)
+        for start in range(0, len(stream.events), 50):
+            ledger.app.record(stream.events[start : start + 50], told[start : start + 50][-1])
+        for subject in sorted({one["subject"] for one in stream.events if "subject" in one}):
+            for known_at in (None, *(format_time(told[number]) for number in (200, 400, -1))):
+                body = {**ASK, "subject": subject, "at": format_time(told[-1]), "known_at": known_at}
+                try:
+                    answer = ledger.decide(body)
+                except InvalidQuestion:  # nobody had heard of them by then, or they are another controller's
+                    continue
+                assert all(ref.position < answer.size <= size(ledger) for ref in answer.because)
+                decided += len(answer.because)
+                sizes.add(answer.size)
+    assert len(sizes) == 3
+    assert decided > 20
 
 
 def test_a_report_on_several_controllers_is_of_one_size(store, monkeypatch):
