@@ -16,7 +16,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -117,6 +117,7 @@ class Projector:
         self._where = (
             f"{path}: the projections can't be used (delete that file, it is folded anew)" if path else "memory"
         )
+        self._in_memory = app.store.datastore.pool.is_sqlite_memory_mode
         self._closed = False
         self._writing = threading.RLock()  # of `db`: for a page, or a batch of judgements
         self._folding = threading.RLock()  # one in this process catches up, the others find it done
@@ -203,7 +204,9 @@ class Projector:
         answers are folded from the log then.
         """
         done = 0
-        with self._folding:
+        # in memory whoever waits for the one that folds reads already: that one must not wait for a writer, who waits
+        # for all that read
+        with self.app.reading() if self._in_memory else nullcontext(), self._folding:
             while True:
                 before = self._cursor()
                 if self._is_done(before):
@@ -230,7 +233,7 @@ class Projector:
         """Whether the log has that root at that size. It may be longer than what an answer sees of it."""
         if size <= head.size:
             return root == (head.root if size == head.size else root_at(size, *readers(c)))
-        if self.app.store.datastore.pool.is_sqlite_memory_mode:
+        if self._in_memory:
             return True  # nobody can put another log there
         with self.app.reading_newest() as newest:
             return size <= read_head(newest).size and root == root_at(size, *readers(newest))

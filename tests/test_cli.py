@@ -292,9 +292,8 @@ def test_rebuild_says_who_differed_and_mends_it(copy):
 def test_projections_that_cannot_be_written_are_one_line(store, cli):
     accept(store.ledger, event())
     damage(cli, "CREATE TRIGGER no BEFORE INSERT ON people BEGIN SELECT RAISE(ABORT, 'no'); END", beside=".projections")
-    assert cli.fails("findings", "--controller", "parature") == (
-        f"{store.path}.projections: the projections can't be used (delete that file, it is folded anew): no"
-    )
+    said = cli.fails("findings", "--controller", "parature")
+    assert said == f"{store.path}.projections: the projections can't be used (delete that file, it is folded anew): no"
     assert_whole(store.ledger)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from hashlib import sha256
 from types import SimpleNamespace
@@ -9,10 +10,12 @@ from types import SimpleNamespace
 import pytest
 from conftest import accept, event
 
+from consumers import maintenance
 from consumers.generator import bench_events, generate
 from consumers.opening import create_ledger, open_ledger, shipped_packs
 from ledger import points
 from ledger.errors import InvalidQuestion
+from ledger.merkle import Frontier
 from ledger.times import FOREVER, parse_time
 from projections import judge
 from projections import projector as module
@@ -256,3 +259,131 @@ def test_findings_about_many_messages_fold_each_entry_a_few_times(store, monkeyp
     found = store.ledger.findings({**WW, "subject": "crm:4711"})
     assert [row["known_then"] for row in found] == [True] * 60
     assert len(folded) < 4 * 61
+
+
+# -- whose rows these are ----------------------------------------------------------------------------------------------
+
+
+def behind(ledger, *statements):
+    """Change the projections' file behind everybody's back."""
+    with sqlite3.connect(ledger.projector.path, isolation_level=None) as db:
+        for statement in statements:
+            assert db.execute(statement).rowcount > 0, statement
+    db.close()
+
+
+OPT_IN = {"controller": "parature", "action": "contact", "purpose": "newsletter", "list": "product-news",
+          "channel": "email"}  # fmt: skip
+TAMPERED = {
+    "another's row": ("UPDATE people SET (snapshot, tip, tag) = (SELECT snapshot, tip, tag FROM people ORDER BY person "
+                      "DESC LIMIT 1) WHERE person=(SELECT min(person) FROM people)"),
+    "a flag": "UPDATE people SET linked=1 WHERE person=(SELECT min(person) FROM people)",
+    "a snapshot": "UPDATE people SET snapshot=(SELECT max(snapshot) FROM people) WHERE person=(SELECT min(person) FROM "
+                  "people)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_row_that_does_not_fit_its_person_is_not_used_and_nothing_is_built_on_it(store, what):
+    ledger = store.ledger
+    accept(ledger, event("optout.recorded", subject="crm:1"), event("consent.granted", subject="crm:2"))
+    ledger.projector.catch_up()
+    assert ledger.projector.damaged() == []
+    behind(ledger, TAMPERED[what])
+    person = min(ledger.app.person("parature", subject) for subject in ("crm:1", "crm:2"))
+    assert [one.person for one in ledger.projector.damaged()] == [person]
+    assert ledger.projector.person(person) is None
+    fresh = store.open()
+    answers = [fresh.decide({**OPT_IN, "subject": subject}).outcome for subject in ("crm:1", "crm:2")]
+    assert answers == ["deny", "permit"]
+    accept(ledger, event(subject="crm:1"), event(subject="crm:2"))
+    fresh.projector.catch_up()
+    assert ledger.projector.damaged() == []
+    anew = Projector(ledger.app, None)
+    anew.catch_up()
+    assert digest(fresh.projector) == digest(anew)
+
+
+def test_judgements_that_were_altered_are_made_again(store):
+    ledger = store.ledger
+    accept(ledger, event("message.sent", {"list": None, "purpose": "promotion"}))
+    found = ledger.findings({"controller": "parature"})
+    assert found
+    behind(ledger, "UPDATE judged SET findings='[]'")
+    assert [one.what for one in ledger.projector.damaged()] == ["the row in judged was altered (run rebuild)"]
+    assert store.open().findings({"controller": "parature", "subject": "crm:4711"}) == found
+    assert ledger.projector.damaged() == []
+
+
+@pytest.mark.parametrize("longer", [0, 1], ids=["as long", "longer"])
+def test_a_projection_of_another_history_as_long_as_this_one_is_not_believed(store, tmp_path, longer):
+    """An older copy of the store was put back, and life went on."""
+    accept(store.ledger, event("subject.registered"))
+    maintenance.back_up(store.ledger, tmp_path / "monday.db")
+    accept(store.ledger, event("consent.granted"))
+    store.ledger.findings({"controller": "parature"})
+    store.shut()
+    (tmp_path / "monday.db").replace(store.path)
+    store.ledger = ledger = store.open()
+    accept(ledger, event("optout.recorded"), *(event() for _ in range(longer)))
+    fresh = store.open()
+    assert fresh.decide({**OPT_IN, "subject": "crm:4711"}).outcome == "deny"
+    assert "of another log" in str(fresh.projector.damaged())
+    assert fresh.projector.catch_up() == fresh.app.current_head().size
+    assert fresh.projector.damaged() == []
+    assert fresh.decide({**OPT_IN, "subject": "crm:4711"}).outcome == "deny"
+
+
+def test_the_cursor_carries_the_root_of_the_log_there(ledger, monkeypatch):
+    fill(ledger, people=20, events=200)
+    monkeypatch.setattr(module, "PAGE", 77)
+    roots = []
+    monkeypatch.setattr(points, "hook", lambda name: name == "projection committed" and roots.append(None))
+    ledger.projector.catch_up(lambda _: roots.__setitem__(-1, ledger.projector._cursor()))
+    with ledger.app.reading() as c:
+        c.execute("SELECT leaf FROM entries ORDER BY position")
+        leaves = [row[0] for row in c.fetchall()]
+    assert len(roots) == -(-len(leaves) // 77)
+    for cursor, root in roots:
+        frontier = Frontier()
+        frontier.extend(leaves[:cursor])
+        assert root == frontier.root()
+
+
+def test_rows_are_used_while_others_fold_further(store):
+    """A row is of its person's entries, wherever the cursor stands."""
+    accept(store.ledger, event("consent.granted"), event(subject="crm:2"))
+    store.ledger.projector.catch_up()
+    accept(store.ledger, event(subject="crm:2"))
+    other = store.open()
+    other.people._read = lambda _: 1 / 0  # of the log nothing is read
+    assert other.decide({**OPT_IN, "subject": "crm:4711"}).outcome == "permit"
+    assert other.decide({**OPT_IN, "subject": "crm:4711"}).size == other.app.current_head().size
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_only_the_owner_reads_the_projections_whatever_the_umask(ledger, umask):
+    fill(ledger, people=5, events=50)
+    path = ledger.projector.path.with_name("fresh")
+    before = os.umask(umask)
+    try:
+        projector = Projector(ledger.app, path)
+        projector.catch_up()
+        files = {path, path.with_name("fresh-wal"), path.with_name("fresh-shm")}
+        assert {file: oct(file.stat().st_mode & 0o777) for file in files} == dict.fromkeys(files, "0o600")
+        projector.close()
+        rebuild(ledger.app, path)
+        assert oct(path.stat().st_mode & 0o777) == "0o600"
+    finally:
+        os.umask(before)
+
+
+def test_a_rebuilt_file_is_on_the_disk_before_and_after_it_takes_its_place(ledger, monkeypatch):
+    fill(ledger, people=5, events=50)
+    path = ledger.projector.path
+    done = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_ino) or sync(handle))
+    monkeypatch.setattr(points, "hook", lambda name: done.append(name) if name.endswith("swap") else None)
+    rebuild(ledger.app, path)
+    assert done == ["before swap", path.stat().st_ino, path.parent.stat().st_ino, "after swap"]

@@ -196,7 +196,7 @@ STORE_DAMAGES = {
         "entry 162: does not follow the entry before",
     ),
     "altered-last-and-hashed": (lambda s: s.write(299, source="urn:app:forged"), "the entries do not have the .* root"),
-    "no-entry": (lambda s: s.write(150, type="subject.astonished"), "entry 150: .*does not decode"),
+    "no-entry": (lambda s: s.write(150, type=7), "entry 150: .*does not decode"),
     "wrong-link": (
         lambda s: s.write(150, prev=encode_base64(bytes(32))),
         "entry 150: does not follow the entry before it",

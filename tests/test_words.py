@@ -268,7 +268,7 @@ def test_the_word_is_that_of_the_slow_transcription(name, rows, question, moment
     ledger = told(rows, pack)
     person = ledger.people.person(ledger.app.person("whereverworks", "ann"))
     now = micros(moment)
-    state = ledger._view("whereverworks", FOREVER).case(person, now).state
+    state = ledger._view(ledger._session, "whereverworks", FOREVER).case(person, now).state
     found = word(state, question, now, pack, terms)
     came = None if found is None else ("yes" if isinstance(found, Yes) else "no", int(found.ref.id) - 3)
     assert came == slow_word(rows, question, now, pack, terms)
