@@ -13,8 +13,8 @@ from typing import Final
 from consumers.moments import Wall, tell_gap
 from ledger import files, points
 from ledger.application import LedgerApplication, memory_name, open_file, require_store
-from ledger.erasure import finish_scrub
-from ledger.errors import KeyFileError, LedgerError, NotALedger, PackError, StoreError
+from ledger.erasure import finish_erasures, finish_scrub
+from ledger.errors import ClockJumped, HoldStanding, KeyFileError, LedgerError, NotALedger, PackError, StoreError
 from ledger.keys import FileKeys, MemoryKeys
 from ledger.pack import Pack
 from ledger.packfile import load_pack
@@ -118,6 +118,8 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
             provider.finished()
             with suppress(StoreError):  # a store that is behind is read; a writer at work notes it itself
                 app.tell(app.current_head())
+        with suppress(StoreError, HoldStanding, ClockJumped):
+            finish_erasures(app, clock())
         finish_scrub(app)
         tell_gap(app.where, clock(), app.current_head().recorded_at)
         return Ledger(app, _clock(), projection_path(path) if app.how == "rw" else None)

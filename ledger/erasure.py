@@ -42,6 +42,7 @@ _DECIDES: Final = ("deletion.requested", "deletion.completed", "hold.placed", "h
 METHOD: Final = "keys-and-names-destroyed"
 IDENTIFIER_DIGITS: Final = 32  # of a person's random identifier
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
+RECENT: Final = 64  # of the newest erasures some may have been cut short: as many as there can be writers
 RETRY_BATCHES: Final = 256
 READER_MILLISECONDS: Final = 250  # how long a scrub waits for readers of the write-ahead log
 PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
@@ -250,6 +251,7 @@ def erase_persons(
     read = _read_before(app, persons, named)
     with app._lock:  # noqa: SLF001  one writer in this process
         with app.writing() as c:
+            persons = {person for person in persons if _has_names(c, person)}  # others may have been first
             group = {name for person in persons for name in connected(c, person)}
             entries = stream_entries(c, group, ("hold.placed", "hold.released"))
             holds = standing_holds(entry for entry in entries if entry.role == "controller")
@@ -263,7 +265,7 @@ def erase_persons(
             _destroy(app, c, doomed)
             keys, tags = take_addresses(c, app.vault, sorted(group))
             kept = _outliving(app, c, group, {"": keys})
-            if journal and (group or traces.handles):
+            if journal and (group or traces.handles):  # a process that dies behind this leaves it to finish_erasures
                 app.keys.note_erasure(sorted(group), "erase", None, _journalled(kept), traces.journalled())
             points.reached("erasure noted")
             alone = _mentioned_by(c, group)
@@ -282,6 +284,22 @@ def erase_persons(
         batch.committed()
     positions = [position for position in appended if position >= 0]  # none for a name that was only ever mentioned
     return Erased(positions, len(traces.letters), len(traces.refused))
+
+
+def _has_names(c: SQLiteCursor, person: str) -> bool:
+    c.execute("SELECT EXISTS (SELECT 1 FROM aliases WHERE person=?)", [person])
+    return bool(c.fetchone()[0])
+
+
+def finish_erasures(app: LedgerApplication, now: int) -> None:
+    """Finish an erasure that was noted beside the keys and went no further, because the process died there."""
+    if app.how != "rw":
+        return
+    newest = [row for row in app.keys.erasures() if row["kind"] == "erase"][-RECENT:]
+    with app.reading() as c:
+        persons = {person for row in newest for person in row["persons"] if _has_names(c, person)}
+    if persons:
+        erase_persons(app, persons, now, journal=True)
 
 
 def _mentioned_by(c: SQLiteCursor, group: set[str]) -> str | None:

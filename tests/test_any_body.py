@@ -72,7 +72,7 @@ HALVES = {
     "personal name": (renamed("data.personal", HALF), "personal"),
     "other name": (event("subject.linked", personal={"other": HALF}), "other"),
     "name in data": (renamed("data", HALF), "data"),
-    "name of an attribute": (renamed("", HALF), "?"),
+    "name of an attribute": (renamed("", HALF), "event"),
 }
 
 
@@ -106,7 +106,7 @@ def test_what_an_outcome_names_holds_nothing_personal_and_steers_no_terminal(mem
     for name in ("ann@example.com", "\x1b[2J", "", HALF, 5, b"x", None, 10**5000, ("a", "b")):
         for path in ("", "data"):
             (outcome,) = memory.record([renamed(path, name)])
-            assert (outcome.kind, outcome.field) in (("invalid", "?"), ("invalid", "data")), name
+            assert (outcome.kind, outcome.field) in (("invalid", "event"), ("invalid", "data")), name
             assert "ann@example.com" not in f"{outcome}"
 
 
