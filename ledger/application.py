@@ -217,6 +217,10 @@ class LedgerApplication(Application[str]):
         """
         if self.how not in ("rw", "copy"):
             raise StoreReadOnly(f"{self.where}: is open for reading only: {READ_ONLY[self.how]}")
+        if self.store.datastore.pool.closed:
+            raise Closed
+        if self.reading_here.reader is not None or self.reading_here.connection is not None:
+            raise StoreError(f"{self.where}: cannot be written from inside something that reads it (end that first)")
         with self._lock, readable_errors(self.where):
             if self.held is not None:
                 self.held.check_process()

@@ -43,7 +43,7 @@ _descriptors: dict[Inode, int] = {}
 _in_use: dict[Inode, Held] = {}
 _inherited: set[Inode] = set()  # files that were in use in the process that this one was forked from
 _closed_in_child: set[int] = set()
-_connections: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+_connections: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(slots=True)
@@ -250,18 +250,19 @@ def close(handle: int) -> None:
 
 def guard(owner: Any, attribute: str) -> None:
     """See to it that a child process never uses or closes the SQLite connection that an object holds."""
-    _connections[owner] = attribute
+    _connections.setdefault(owner, set()).add(attribute)
 
 
 def _in_child() -> None:
     global _lock  # noqa: PLW0603  another thread may have held it
     _lock = threading.Lock()
-    for owner, attribute in list(_connections.items()):
-        connection = getattr(owner, attribute)
-        if not isinstance(connection, _Left):
-            # Closing it would give up, or play in, what is the parent's: it is kept until the process ends.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-            setattr(owner, attribute, _Left())
+    for owner, attributes in list(_connections.items()):
+        for attribute in attributes:
+            connection = getattr(owner, attribute)
+            if not isinstance(connection, _Left):
+                # Closing it would give up, or play in, what is the parent's: it is kept until the process ends.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+                setattr(owner, attribute, _Left())
     _inherited.update(_in_use)
     _in_use.clear()
     for handle in (*_descriptors.values(), *_closed_in_child):

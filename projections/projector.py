@@ -32,6 +32,7 @@ from ledger.entry import CONTROLLER_PREFIX, Entry, controller_of, decode
 from ledger.entry import FORMAT as ENTRY_FORMAT
 from ledger.errors import Closed, NewerEntry, StoreBusy
 from ledger.events import SCHEMA_VERSION, TYPES
+from ledger.held import guard
 from ledger.merkle import root_at
 from ledger.recorder import Head, read_head, readable_errors, readers
 from ledger.verifier import EMPTY_ROOT
@@ -133,6 +134,9 @@ class Projector:
                 self._require_format()
             # in memory there is one connection: reading waits for a page there
             self._reads, self._reading = (self._connect(), threading.RLock()) if path else (self.db, self._writing)
+        if path is not None:
+            guard(self, "db")
+            guard(self, "_reads")
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(

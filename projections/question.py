@@ -14,18 +14,9 @@ CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
 GROUNDS: Final = frozenset(("law", "dispute", "law-enforcement", "rights"))
 ROLES: Final = frozenset(("controller", "processor"))
 ORIGINS: Final = frozenset(("subject", "passive", "other-source"))
-_CLOSED: Final = (("channel", CHANNELS), ("ground", GROUNDS), ("role", ROLES), ("origin", ORIGINS))
-_TEXTS: Final = (
-    "controller",
-    "subject",
-    "purpose",
-    "recipient",
-    "list",
-    "item",
-    "service",
-    "country",
-    "transfer",
-    "of",
+_CLOSED: Final = {"channel": CHANNELS, "ground": GROUNDS, "role": ROLES, "origin": ORIGINS}
+_TEXTS: Final = frozenset(
+    ("controller", "subject", "purpose", "recipient", "list", "item", "service", "country", "transfer", "of")
 )
 FIELDS: Final = frozenset(
     (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
@@ -97,28 +88,28 @@ def _parse(body: dict[str, Any]) -> Question:
     if action not in ACTIONS:
         raise InvalidQuestion("action", f"wants one of {', '.join(ACTIONS)}")
     question = Question(action)
-    for name in _TEXTS:
-        value = body.get(name)
-        if value is not None:
-            if not isinstance(value, str) or not value:
-                raise InvalidQuestion(name, "wants text")
-            setattr(question, name, _whole(name, value))
-    for name, words in _CLOSED:
-        value = body.get(name)
-        if value is not None:
-            if not isinstance(value, str) or value not in words:
-                raise InvalidQuestion(name, f"wants one of {', '.join(sorted(words))}")
-            setattr(question, name, value)
-    categories = body.get("categories")
-    if categories is not None:
-        if not isinstance(categories, list) or not all(isinstance(one, str) for one in categories):
-            raise InvalidQuestion("categories", "wants a list of words")
-        question.categories = frozenset(_whole("categories", one) for one in categories)
-    for name in ("at", "known_at"):
-        value = body.get(name)
-        if value is not None:
-            setattr(question, name, _moment(name, value))
+    for name, value in body.items():  # a question names few of the fields there are
+        if value is not None and name != "action":
+            setattr(question, name, _value(name, value))
     return question
+
+
+def _value(name: str, value: Any) -> Any:
+    """What a question holds of a field. Raises InvalidQuestion naming it."""
+    if name in _TEXTS:
+        if not isinstance(value, str) or not value:
+            raise InvalidQuestion(name, "wants text")
+        return _whole(name, value)
+    words = _CLOSED.get(name)
+    if words is not None:
+        if not isinstance(value, str) or value not in words:
+            raise InvalidQuestion(name, f"wants one of {', '.join(sorted(words))}")
+        return value
+    if name == "categories":
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise InvalidQuestion("categories", "wants a list of words")
+        return frozenset(_whole("categories", one) for one in value)
+    return _moment(name, value)
 
 
 def _whole(name: str, text: str) -> str:
