@@ -121,6 +121,10 @@ class Ledger:
     def _views(self) -> dict[str, View]:
         return self._session.views
 
+    def forget(self) -> None:
+        """Forget everybody at once, as after an erasure: nothing of who is erased stays in memory."""
+        self._sessions.forget()
+
     def _refresh(self, session: Session) -> None:
         """Bring a session to the newest moment, and let the others forget what another process has added to since."""
         self._sessions.tell(session.refresh(), session)
