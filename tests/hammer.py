@@ -27,7 +27,7 @@ from pathlib import Path
 
 import blackbox
 from blackbox import CONTROLLER, PACKS, ROOT, Reader, opened
-from hammer_worker import SHARED, plain
+from hammer_worker import SHARED, journals, plain
 
 from consumers import create_ledger
 
@@ -51,7 +51,7 @@ class Failures:
             self.kinds[kind] += 1
             self.examples.setdefault(kind, str(detail))
 
-    def text(self, width=1500):
+    def text(self, width=3000):
         return "\n".join(
             f"{count:6} x {kind}\n         {self.examples[kind][-width:].replace(chr(10), chr(10) + ' ' * 9)}"
             for kind, count in self.kinds.most_common()
@@ -116,7 +116,7 @@ class Acknowledged:
     def read(self):
         """Take over what the workers have written since."""
         with self._lock:
-            for path in sorted(self.folder.glob("worker-*.ndjson")):
+            for path in journals(self.folder):
                 for line in self._readers.setdefault(path, Reader(path)).news():
                     self._take(line)
 
