@@ -152,8 +152,10 @@ def _packs(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
 
 
 def _deletions(c: SQLiteCursor) -> Iterator[str]:
-    """Until when fields are deleted: of who was never joined, exactly; of others, at a deletion of somebody's."""
-    c.execute("SELECT DISTINCT stream FROM entries WHERE type='deletion.completed'")
+    """Until when fields are deleted, of whoever is not erased and was never joined: there it hangs on the order."""
+    c.execute(
+        "SELECT DISTINCT stream FROM entries WHERE type='deletion.completed' AND stream IN (SELECT person FROM aliases)"
+    )
     persons = [row[0] for row in c.fetchall()]
     c.execute("SELECT one FROM links")
     joined = {row[0] for row in c.fetchall()}
