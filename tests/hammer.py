@@ -385,10 +385,12 @@ class Visitor(threading.Thread):
         erased = list(self.site.said.erased)
         target = self.site.folder / f"restored-{self.number}.db"
         store = f"sqlite:///{target}"
-        shutil.copytree(self.site.keys, f"{target}.keys")
+        shutil.copytree(self.site.keys, f"{target}.keys", ignore=shutil.ignore_patterns("*.partial"))
         if self.call("restore", self.random.choice(self.backups), store=store) is not None:
-            for args in (["verify"], ["doctor"], ["state", self.random.choice(SHARED), "--controller", CONTROLLER]):
-                self.call(*args, store=store, wanted=(0, 1) if args[0] == "state" else (0,))
+            # it goes on as another log, unless nothing was signed since
+            asked = ["state", self.random.choice(SHARED), "--controller", CONTROLLER]
+            for args in (["verify"], ["recover", "--yes"], ["verify"], ["doctor"], asked):
+                self.call(*args, store=store, wanted=(0, 1) if args[0] in ("state", "recover") else (0,))
             if breaks := blackbox.gaps(blackbox.log(target)):
                 self.site.failures.add("a restored copy has gaps", breaks[:10])
             self.site.check_erased(target, None, every=False, names=erased)
