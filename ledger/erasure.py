@@ -279,7 +279,8 @@ def erase_persons(
                 appended = [batch.append_erased(name, METHOD, alone) for name in sorted(group)]
             else:
                 _note_unrecorded(c, sorted(group), alone)
-            keep(c, kept)
+            if journal:
+                keep(c, kept)  # else what outlived them is taken over as it was noted: the copy may know less
             gone = doomed.bytes + tags + _forget(app, c, group, sought.aliases, traces)
             _note_unscrubbed(c, gone)
             batch.destroyed += gone
