@@ -248,6 +248,11 @@ class LedgerApplication(Application[str]):
         """Whether this is a child of the process that opened the store."""
         return self.held is not None and self.held.inherited
 
+    def check_to_read(self) -> None:
+        """Raise StoreLost where another file or log has the name of this one, Forked in a child process."""
+        if self.held is not None:
+            self.held.check_to_read()
+
     def check_names(self) -> None:
         """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
         if self.held is not None:
