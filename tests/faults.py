@@ -177,6 +177,8 @@ class Look:
 
     def store(self, when):
         """The store is sound, knows what was acknowledged, and nobody erased."""
+        with opened(self.path):
+            pass  # which finishes what was interrupted
         rows = blackbox.log(self.path)
         found = [f"gap at {breaks[0]}"] if (breaks := blackbox.gaps(rows)) else []
         if rows[: len(self.world.rows)] != self.world.rows:
