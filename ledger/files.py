@@ -88,7 +88,7 @@ def partial(path: Path) -> Iterator[tuple[int, Path]]:
 
     What an earlier attempt left is written over. Raises StoreBusy where another process is writing the same file.
     """
-    beside = path.with_name(path.name + ".partial")
+    beside = _beside(path)
     handle = _own(beside)
     try:
         os.ftruncate(handle, 0)
@@ -105,6 +105,51 @@ def partial(path: Path) -> Iterator[tuple[int, Path]]:
         raise
     finally:
         os.close(handle)
+
+
+def replace_both(first: Path, second: Path, bodies: tuple[bytes, bytes]) -> None:
+    """Put two files in the place of two others: both, or neither, or the second when `finish_both` is called.
+
+    Requires that nobody else writes them. A second one that waits for its name beside no first one is whole.
+    """
+    with partial_file(first) as one, partial_file(second) as other:
+        write_all(one, bodies[0])
+        os.fsync(one)
+        write_all(other, bodies[1])
+        os.fsync(other)
+        sync_folder(first.parent)
+        _beside(first).rename(first)
+        # From here on it is done, whatever happens to this process.
+        _beside(second).rename(second)
+        sync_folder(first.parent)
+
+
+def finish_both(first: Path, second: Path) -> None:
+    """Finish what was cut short between two names, or take back what did not come so far."""
+    waiting = [os.path.lexists(_beside(path)) for path in (first, second)]
+    if waiting == [False, True]:
+        _beside(second).rename(second)
+    elif any(waiting):
+        _beside(second).unlink(missing_ok=True)  # first: alone it would count
+        _beside(first).unlink(missing_ok=True)
+    else:
+        return
+    sync_folder(first.parent)
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[int]:
+    """The handle of an empty file that waits for a name; what is left of it in the end is the caller's."""
+    handle = _own(_beside(path))
+    try:
+        os.ftruncate(handle, 0)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
 
 
 def _own(path: Path) -> int:

@@ -67,6 +67,10 @@ class KeyProvider(Protocol):
         """
         ...
 
+    def finish_note(self) -> None:
+        """Finish a `note_erasure` that was cut short, or take it back. Requires the turn."""
+        ...
+
     def erasures(self) -> list[dict[str, Any]]: ...
 
     def outlived(self) -> list[Outlived]:
@@ -142,6 +146,7 @@ class MemoryKeys:
         suppressed: list[Outlived],
         traces: Sequence[str] = (),
     ) -> None:
+        self.finish_note()
         row = {"persons": persons, "kind": kind, "until": until}
         if kind != "erase":
             self._add({**row, "suppressed": suppressed})
@@ -188,6 +193,9 @@ class MemoryKeys:
 
     def retired(self) -> dict[str, bytes]:
         return dict(self._retired)
+
+    def finish_note(self) -> None:
+        """Nothing is cut short in memory."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -251,11 +259,14 @@ class FileKeys(MemoryKeys):
             files.append_line(self.folder / JOURNAL, orjson.dumps(row))
 
     def _replace(self, journal: list[dict[str, Any]], outlived: list[Outlived]) -> None:
-        """Write both files anew, first what outlives: it may be there twice, never not at all."""
+        """Write both files anew, both or neither."""
+        bodies = [b"".join(orjson.dumps(line) + b"\n" for line in lines) for lines in (outlived, journal)]
         with files.readable(self.folder):
-            if outlived:
-                files.replace(self.folder / OUTLIVED, (orjson.dumps(line) + b"\n" for line in outlived))
-            files.replace(self.folder / JOURNAL, (orjson.dumps(line) + b"\n" for line in journal))
+            files.replace_both(self.folder / OUTLIVED, self.folder / JOURNAL, (bodies[0], bodies[1]))
+
+    def finish_note(self) -> None:
+        with files.readable(self.folder):
+            files.finish_both(self.folder / OUTLIVED, self.folder / JOURNAL)
 
     def erasures(self) -> list[dict[str, Any]]:
         lines, _ = files.read_lines(self.folder / JOURNAL)

@@ -176,6 +176,45 @@ def test_errors_of_the_system_say_what_to_do(tmp_path, number, error):
         raise OSError(number, os.strerror(number), "/some/file")
 
 
+@pytest.mark.parametrize("calls", range(1, 40))
+def test_two_files_are_replaced_both_or_neither_wherever_that_ends(tmp_path, calls):
+    """The process ends at every call in turn: afterwards both files are the old ones, or both the new ones."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    files.replace_both(first, second, (b"old", b"old"))
+
+    class Ended(BaseException):
+        pass
+
+    left = [calls]
+
+    def profile(frame, kind, function):
+        if kind == "c_call" and function.__name__ in (
+            "open",
+            "write",
+            "fsync",
+            "rename",
+            "ftruncate",
+            "flock",
+            "close",
+        ):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Ended
+
+    sys.setprofile(profile)
+    try:
+        files.replace_both(first, second, (b"new", b"new"))
+    except Ended:
+        pass
+    finally:
+        sys.setprofile(None)
+    files.finish_both(first, second)
+    assert (first.read_bytes(), second.read_bytes()) in ((b"old", b"old"), (b"new", b"new"))
+    if left[0] > 0:
+        assert first.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+
+
 # -- a store's file is SQLite's alone ----------------------------------------------------------------------------------
 
 _OPENING = {"open", "fdopen", "read_bytes", "read_text", "write_bytes", "write_text", "mmap", "copyfile", "touch"}

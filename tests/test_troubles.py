@@ -142,7 +142,7 @@ def test_a_journal_that_cannot_be_written_destroys_nothing(store, monkeypatch, w
 
     with monkeypatch.context() as patch:
         patch.setattr("ledger.files.append_line", full)
-        patch.setattr("ledger.files.replace", full)
+        patch.setattr("ledger.files.replace_both", full)
         with pytest.raises(StoreFull, match="No space left"):
             store.ledger.record([event(*DELETION)]) if way == "deletion" else maintenance.erase(store.ledger, WHO)
     assert stored(store.ledger) == given
