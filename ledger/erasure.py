@@ -301,8 +301,9 @@ def finish_erasures(app: LedgerApplication, now: int) -> None:
     """Finish an erasure that was noted beside the keys and went no further, because the process died there."""
     if app.how != "rw":
         return
-    with app.keys.turn():
-        app.keys.finish_note()
+    if app.keys.note_waits():
+        with app.keys.turn():
+            app.keys.finish_note()
     newest = [row for row in app.keys.erasures() if row["kind"] == "erase"][-RECENT:]
     with app.reading() as c:
         persons = {person for row in newest for person in row["persons"] if _has_names(c, person)}

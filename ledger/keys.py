@@ -67,6 +67,10 @@ class KeyProvider(Protocol):
         """
         ...
 
+    def note_waits(self) -> bool:
+        """Whether a `note_erasure` is under way, or was cut short."""
+        ...
+
     def finish_note(self) -> None:
         """Finish a `note_erasure` that was cut short, or take it back. Requires the turn."""
         ...
@@ -194,6 +198,9 @@ class MemoryKeys:
     def retired(self) -> dict[str, bytes]:
         return dict(self._retired)
 
+    def note_waits(self) -> bool:
+        return False
+
     def finish_note(self) -> None:
         """Nothing is cut short in memory."""
 
@@ -263,6 +270,9 @@ class FileKeys(MemoryKeys):
         bodies = [b"".join(orjson.dumps(line) + b"\n" for line in lines) for lines in (outlived, journal)]
         with files.readable(self.folder):
             files.replace_both(self.folder / OUTLIVED, self.folder / JOURNAL, (bodies[0], bodies[1]))
+
+    def note_waits(self) -> bool:
+        return any(os.path.lexists(self.folder / f"{name}.partial") for name in (OUTLIVED, JOURNAL))
 
     def finish_note(self) -> None:
         with files.readable(self.folder):
