@@ -21,6 +21,7 @@ import fcntl
 import os
 import stat
 import struct
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -186,7 +187,8 @@ def release(held: Held) -> None:
         held.users -= 1
         if held.users == 0 and _in_use.get(held.inode) is held:
             del _in_use[held.inode]
-            _set_lock(_descriptors[held.inode], fcntl.F_UNLCK, held.offset, 1)
+            if _LOCKS_OF_FILES:
+                _set_lock(_descriptors[held.inode], fcntl.F_UNLCK, held.offset, 1)
 
 
 def _offset(path: Path) -> int:
@@ -197,7 +199,9 @@ def _offset(path: Path) -> int:
 
 
 def _claim(handle: int, offset: int, path: Path) -> None:
-    """Lock the file under a name, unless somebody has it under another."""
+    """Lock the file under a name, unless somebody has it under another. Locks of this kind are Linux's."""
+    if not _LOCKS_OF_FILES:
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # one at a time looks and claims
         try:
@@ -218,6 +222,7 @@ def _shared(path: Path) -> StoreShared:
     )
 
 
+_LOCKS_OF_FILES: Final = hasattr(fcntl, "F_OFD_SETLK") and sys.platform == "linux"
 _FLOCK: Final = "hhqqi4x"  # struct flock: type, whence, start, length, process
 
 
