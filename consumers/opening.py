@@ -107,6 +107,8 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
     path, provider = _found(store, keys)
     app = open_file(path, provider)
     with _closed_on_failure(app):
+        assert app.held is not None
+        path = app.held.path
         if app.how == "rw":
             for base in (path, projection_path(path)):
                 for suffix in ("", "-wal", "-shm"):

@@ -601,7 +601,8 @@ def open_file(
         how = "copy" if copy else _how(path, held, only_read=only_read)
         query = {"rw": "mode=rw", "copy": "mode=rw", "immutable": "mode=ro&immutable=1"}.get(how, "mode=ro")
         with readable_errors(str(path)):
-            return LedgerApplication(f"file:{quote(str(path))}?{query}", keys, where=str(path), held=held, how=how)
+            # by its own full name: the folder this process works in, or a link on the way, may change while it is open
+            return LedgerApplication(f"file:{quote(str(held.path))}?{query}", keys, where=str(path), held=held, how=how)
     except BaseException:
         release(held)
         raise

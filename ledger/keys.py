@@ -207,12 +207,13 @@ class FileKeys(MemoryKeys):
 
     def __init__(self, folder: Path, *, create: bool = False, randomness: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(randomness)
-        self.folder = folder
+        self.folder = Path(os.path.realpath(folder))  # the same one, whatever folder this process works in later
         if create:
             self._create(randomness)
-        self._kek = AESGCM(_read_key(folder / "kek"))
-        self._seed = _read_key(folder / "signing")
-        self._heads = HeadFile(folder / SIGNED)
+        self._kek_bytes = _read_key(self.folder / "kek")
+        self._kek = AESGCM(self._kek_bytes)
+        self._seed = _read_key(self.folder / "signing")
+        self._heads = HeadFile(self.folder / SIGNED)
         self._queue: dict[str, int] = {}
 
     def _create(self, randomness: Callable[[int], bytes]) -> None:

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import accept, event, rows, stored
+from conftest import PERSON, accept, assert_whole, event, rows, stored
 
 from consumers import opening
-from consumers.maintenance import examine
+from consumers.maintenance import erase, examine
 from ledger import held, keys, points
 from ledger.application import open_file
 from ledger.errors import NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
@@ -110,6 +111,33 @@ def test_other_ways_to_the_same_name_are_the_same_name(store, monkeypatch, throu
     assert stored(store.ledger) == stored(again)
     again.projector.close()
     again.app.close()
+
+
+@pytest.mark.parametrize("since", ["another working folder", "the link leads elsewhere"])
+def test_an_open_ledger_stays_with_its_files_wherever_their_names_lead_since(store, monkeypatch, tmp_path, since):
+    """A process that goes to another folder, or a deployment that turns `current` round."""
+    store.close()
+    link = tmp_path / "current"
+    link.symlink_to(store.path.parent)
+    monkeypatch.chdir(store.path.parent)
+    by = store.path.name if since == "another working folder" else str(link / store.path.name)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    opening.create_ledger(str(elsewhere / store.path.name)).close()
+    theirs = {path.name: path.read_bytes() for path in elsewhere.glob("*.keys/*")}
+    ledger = opening.open_ledger(by)
+    monkeypatch.chdir(elsewhere)
+    link.unlink()
+    link.symlink_to(elsewhere)
+    accept(ledger, event())
+    with ThreadPoolExecutor(4) as pool:  # connections of their own
+        histories = list(pool.map(lambda _: ledger.history({"controller": "parature", "subject": PERSON}), range(4)))
+    assert erase(ledger, {"controller": "parature", "subject": PERSON})
+    ledger.close()
+    assert [len(rows) for rows in histories] == [1] * 4
+    assert {path.name: path.read_bytes() for path in elsewhere.glob("*.keys/*")} == theirs
+    assert '"kind":"erase"' in (store.keys / "erasures.ndjson").read_text()
+    assert_whole(store.reopen())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
