@@ -297,13 +297,10 @@ class FileKeys(MemoryKeys):
             fcntl.flock(self._queue[name], fcntl.LOCK_UN)
 
     def _take(self, name: str, until: float) -> None:
-        handle = self._queue.get(name)
-        if handle is None:
-            with files.readable(self.folder):
-                handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            self._queue[name] = handle
-            held.close_in_child(handle)
         while True:
+            handle = self._queue.get(name)
+            if handle is None:
+                handle = self._open_lock(name)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -313,7 +310,23 @@ class FileKeys(MemoryKeys):
                     ) from None
                 time.sleep(_POLL_SECONDS)
             else:
-                return
+                if files.same(os.fstat(handle), self.folder / name):
+                    return
+                # The file was removed, or the folder is another one now: others take their turns by what is there.
+                held.close(self._queue.pop(name))
+                self._require_same_keys()
+
+    def _open_lock(self, name: str) -> int:
+        with files.readable(self.folder):
+            handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, files.FILE_MODE)
+        self._queue[name] = handle
+        held.close_in_child(handle)
+        return handle
+
+    def _require_same_keys(self) -> None:
+        """Raise KeyFileError where the folder holds other keys than it did: nothing about this store is noted there."""
+        if _read_key(self.folder / "kek") != self._kek_bytes:
+            raise KeyFileError(f"{self.folder}: holds the keys of another store since (put the right folder back)")
 
     def reserve_head(self) -> None:
         with files.readable(self.folder / SIGNED):

@@ -18,7 +18,7 @@ from consumers import opening
 from consumers.maintenance import erase, examine
 from ledger import held, keys, points
 from ledger.application import open_file
-from ledger.errors import NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
+from ledger.errors import KeyFileError, NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
 from ledger.keys import FileKeys
 
 OTHERS = """
@@ -421,6 +421,36 @@ def test_a_turn_that_never_comes_is_an_error_that_can_be_tried_again(store, monk
     assert caught.value.retryable
     accept(store.ledger, event())
     other.close()
+
+
+@pytest.mark.parametrize("name", ["turn.lock", "queue.lock"])
+def test_a_lock_that_was_deleted_divides_nobody(store, name, monkeypatch):
+    """As something that tidies up `*.lock` does: whoever comes since and whoever was there take turns again."""
+    monkeypatch.setattr(keys, "TURN_SECONDS", 0.01)
+    accept(store.ledger, event())
+    (store.keys / name).unlink()
+    late = FileKeys(store.keys)
+    waits = late._locked("queue.lock", 0.0) if name == "queue.lock" else late.turn()
+    with waits, pytest.raises(StoreBusy):
+        store.ledger.record([event()])
+    accept(store.ledger, event())
+    late.close()
+
+
+def test_nothing_is_noted_in_a_folder_that_became_another_stores(store, tmp_path):
+    accept(store.ledger, event())
+    opening.create_ledger(str(tmp_path / "theirs.db")).close()
+    theirs, away = tmp_path / "theirs.db.keys", tmp_path / "away"
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    store.keys.rename(away)
+    theirs.rename(store.keys)
+    with pytest.raises(KeyFileError, match=r"holds the keys of another store since .put the right folder back"):
+        erase(store.ledger, {"controller": "parature", "subject": PERSON})
+    assert {path.name: path.read_bytes() for path in store.keys.iterdir()} == before
+    store.keys.rename(theirs)
+    away.rename(store.keys)
+    accept(store.ledger, event())
+    assert_whole(store.reopen())
 
 
 def test_sqlite_still_knows_its_own_locks(store):
