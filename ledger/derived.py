@@ -34,6 +34,7 @@ class _Expected:
     recipients: set[tuple[str, str]] = field(default_factory=set)
     mentions: set[tuple[str, int]] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
     keys: int = 0
 
 
@@ -57,6 +58,7 @@ def problems(app: LedgerApplication, c: SQLiteCursor, progress: Callable[[int], 
             progress(start)
     yield from _compared(c, expected)
     yield from _names(app, c)
+    yield from _journal(app, expected.erased)
     yield from _suppression(app, c)
 
 
@@ -86,6 +88,8 @@ def _follow(expected: _Expected, entry: Entry) -> None:
             expected.recipients.add((entry.controller, data.recipient))
         case ev.IntakeRefused():
             expected.refused.add(entry.position)
+        case ev.SubjectErased():
+            expected.erased.add(entry.stream)
         case _:
             pass
 
@@ -133,6 +137,25 @@ def _names(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
         except LedgerError as error:
             yield f"aliases: {error}"
             return
+
+
+def unjournalled(app: LedgerApplication, c: SQLiteCursor) -> set[str]:
+    """Persons whom the log tells erased and the journal beside the keys does not: an old backup brings them back."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE type='subject.erased'")
+    return {row[0] for row in c.fetchall()} - _journalled(app)
+
+
+def _journalled(app: LedgerApplication) -> set[str]:
+    return {person for row in app.keys.erasures() if row["kind"] == "erase" for person in row["persons"]}
+
+
+def _journal(app: LedgerApplication, erased: set[str]) -> Iterator[str]:
+    missing = len(erased - _journalled(app))
+    if missing:
+        yield (
+            f"erasures.ndjson: lacks {missing} persons whom the log tells erased: a backup made before would bring them "
+            "back (put the file back; if it is lost, doctor notes them again)"
+        )
 
 
 def _suppression(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -353,7 +353,7 @@ class FileKeys(MemoryKeys):
 
     def retired(self) -> dict[str, bytes]:
         lines, _ = files.read_lines(self.folder / RETIRED)
-        return {line["log"]: base64.b64decode(line["signing"]) for line in lines}
+        return dict(found for line in lines if (found := _retired(line)) is not None)
 
 
 def _is_erasure(line: Any) -> bool:
@@ -369,6 +369,16 @@ def _is_erasure(line: Any) -> bool:
             return kind not in ("erase", "deletion", "traces")
         case _:
             return False
+
+
+def _retired(line: Any) -> tuple[str, bytes] | None:
+    """(log, seed) of a line; None where it is torn or nobody's."""
+    match line:
+        case {"log": str(log), "signing": str(signing)}:
+            with suppress(ValueError):
+                seed = base64.b64decode(signing, validate=True)
+                return (log, seed) if len(seed) == KEY_BYTES else None
+    return None
 
 
 def _is_outlived(line: Any) -> bool:
