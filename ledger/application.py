@@ -28,6 +28,7 @@ from ledger.entry import Entry, decode
 from ledger.entry import recorded_at as when_recorded
 from ledger.errors import (
     Closed,
+    CorruptEntry,
     HeadNotNoted,
     InvalidEvent,
     KeyFileError,
@@ -341,9 +342,16 @@ class LedgerApplication(Application[str]):
         with self.reading() as c:
             c.execute("SELECT name, value FROM meta")
             meta = dict(c.fetchall())
-        self.origin = meta["origin"].decode()
-        index_key, digest_key = (self.keys.unwrap(meta[name.decode() + "_key"], name) for name in _KEY_NAMES)
-        self.signer = self._signer(meta["vkey"].decode())
+            read_head(c)
+        try:
+            self.origin, vkey = meta["origin"].decode(), meta["vkey"].decode()
+            wrapped = [(meta[name.decode() + "_key"], name) for name in _KEY_NAMES]
+        except (KeyError, ValueError) as error:
+            raise CorruptEntry(
+                f"{self.where}: meta: what it says of the store is damaged, {error} (restore a backup)"
+            ) from None
+        index_key, digest_key = (self.keys.unwrap(*one) for one in wrapped)
+        self.signer = self._signer(vkey)
         self.vault = Vault(self.keys, index_key, digest_key, self.randomness)
         if found < STORE_FORMAT:
             from ledger.upgrade import upgrade

@@ -324,9 +324,12 @@ class LedgerRecorder(SQLiteApplicationRecorder):
 
 
 def read_head(c: SQLiteCursor) -> Head:
-    """The head row."""
+    """The head row. Raises StoreError where there is none, which only damage does."""
     c.execute("SELECT size, root, recorded_at, checkpoint, edge FROM head")
-    return Head(*c.fetchone())
+    row = c.fetchone()
+    if row is None:
+        raise StoreError("head: the store has lost its newest checkpoint (restore a backup)")
+    return Head(*row)
 
 
 def readers(c: SQLiteCursor) -> tuple[ReadSubtree, ReadLeaves]:
