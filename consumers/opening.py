@@ -100,7 +100,9 @@ def _made(path: Path, folder: Path, name: str) -> FileKeys:
 def log_name(name: str) -> str:
     """A name that a log can have. Raises NotALedger for any other."""
     if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
-        raise NotALedger(f"--origin {name!r}: the name of a log has no space and no plus (give another)")
+        raise NotALedger(
+            f"--origin {name!r}: the name of a log has no space, no plus and at most 200 characters (give another)"
+        )
     return name
 
 

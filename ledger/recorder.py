@@ -135,7 +135,12 @@ def translate(error: sqlite3.Error, where: str) -> StoreError:
         return StoreFull(
             f"{where}: no space left on the disk; nothing of this batch was kept (free some and run again)"
         )
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+    if code == sqlite3.SQLITE_CANTOPEN:  # SQLite does not say why
+        return StoreReadOnly(
+            f"{where}: cannot be opened (check the path, its folder and their permissions; that the whole path has at "
+            "most 500 bytes; and how many files a process may open: ulimit -n)"
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StoreReadOnly(
             f"{where}: cannot be opened for writing (check the path, its folder and their permissions)"
         )

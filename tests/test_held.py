@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import PERSON, accept, assert_whole, event, rows, stored
+from conftest import PERSON, Cli, accept, assert_whole, event, rows, stored
 
 from consumers import opening
 from consumers.maintenance import erase, examine
@@ -363,6 +363,10 @@ def test_a_store_that_cannot_be_written_is_read(read_only):
     ledger.projector.close()
     ledger.app.close()
     assert sorted(path.name for path in read_only.path.parent.iterdir()) == before
+
+
+def test_projections_of_a_store_that_cannot_be_written_are_not_rebuilt(read_only):
+    assert "is open for reading only: the file or its disk" in Cli(read_only.name).fails("rebuild")
 
 
 def test_with_a_log_beside_it_it_is_read_through_that(store, monkeypatch):
