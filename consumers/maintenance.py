@@ -82,6 +82,7 @@ def erase(ledger: Ledger, body: Row) -> list[int]:
 def erased(ledger: Ledger, body: Row) -> Erased:
     """Erase whoever a name or identifier leads to, also somebody who was only ever named. Raises InvalidQuestion."""
     done = erase_named(ledger.app, *ledger.named(body), ledger.clock())
+    ledger.forget()
     with contextlib.suppress(LedgerError, sqlite3.Error):  # the projections follow when they can
         ledger.projector.catch_up()
     return done

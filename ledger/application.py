@@ -248,6 +248,11 @@ class LedgerApplication(Application[str]):
         """Whether this is a child of the process that opened the store."""
         return self.held is not None and self.held.inherited
 
+    def check_to_read(self) -> None:
+        """Raise StoreLost where another file or log has the name of this one, Forked in a child process."""
+        if self.held is not None:
+            self.held.check_to_read()
+
     def check_names(self) -> None:
         """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
         if self.held is not None:
@@ -395,8 +400,7 @@ class LedgerApplication(Application[str]):
             if self.frontier.root() != head.root:
                 raise StoreError(f"{self.where}: the head does not fit its own tree (run verify, restore a backup)")
             self.head = head
-        c.execute("SELECT controller, pack_sha256 FROM controllers")
-        registered = dict(c.fetchall())
+        registered = self._registered_packs(c)
         if registered != self._registered:  # by this process or another
             self._registered = registered
             self.controllers = {controller: self.pack(sha256, c) for controller, sha256 in registered.items()}
@@ -412,14 +416,22 @@ class LedgerApplication(Application[str]):
         with self._lock, self.writing() as c:
             c.execute("INSERT OR IGNORE INTO packs VALUES (?,?,?)", [pack.sha256, pack.controller, body])
             c.execute(
-                "INSERT INTO controllers VALUES (?,?) ON CONFLICT DO UPDATE SET pack_sha256=excluded.pack_sha256",
-                [pack.controller, pack.sha256],
+                "INSERT OR REPLACE INTO controllers VALUES (?,?,?)",
+                [pack.controller, pack.sha256, self.vault.bound_pack(pack.controller, pack.sha256)],
             )
         return pack
 
+    def _registered_packs(self, c: SQLiteCursor) -> dict[str, str]:
+        """Controller to the digest of its pack. Raises CorruptEntry where a row was altered."""
+        c.execute("SELECT controller, pack_sha256, bound FROM controllers")
+        rows = c.fetchall()
+        for controller, sha256, bound in rows:
+            if bound != self.vault.bound_pack(controller, sha256):
+                raise CorruptEntry(f"{self.where}: the pack of {controller!r} was exchanged (add the right one again)")
+        return {controller: sha256 for controller, sha256, _ in rows}
+
     def _load_controllers(self, c: SQLiteCursor) -> dict[str, Pack]:
-        c.execute("SELECT controller, pack_sha256 FROM controllers")
-        return {controller: self.pack(sha256, c) for controller, sha256 in c.fetchall()}
+        return {controller: self.pack(sha256, c) for controller, sha256 in self._registered_packs(c).items()}
 
     def pack(self, sha256: str, c: SQLiteCursor | None = None) -> Pack:
         """A stored pack. Raises PackError where it is absent."""

@@ -68,16 +68,21 @@ def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list
 def note_deleted(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
     """Note until when the fields of a person are deleted, and return it: None before, and while a hold stands.
 
-    What is told later of a time up to then is not kept (see `deleted_until`).
+    What is told later of a time up to then is not kept.
     """
-    entries = [entry for entry in stream_entries(c, group, _DECIDES) if entry.role == "controller"]
-    deletions = effective_deletions(entries)
-    if not deletions or standing_holds(entries):
+    last = deleted_until(c, group)
+    if last is None:
         c.executemany("DELETE FROM deleted WHERE person=?", [(name,) for name in sorted(group)])
         return None
-    last = max(deletions)
     c.executemany("INSERT OR REPLACE INTO deleted VALUES (?,?)", [(name, last[0]) for name in sorted(group)])
     return last
+
+
+def deleted_until(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
+    """The last deletion of a person by all that is recorded: None before, and while a hold stands."""
+    entries = [entry for entry in stream_entries(c, group, _DECIDES) if entry.role == "controller"]
+    deletions = effective_deletions(entries)
+    return max(deletions) if deletions and not standing_holds(entries) else None
 
 
 def spare_held(c: SQLiteCursor, person: str) -> None:
@@ -274,7 +279,8 @@ def erase_persons(
                 appended = [batch.append_erased(name, METHOD, alone) for name in sorted(group)]
             else:
                 _note_unrecorded(c, sorted(group), alone)
-            keep(c, kept)
+            if journal:
+                keep(c, kept)  # else what outlived them is taken over as it was noted: the copy may know less
             gone = doomed.bytes + tags + _forget(app, c, group, sought.aliases, traces)
             _note_unscrubbed(c, gone)
             batch.destroyed += gone

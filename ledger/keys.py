@@ -378,7 +378,9 @@ def _retired(line: Any) -> tuple[str, bytes] | None:
             with suppress(ValueError):
                 seed = base64.b64decode(signing, validate=True)
                 return (log, seed) if len(seed) == KEY_BYTES else None
-    return None
+            return None
+        case _:
+            return None
 
 
 def _is_outlived(line: Any) -> bool:

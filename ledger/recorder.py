@@ -91,7 +91,7 @@ SCHEMA: Final = (
     *SUPPRESSION,
     # What the door looks at.
     "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL, bound BLOB) WITHOUT ROWID",
     "CREATE TABLE recipients (controller TEXT, recipient TEXT, PRIMARY KEY (controller, recipient)) WITHOUT ROWID",
     "CREATE TABLE aged (person TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE links (one TEXT, other TEXT, PRIMARY KEY (one, other)) WITHOUT ROWID",

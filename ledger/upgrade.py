@@ -81,6 +81,10 @@ def _bound(c: SQLiteCursor, vault: Vault) -> None:
         word = vault.word(vault.open_name(c, person, sealed)) if sealed is not None else None
         rows.append((vault.bound_name(alias, person), word, alias))
     c.executemany("UPDATE aliases SET bound=?, word=? WHERE alias=?", rows)
+    c.execute("ALTER TABLE controllers ADD COLUMN bound BLOB")
+    c.execute("SELECT controller, pack_sha256 FROM controllers")
+    packs = [(vault.bound_pack(controller, sha256), controller) for controller, sha256 in c.fetchall()]
+    c.executemany("UPDATE controllers SET bound=? WHERE controller=?", packs)
 
 
 def _letters(c: SQLiteCursor, vault: Vault) -> None:

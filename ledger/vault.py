@@ -85,6 +85,10 @@ class Vault:
         """The keyed tag that binds a name to its person."""
         return blake2b(b"bound\0" + alias + person.encode(), key=self._index_key, digest_size=ALIAS_BYTES).digest()
 
+    def bound_pack(self, controller: str, sha256: str) -> bytes:
+        """The keyed tag that binds a controller to the pack that was registered for it last."""
+        return self.bound(b"pack", controller.encode(), sha256.encode())
+
     def person_of(self, alias: bytes, person: str, bound: bytes | None) -> str:
         """The person of a row of aliases. Raises CorruptEntry where the row was altered."""
         if bound is None or not hmac.compare_digest(bound, self.bound_name(alias, person)):
@@ -280,7 +284,7 @@ class Vault:
     def _open(self, key: AESGCM, sealed: bytes, context: bytes, what: str) -> bytes:
         try:
             return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise CorruptEntry(f"the sealed record of {what} was altered: restore the store from a backup") from None
 
 

@@ -43,7 +43,7 @@ def _of_one_size(answer: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Conc
         here = ledger._here  # noqa: SLF001  this module's
         if here.session is not None:
             return answer(ledger, *args, **kwargs)
-        ledger.app.check_names()  # a file that lost its name says nothing of what was recorded since
+        ledger.app.check_to_read()  # a file that lost its name says nothing of what was recorded since
         session = ledger._sessions.take()  # noqa: SLF001
         here.session, reader, reading = session, session.reader, ledger.app.reading_here
         reading.reader = reader
@@ -120,6 +120,10 @@ class Ledger:
     @property
     def _views(self) -> dict[str, View]:
         return self._session.views
+
+    def forget(self) -> None:
+        """Forget everybody at once, as after an erasure: nothing of who is erased stays in memory."""
+        self._sessions.forget()
 
     def _refresh(self, session: Session) -> None:
         """Bring a session to the newest moment, and let the others forget what another process has added to since."""

@@ -510,29 +510,46 @@ def _bytes(value: Any) -> bytes:
 def rebuild(
     app: LedgerApplication, path: Path, progress: Callable[[int], None] | None = None
 ) -> tuple[int, list[Difference]]:
-    """Fold everything anew into a new file, compare it with the old one, and put it in its place.
+    """Fold everything anew beside the old rows, compare with them, and put the new ones in their place.
 
-    Returns (entries folded, persons that differ). The old file stays until the new one is whole.
+    Returns (entries folded, persons that differ). That is one transaction on the file that is there: others may have it
+    open, fold into it and write to the log meanwhile. Until then the old rows stay.
     """
-    old = Projector(app, path)
-    old.catch_up()
     fresh_path = path.with_name(path.name + ".rebuilding")
-    for suffix in ("", "-wal", "-shm"):
-        fresh_path.with_name(fresh_path.name + suffix).unlink(missing_ok=True)
-    fresh = Projector(app, fresh_path)
-    folded = fresh.catch_up(progress)
-    differences = list(_compare(old, fresh))
-    old.close()
-    fresh.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    fresh.close()
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    points.reached("before swap")
-    files.sync(fresh_path)
-    fresh_path.replace(path)
-    files.sync_folder(path.parent)
-    points.reached("after swap")
+    _discard(fresh_path)
+    old, fresh = Projector(app, path), Projector(app, fresh_path)
+    try:
+        folded = fresh.catch_up(progress)
+        old.db.execute("ATTACH DATABASE ? AS fresh", [str(fresh_path)])
+        while (differences := _exchange(app, old, fresh)) is None:
+            pass  # somebody else folded more than was seen here: once more
+    finally:
+        old.close()
+        fresh.close()
+        _discard(fresh_path)
     return folded, differences
+
+
+def _exchange(app: LedgerApplication, old: Projector, fresh: Projector) -> list[Difference] | None:
+    """Compare the rows of one moment and exchange them, or None where the old ones are of a later one."""
+    with app.reading_newest():  # both fold up to this moment
+        fresh.catch_up()
+        old.catch_up()
+        with old._transaction():  # noqa: SLF001  this module's; nobody folds meanwhile
+            if old.cursor != fresh.cursor:
+                return None
+            differences = list(_compare(old, fresh))
+            for table in ("people", "judged", "cursor"):
+                old.db.execute(f"DELETE FROM main.{table}")
+                old.db.execute(f"INSERT INTO main.{table} SELECT * FROM fresh.{table}")
+            points.reached("before swap")
+        points.reached("after swap")
+    return differences
+
+
+def _discard(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _compare(old: Projector, fresh: Projector) -> Iterator[Difference]:

@@ -183,6 +183,16 @@ class Sessions:
                 if session is not by:
                     session.missed = streams if session.missed is None else session.missed | streams
 
+    def forget(self) -> None:
+        """Let all forget everybody: those that are taken when they are given back."""
+        with self._lock:
+            for session in self._idle:
+                session.people.forget()
+                session.forget(())
+            for session in self._taken:
+                session.reader.doubt()
+                session.head = None
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Something that `close` waits for. Raises Closed."""

@@ -177,6 +177,8 @@ class Look:
 
     def store(self, when):
         """The store is sound, knows what was acknowledged, and nobody erased."""
+        with opened(self.path):
+            pass  # which finishes what was interrupted
         rows = blackbox.log(self.path)
         found = [f"gap at {breaks[0]}"] if (breaks := blackbox.gaps(rows)) else []
         if rows[: len(self.world.rows)] != self.world.rows:
@@ -223,7 +225,7 @@ class Look:
             found = [f"{name} is known" for name in erased if not blackbox.is_unknown(ledger, name)]
             persons = self.world.persons
             found += [f"a field of {one} opens" for one in closed if blackbox.open_values(ledger, persons[one])]
-            found += blackbox.unhealthy(ledger)
+            found += blackbox.unhealthy(ledger, older=True)
         return [f"in a restored copy: {one}" for one in found]
 
     # -- the target of a job -------------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ class Look:
             if gap := blackbox.gaps(blackbox.log(scratch / name)):
                 self.found.append(f"{name} has a gap at {gap[0]}")
             with opened(scratch / name, scratch / "keys") as ledger:
-                self.found += [f"{name}: {one}" for one in blackbox.unhealthy(ledger)]
+                self.found += [f"{name}: {one}" for one in blackbox.unhealthy(ledger, older=name == "copy.db")]
                 if name == "copy.db":
                     self.found += [f"copy.db: {one}" for one in self.forgotten(ledger)]
         except Exception as error:  # noqa: BLE001  whatever comes, the target is of no use

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import blackbox
 from blackbox import CONTROLLER, PACKS, ROOT, Reader, opened
-from hammer_worker import SHARED, plain
+from hammer_worker import SHARED, journals, plain
 
 from consumers import create_ledger
 
@@ -51,7 +51,7 @@ class Failures:
             self.kinds[kind] += 1
             self.examples.setdefault(kind, str(detail))
 
-    def text(self, width=1500):
+    def text(self, width=3000):
         return "\n".join(
             f"{count:6} x {kind}\n         {self.examples[kind][-width:].replace(chr(10), chr(10) + ' ' * 9)}"
             for kind, count in self.kinds.most_common()
@@ -116,7 +116,7 @@ class Acknowledged:
     def read(self):
         """Take over what the workers have written since."""
         with self._lock:
-            for path in sorted(self.folder.glob("worker-*.ndjson")):
+            for path in journals(self.folder):
                 for line in self._readers.setdefault(path, Reader(path)).news():
                     self._take(line)
 
@@ -385,10 +385,12 @@ class Visitor(threading.Thread):
         erased = list(self.site.said.erased)
         target = self.site.folder / f"restored-{self.number}.db"
         store = f"sqlite:///{target}"
-        shutil.copytree(self.site.keys, f"{target}.keys")
+        shutil.copytree(self.site.keys, f"{target}.keys", ignore=shutil.ignore_patterns("*.partial"))
         if self.call("restore", self.random.choice(self.backups), store=store) is not None:
-            for args in (["verify"], ["doctor"], ["state", self.random.choice(SHARED), "--controller", CONTROLLER]):
-                self.call(*args, store=store, wanted=(0, 1) if args[0] == "state" else (0,))
+            # it goes on as another log, unless nothing was signed since
+            asked = ["state", self.random.choice(SHARED), "--controller", CONTROLLER]
+            for args in (["verify"], ["recover", "--yes"], ["verify"], ["doctor"], asked):
+                self.call(*args, store=store, wanted=(0, 1) if args[0] in ("state", "recover") else (0,))
             if breaks := blackbox.gaps(blackbox.log(target)):
                 self.site.failures.add("a restored copy has gaps", breaks[:10])
             self.site.check_erased(target, None, every=False, names=erased)

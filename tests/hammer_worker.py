@@ -148,7 +148,7 @@ class Worker:
         self.gate, self.lock = Gate(), threading.Lock()
         self.size = 0  # of the log, at least: what was acknowledged here
         past, every = Past(), Past()
-        for path in sorted(self.folder.glob("worker-*.ndjson")):
+        for path in journals(self.folder):
             lines = Reader(path).news()
             every.read(lines)
             if path.name.startswith(f"worker-{self.number}-"):
@@ -389,9 +389,17 @@ class Hand:
             self.failed("decide: an answer did not see what was acknowledged before", f"{least}, then {size}")
         self.size = max(size, self.size)
         if denied and answer.outcome == "permit":
-            self.failed("decide: permitted after an acknowledged no", f"{name}: {answer}")
+            self.contradicted("permitted after an acknowledged no", name, answer, ledger)
         if word == "yes" and answer.outcome != "permit":
-            self.failed("decide: denied after an acknowledged yes", f"{name}: {answer}")
+            self.contradicted("denied after an acknowledged yes", name, answer, ledger)
+
+    def contradicted(self, what, name, answer, ledger):
+        """Note a wrong answer, with what the same Ledger and a new one say to the same question right after."""
+        again = self.attempt("decide", lambda: (ledger or self.worker.ledger).decide(question(name)))
+        with closing(open_ledger(self.worker.store)) as fresh:
+            new = self.attempt("decide", lambda: fresh.decide(question(name)))
+            told = [(row["position"], row["type"], row["time"]) for row in fresh.history(about(name))]
+        self.failed(f"decide: {what}", f"{name}: {answer}\nagain: {again}\na new Ledger: {new}\ntold: {told}")
 
     def ask_about_own(self, ledger=None):
         person = self.someone()
@@ -474,6 +482,11 @@ ACTIONS = {
     Hand.invalid: 3, Hand.refused: 3, Hand.conflict: 2, Hand.twice: 6, Hand.ask_about_own: 25,
     Hand.ask_about_shared: 15, Hand.ask_about_the_past: 5, Hand.look: 6, Hand.second: 1, Hand.erase: 2,
 }  # fmt: skip
+
+
+def journals(folder):
+    """The journals in order of lives: what a later one told again comes after what its forerunner told."""
+    return sorted(folder.glob("worker-*.ndjson"), key=lambda path: [int(one) for one in path.stem.split("-")[1:]])
 
 
 def plain(error):

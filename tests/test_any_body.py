@@ -376,14 +376,14 @@ def test_a_member_given_once_is_not_taken_for_two(name):
 def test_the_name_of_a_member_given_twice_is_shown_unless_it_is_personal():
     with pytest.raises(ValueError, match=r"^the member 'scope' is given twice$"):
         parse_json(TWICE["in-data"].encode())
-    with pytest.raises(ValueError, match=r"^the member '\?' is given twice$"):
+    with pytest.raises(ValueError, match=r"^a member is given twice$"):
         parse_json(b'{"ann@example.com":1,"ann@example.com":2}')
 
 
 @pytest.mark.parametrize("deep", [100, 900, 1020])
 def test_nesting_is_no_way_around_it(deep):
     once = '{"a":' * deep + "1" + "}" * deep
-    with pytest.raises(ValueError, match=r"'a' is given twice|nested too deep"):
+    with pytest.raises(ValueError, match=r"is given twice|nested too deep"):
         parse_json(once.replace('"a":1}', '"a":1,"a":2}').encode())
     if deep < 900:  # deeper than Python's stack it is refused, as what cannot be looked through
         assert parse_json(once.encode()) == parse_json(once.replace("1", " 1 ").encode()) == json.loads(once)
@@ -394,7 +394,7 @@ def test_a_hundred_thousand_members_are_looked_through_once(monkeypatch):
     done = threading.Event()
 
     def read():
-        with pytest.raises(ValueError, match="'1869f' is given twice"):
+        with pytest.raises(ValueError, match="a member is given twice"):
             parse_json(many)
         done.set()
 

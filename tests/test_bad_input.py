@@ -225,6 +225,7 @@ def test_a_store_of_an_older_format_is_raised_when_it_is_opened(store, version, 
     for table in (*derived_tables, *(("addresses", "suppressed") if version == 1 else ())):
         db.execute(f"DROP TABLE {table}")
     db.execute("ALTER TABLE aliases DROP COLUMN bound")
+    db.execute("ALTER TABLE controllers DROP COLUMN bound")
     db.execute("ALTER TABLE aliases DROP COLUMN word")
     db.execute("ALTER TABLE dead_letters ADD COLUMN person_key BLOB")
     nameless = db.execute("SELECT alias, person FROM aliases WHERE sealed IS NULL").fetchone()

@@ -192,7 +192,7 @@ def test_too_much_is_one_line_and_leaves_the_old_file(cli, store, output, monkey
     assert output.read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
+@pytest.mark.parametrize("failing", ["fsync", "rename"])
 def test_a_failure_leaves_the_old_file_and_nothing_else(cli, store, output, monkeypatch, failing):
     def fails(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -200,7 +200,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(cli, store, output, monk
     accept(store.ledger, event())
     output.write_bytes(b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fails) if failing == "fsync" else patch.setattr(Path, "replace", fails)
+        patch.setattr(os, "fsync", fails) if failing == "fsync" else patch.setattr(Path, "rename", fails)
         assert "No space left on device" in cli.fails("evidence", PERSON, "-o", output)
     assert output.read_bytes() == b"old"
     assert list(output.parent.iterdir()) == [output]

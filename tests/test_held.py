@@ -470,3 +470,14 @@ print(struct.unpack("hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked))[0] != 
     sqlite3.connect(store.path).close()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("how", LOSSES)
+def test_nothing_is_answered_from_a_file_without_its_name(store, suffix, how):
+    accept(store.ledger, event())
+    question = {"controller": "parature", "subject": "crm:4711"}
+    assert store.ledger.history(question)
+    LOSSES[how](store.path.with_name(store.path.name + suffix))
+    with pytest.raises(StoreLost, match="was replaced or deleted while this ledger had it open"):
+        store.ledger.history(question)

@@ -31,7 +31,7 @@ def written_by_a_newer_program(store, monkeypatch, kind, stream=None):
             patch.setattr(append, "FORMAT", 2)
         with app._lock, app.writing() as c:
             batch = Batch(app, c)
-            batch._clock(store.clock.now)
+            batch.clock(store.clock.now)
             type_name = "subject.astonished" if kind == "type" else "service.used"
             position = batch._append(stream, "parature", type_name, fields, {"service": "site"})
             batch.finish()

@@ -816,6 +816,6 @@ def test_not_a_byte_of_the_store_or_its_projections_is_written(cli, filled, opt_
 
 def test_a_store_opened_to_read_refuses_to_be_written(filled):
     ledger = opening.open_to_read(filled.name)
-    with pytest.raises(Exception, match="opened for writing"):
+    with pytest.raises(Exception, match="is open for reading only: it was asked for"):
         ledger.record([published(version="9")])
     ledger.close()

@@ -16,6 +16,7 @@ from consumers.opening import create_ledger, open_ledger, shipped_packs
 from ledger import points
 from ledger.errors import InvalidQuestion
 from ledger.merkle import Frontier
+from ledger.recovery import recover
 from ledger.times import FOREVER, parse_time
 from projections import judge
 from projections import projector as module
@@ -325,6 +326,7 @@ def test_a_projection_of_another_history_as_long_as_this_one_is_not_believed(sto
     store.shut()
     (tmp_path / "monday.db").replace(store.path)
     store.ledger = ledger = store.open()
+    recover(ledger.app, store.clock())
     accept(ledger, event("optout.recorded"), *(event() for _ in range(longer)))
     fresh = store.open()
     assert fresh.decide({**OPT_IN, "subject": "crm:4711"}).outcome == "deny"
@@ -378,12 +380,44 @@ def test_only_the_owner_reads_the_projections_whatever_the_umask(ledger, umask):
         os.umask(before)
 
 
-def test_a_rebuilt_file_is_on_the_disk_before_and_after_it_takes_its_place(ledger, monkeypatch):
+def test_rebuilding_exchanges_the_rows_under_those_who_have_them_open(ledger, monkeypatch):
     fill(ledger, people=5, events=50)
     path = ledger.projector.path
-    done = []
-    sync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_ino) or sync(handle))
-    monkeypatch.setattr(points, "hook", lambda name: done.append(name) if name.endswith("swap") else None)
-    rebuild(ledger.app, path)
-    assert done == ["before swap", path.stat().st_ino, path.parent.stat().st_ino, "after swap"]
+    file = path.stat().st_ino
+    other = Projector(ledger.app, path)
+    other.catch_up()
+    told = []
+
+    def meanwhile(name):
+        if name == "before swap" and not told:
+            told.append(name)
+            with pytest.raises(sqlite3.OperationalError, match="locked"):  # nobody folds into what is exchanged
+                sqlite3.connect(path, timeout=0, isolation_level=None).execute("BEGIN IMMEDIATE")
+
+    monkeypatch.setattr(points, "hook", meanwhile)
+    folded, differences = rebuild(ledger.app, path)
+    assert (folded, differences, told) == (ledger.app.current_head().size, [], ["before swap"])
+    assert path.stat().st_ino == file
+    fill(ledger, people=2, events=10)
+    assert other.catch_up() > 0
+    assert other.damaged() == []
+    other.close()
+    assert [one.name for one in path.parent.glob("*.rebuilding*")] == []
+
+
+def test_rebuilding_while_others_record_and_fold_finds_no_difference(ledger, monkeypatch):
+    """Between the long fold and the comparison the log grows, and another process has folded that already."""
+    fill(ledger, people=5, events=50)
+    path = ledger.projector.path
+    grown = []
+    exchange = module._exchange
+
+    def later(app, old, fresh):
+        if len(grown) < 3:
+            grown.append(fill(ledger, people=2, events=10))
+            ledger.projector.catch_up()
+        return exchange(app, old, fresh)
+
+    monkeypatch.setattr(module, "_exchange", later)
+    assert rebuild(ledger.app, path)[1] == []
+    assert ledger.projector.cursor == ledger.app.current_head().size

@@ -221,9 +221,9 @@ def test_a_damaged_store_is_refused_by_name(copy, damage):
 def test_doctor_comes_to_an_end_where_the_last_entry_is_gone(copy):
     copy.drop(SIZE - 1)
     copy.db.close()
-    checks = {row["check"]: row for row in Cli(f"sqlite:///{copy.path}").json("doctor", code=1)}
-    assert checks["log"]["says"].startswith("entry 299: is missing")
-    assert checks["vault"]["says"].endswith("1 orphans")
+    checks = [(row["check"], row["says"]) for row in Cli(f"sqlite:///{copy.path}").json("doctor", code=1)]
+    assert dict(checks)["log"].startswith("entry 299: is missing")
+    assert ("vault", "1 sealed records belong to no entry") in checks
 
 
 @pytest.mark.parametrize("size", [0, 1, SIZE - 1, SIZE + 1])
