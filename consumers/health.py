@@ -70,7 +70,8 @@ def vault(ledger: Ledger) -> tuple[str, list[str]]:
                 orphans += 1
                 continue
             try:
-                app.vault.open_fields(c, stream, version, position)
+                if app.vault.open_fields(c, stream, version, position) is None:
+                    broken.append(f"entry {position}: the key of its person is missing (restore a backup)")
             except LedgerError as error:
                 broken.append(str(error))
     if orphans:
