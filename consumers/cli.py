@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, ParamSpec
 import typer
 
 from consumers import opening, show
-from ledger.errors import InvalidQuestion, LedgerError
+from ledger.application import READ_ONLY
+from ledger.errors import InvalidQuestion, LedgerError, StoreReadOnly
 from ledger.recorder import translate
 from projections.ledger import Ledger
 
@@ -170,7 +171,8 @@ def rebuild(store: Store = None, keys: Keys = None, json: Json = False) -> None:
 
     ledger = opening.open_ledger(store, keys)
     path = ledger.projector.path
-    assert path is not None
+    if path is None:
+        raise StoreReadOnly(f"{ledger.app.where}: is open for reading only: {READ_ONLY[ledger.app.how]}")
     ledger.projector.close()
     size = ledger.app.current_head().size
     with show.progress("rebuild", size) as progress:

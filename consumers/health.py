@@ -11,10 +11,10 @@ from consumers.opening import keys_folder
 from ledger import files
 from ledger.audit import StoreCorrupt, StoreReport, verify_store
 from ledger.deadletters import listed
-from ledger.derived import problems
+from ledger.derived import problems, unjournalled
 from ledger.erasure import scrub_or_wait
 from ledger.errors import LedgerError
-from ledger.keys import FileKeys
+from ledger.keys import JOURNAL, FileKeys
 from ledger.verifier import parse_vkey
 from projections.ledger import Ledger
 
@@ -70,7 +70,8 @@ def vault(ledger: Ledger) -> tuple[str, list[str]]:
                 orphans += 1
                 continue
             try:
-                app.vault.open_fields(c, stream, version, position)
+                if app.vault.open_fields(c, stream, version, position) is None:
+                    broken.append(f"entry {position}: the key of its person is missing (restore a backup)")
             except LedgerError as error:
                 broken.append(str(error))
     if orphans:
@@ -130,6 +131,24 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     yield "dead letters", True, f"{len(letters)} are waiting to be mended" if letters else "none"
 
 
+def _noted_again(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
+    """Note whom the log tells erased, where the journal was lost or put back to an older one."""
+    app = ledger.app
+    if app.how != "rw":
+        return
+    with app.reading() as c:
+        missing = unjournalled(app, c)
+    if not missing:
+        return
+    try:
+        with app.keys.turn():
+            app.keys.note_erasure(sorted(missing), "erase", None, [])
+    except LedgerError as error:
+        yield "journals", False, str(error)
+    else:
+        yield "journals", False, f"{JOURNAL}: lacked {len(missing)} persons whom the log tells erased: noted again"
+
+
 def _problems(name: str, found: list[str], otherwise: str) -> Iterator[tuple[str, bool, str]]:
     if not found:
         yield name, True, otherwise
@@ -151,6 +170,7 @@ def _signed(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     else:
         yield "signed heads", True, f"the newest that is noted beside the keys has {noted.size} entries"
     if isinstance(app.keys, FileKeys):
+        yield from _noted_again(ledger)
         for name, foreign in app.keys.foreign_lines().items():
             if foreign:
                 yield "journals", True, f"{name}: {foreign} lines are torn or nobody's, and were read past"

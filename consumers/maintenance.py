@@ -90,10 +90,15 @@ def erased(ledger: Ledger, body: Row) -> Erased:
 
 def back_up(ledger: Ledger, target: Path) -> int:
     """An online copy. Returns the number of entries in it. Raises NotALedger where there is a file already."""
-    if os.path.lexists(target):
-        raise NotALedger(f"{target}: there is a file already (name a new path)")
+    _require_new(target)
     _require_folder(target)
-    with files.readable(target), readable_errors(str(target)), files.partial(target) as (_, partial):
+    with (
+        files.readable(target),
+        readable_errors(str(target)),
+        files.alone(target),
+        files.partial(target) as (_, partial),
+    ):
+        _require_new(target)
         backup(ledger.app, partial)
         copy = sqlite3.connect(f"file:{quote(str(partial))}?mode=ro&immutable=1", uri=True)
         try:
@@ -122,12 +127,12 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     """
     if not source.exists():
         raise NotALedger(f"{source}: there is no such backup")
-    if os.path.lexists(target):
-        raise NotALedger(f"{target}: there is a store already (name a new path)")
+    _require_new(target, "store")
     _require_folder(target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
-    with files.readable(target):
+    with files.readable(target), files.alone(target):
+        _require_new(target, "store")  # another process may have made it meanwhile
         discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
         try:
             for suffix in ("", "-wal"):
@@ -186,6 +191,11 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
     finally:
         app.close()
     return head.size, len(again)
+
+
+def _require_new(path: Path, what: str = "file") -> None:
+    if os.path.lexists(path):
+        raise NotALedger(f"{path}: there is a {what} already (name a new path)")
 
 
 def _require_folder(path: Path) -> None:

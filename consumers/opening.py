@@ -59,37 +59,50 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
     The file gets its name when it is whole; an attempt that was cut short is taken up by the next one.
     """
     path = store_path(store)
-    if os.path.lexists(path):
-        raise NotALedger(f"{path}: there is a file already (name a new path)")
+    _require_free(path)
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
     name = log_name(origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
-    partial = path.with_name(path.name + ".partial")
-    with files.readable(path):
-        discard(partial)
-        files.create(partial)  # first: a folder that cannot be written gets no keys either
-        provider = FileKeys(keys_folder(path, keys), create=True)
-        try:
-            app = open_file(partial, provider, create=True)
-            try:
-                app.initialise(name)
-            finally:
-                app.close()
-        except BaseException:
-            discard(partial)
-            raise
-        points.reached("store whole")
-        partial.rename(path)
-        files.sync_folder(path.parent)
-        points.reached("store named")
-        provider.finished()
+    with files.readable(path), files.alone(path):
+        _require_free(path)  # another process may have made it meanwhile
+        provider = _made(path, keys_folder(path, keys), name)
     return open_ledger(str(path), str(provider.folder))
+
+
+def _require_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise NotALedger(f"{path}: there is a file already (name a new path)")
+
+
+def _made(path: Path, folder: Path, name: str) -> FileKeys:
+    """Make a store and its keys; the store gets its name when it is whole. Requires to be alone in that."""
+    partial = path.with_name(path.name + ".partial")
+    discard(partial)
+    files.create(partial)  # first: a folder that cannot be written gets no keys either
+    provider = FileKeys(folder, create=True)
+    try:
+        app = open_file(partial, provider, create=True)
+        try:
+            app.initialise(name)
+        finally:
+            app.close()
+    except BaseException:
+        discard(partial)
+        raise
+    points.reached("store whole")
+    partial.rename(path)
+    files.sync_folder(path.parent)
+    points.reached("store named")
+    provider.finished()
+    return provider
 
 
 def log_name(name: str) -> str:
     """A name that a log can have. Raises NotALedger for any other."""
     if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
-        raise NotALedger(f"--origin {name!r}: the name of a log has no space and no plus (give another)")
+        raise NotALedger(
+            f"--origin {name!r}: the name of a log has no space, no plus and at most 200 characters (give another)"
+        )
     return name
 
 
@@ -107,6 +120,8 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
     path, provider = _found(store, keys)
     app = open_file(path, provider)
     with _closed_on_failure(app):
+        assert app.held is not None
+        path = app.held.path
         if app.how == "rw":
             for base in (path, projection_path(path)):
                 for suffix in ("", "-wal", "-shm"):

@@ -347,9 +347,16 @@ class LedgerApplication(Application[str]):
         with self.reading() as c:
             c.execute("SELECT name, value FROM meta")
             meta = dict(c.fetchall())
-        self.origin = meta["origin"].decode()
-        index_key, digest_key = (self.keys.unwrap(meta[name.decode() + "_key"], name) for name in _KEY_NAMES)
-        self.signer = self._signer(meta["vkey"].decode())
+            read_head(c)
+        try:
+            self.origin, vkey = meta["origin"].decode(), meta["vkey"].decode()
+            wrapped = [(meta[name.decode() + "_key"], name) for name in _KEY_NAMES]
+        except (KeyError, ValueError) as error:
+            raise CorruptEntry(
+                f"{self.where}: meta: what it says of the store is damaged, {error} (restore a backup)"
+            ) from None
+        index_key, digest_key = (self.keys.unwrap(*one) for one in wrapped)
+        self.signer = self._signer(vkey)
         self.vault = Vault(self.keys, index_key, digest_key, self.randomness)
         if found < STORE_FORMAT:
             from ledger.upgrade import upgrade
@@ -614,7 +621,8 @@ def open_file(
         how = "copy" if copy else _how(path, held, only_read=only_read)
         query = {"rw": "mode=rw", "copy": "mode=rw", "immutable": "mode=ro&immutable=1"}.get(how, "mode=ro")
         with readable_errors(str(path)):
-            return LedgerApplication(f"file:{quote(str(path))}?{query}", keys, where=str(path), held=held, how=how)
+            # by its own full name: the folder this process works in, or a link on the way, may change while it is open
+            return LedgerApplication(f"file:{quote(str(held.path))}?{query}", keys, where=str(path), held=held, how=how)
     except BaseException:
         release(held)
         raise

@@ -16,11 +16,12 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger.application import LedgerApplication
-from ledger.entry import Entry, decode
+from ledger.entry import CONTROLLER_PREFIX, Entry, decode
 from ledger.erasure import deleted_until
 from ledger.errors import LedgerError, NewerEntry
 from ledger.letterwords import strings
 from ledger.upgrade import mentioned
+from ledger.vault import ALIAS_BYTES
 from ledger.verifier import leaf_hash
 
 PAGE: Final = 2_000
@@ -37,6 +38,7 @@ class _Expected:
     recipients: set[tuple[str, str]] = field(default_factory=set)
     mentions: set[tuple[str, int]] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
     keys: int = 0
     newer: int = 0  # entries of a newer program, which may have a key or not
 
@@ -68,7 +70,8 @@ def problems(app: LedgerApplication, c: SQLiteCursor, progress: Callable[[int], 
     yield from _packs(app, c)
     yield from _deletions(c)
     yield from _letters(app, c)
-    yield from _names(app, c)
+    yield from _names(app, c, expected)
+    yield from _journal(app, expected.erased)
     yield from _suppression(app, c)
 
 
@@ -95,6 +98,8 @@ def _follow(expected: _Expected, entry: Entry) -> None:
             expected.recipients.add((entry.controller, data.recipient))
         case ev.IntakeRefused():
             expected.refused.add(entry.position)
+        case ev.SubjectErased():
+            expected.erased.add(entry.stream)
         case _:
             pass
 
@@ -182,14 +187,43 @@ def _letters(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
             yield f"letter_words: dead letter {letter} is not found by all that it says"
 
 
-def _names(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
-    c.execute("SELECT alias, person, bound FROM aliases")
-    for row in c.fetchall():
+def _names(app: LedgerApplication, c: SQLiteCursor, expected: _Expected) -> Iterator[str]:
+    """Every name leads where it was made to lead and opens as long as it may; whoever is not erased has one."""
+    c.execute("SELECT substr(name, 12) FROM meta WHERE name GLOB 'unrecorded:*'")  # erased again, in a restored copy
+    erased = expected.erased | {row[0] for row in c.fetchall()}
+    c.execute("SELECT alias, person, bound, sealed, word FROM aliases")
+    rows = c.fetchall()
+    persons = {stream for stream in expected.streams if not stream.startswith(CONTROLLER_PREFIX)}
+    nameless = persons - erased - {row[1] for row in rows}
+    if nameless:
+        yield f"aliases: {len(nameless)} persons have lost their names, such as {min(nameless)}"
+    for alias, person, bound, sealed, word in rows:
         try:
-            app.vault.person_of(*row)
+            app.vault.person_of(alias, person, bound)
+            if sealed is not None:
+                app.vault.check_name(c, person, sealed, word)
         except LedgerError as error:
             yield f"aliases: {error}"
             return
+
+
+def unjournalled(app: LedgerApplication, c: SQLiteCursor) -> set[str]:
+    """Persons whom the log tells erased and the journal beside the keys does not: an old backup brings them back."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE type='subject.erased'")
+    return {row[0] for row in c.fetchall()} - _journalled(app)
+
+
+def _journalled(app: LedgerApplication) -> set[str]:
+    return {person for row in app.keys.erasures() if row["kind"] == "erase" for person in row["persons"]}
+
+
+def _journal(app: LedgerApplication, erased: set[str]) -> Iterator[str]:
+    missing = len(erased - _journalled(app))
+    if missing:
+        yield (
+            f"erasures.ndjson: lacks {missing} persons whom the log tells erased: a backup made before would bring "
+            "them back (put the file back; if it is lost, doctor notes them again)"
+        )
 
 
 def _suppression(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
@@ -204,6 +238,6 @@ def _suppression(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
         yield f"suppressed: {len(kept - noted)} objections are not noted beside the keys"
     c.execute("SELECT tag, person, masked FROM addresses")
     for tag, person, masked in c.fetchall():
-        if app.vault.tag(app.vault.masked(masked, person)) != tag:
+        if len(masked) != ALIAS_BYTES or app.vault.tag(app.vault.masked(masked, person)) != tag:
             yield f"addresses: an address was made to lead to person {person}"
             return

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from ledger.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
+ALONE_SECONDS: Final = 10.0  # how long who makes a file waits for another who does
+_POLL_SECONDS: Final = 0.005
 _NEW: Final = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _log = logging.getLogger("consent_ledger")
 
@@ -150,6 +153,41 @@ def partial_file(path: Path) -> Iterator[int]:
 
 def _beside(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only one who makes a file of that name, until the block ends. Raises StoreBusy after ten seconds.
+
+    Whoever waits finds what the other one made. A process that dies gives way; the lock it leaves is taken up.
+    """
+    lock = path.with_name(path.name + ".making")
+    until = time.monotonic() + ALONE_SECONDS
+    while True:
+        handle = os.open(lock, os.O_RDWR | _NEW, FILE_MODE)
+        try:
+            if _locked(handle) and same(os.fstat(handle), lock):
+                break
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        if time.monotonic() > until:
+            raise StoreBusy(f"{path}: another process is making it (run this again when it is done)")
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # before it is given up: whoever waited for it looks again
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _own(path: Path) -> int:

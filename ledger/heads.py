@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -25,6 +25,7 @@ LIMIT_BYTES: Final = 1 << 20  # then only the newest line of each log is kept
 _BLOCK: Final = 1 << 12
 _ROOM: Final = 1 << 10  # more than a line has
 _EMPTY: Final = b"\n\0"
+HASH_BYTES: Final = 32
 
 
 class SignedHead(NamedTuple):
@@ -120,7 +121,11 @@ class HeadFile:
 def _parsed(line: bytes) -> SignedHead | None:
     """The head of a line; None for one that is torn or somebody else's."""
     try:
-        body: Any = orjson.loads(line)
-        return SignedHead(str(body["log"]), int(body["size"]), bytes.fromhex(body["root"]))
-    except (ValueError, TypeError, KeyError):
+        match orjson.loads(line):
+            case {"log": str(log), "size": int(size), "root": str(root)} if type(size) is int and size >= 0:
+                head = SignedHead(log, size, bytes.fromhex(root))
+                return head if len(head.root) == HASH_BYTES else None
+            case _:
+                return None
+    except ValueError:
         return None

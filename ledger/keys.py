@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -134,7 +134,7 @@ class MemoryKeys:
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         try:
             return self._kek.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
-        except (InvalidTag, ValueError):
+        except (InvalidTag, ValueError):  # ValueError: too short to have been sealed
             raise KeyFileError(
                 "the key-encryption key does not open this store: give the keys folder that was made with it (--keys)"
             ) from None
@@ -222,12 +222,13 @@ class FileKeys(MemoryKeys):
 
     def __init__(self, folder: Path, *, create: bool = False, randomness: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(randomness)
-        self.folder = folder
+        self.folder = Path(os.path.realpath(folder))  # the same one, whatever folder this process works in later
         if create:
             self._create(randomness)
-        self._kek = AESGCM(_read_key(folder / "kek"))
-        self._seed = _read_key(folder / "signing")
-        self._heads = HeadFile(folder / SIGNED)
+        self._kek_bytes = _read_key(self.folder / "kek")
+        self._kek = AESGCM(self._kek_bytes)
+        self._seed = _read_key(self.folder / "signing")
+        self._heads = HeadFile(self.folder / SIGNED)
         self._queue: dict[str, int] = {}
 
     def _create(self, randomness: Callable[[int], bytes]) -> None:
@@ -317,13 +318,10 @@ class FileKeys(MemoryKeys):
             fcntl.flock(self._queue[name], fcntl.LOCK_UN)
 
     def _take(self, name: str, until: float) -> None:
-        handle = self._queue.get(name)
-        if handle is None:
-            with files.readable(self.folder):
-                handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            self._queue[name] = handle
-            held.close_in_child(handle)
         while True:
+            handle = self._queue.get(name)
+            if handle is None:
+                handle = self._open_lock(name)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -333,7 +331,23 @@ class FileKeys(MemoryKeys):
                     ) from None
                 time.sleep(_POLL_SECONDS)
             else:
-                return
+                if files.same(os.fstat(handle), self.folder / name):
+                    return
+                # The file was removed, or the folder is another one now: others take their turns by what is there.
+                held.close(self._queue.pop(name))
+                self._require_same_keys()
+
+    def _open_lock(self, name: str) -> int:
+        with files.readable(self.folder):
+            handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, files.FILE_MODE)
+        self._queue[name] = handle
+        held.close_in_child(handle)
+        return handle
+
+    def _require_same_keys(self) -> None:
+        """Raise KeyFileError where the folder holds other keys than it did: nothing about this store is noted there."""
+        if _read_key(self.folder / "kek") != self._kek_bytes:
+            raise KeyFileError(f"{self.folder}: holds the keys of another store since (put the right folder back)")
 
     def reserve_head(self) -> None:
         with files.readable(self.folder / SIGNED):
@@ -360,7 +374,7 @@ class FileKeys(MemoryKeys):
 
     def retired(self) -> dict[str, bytes]:
         lines, _ = files.read_lines(self.folder / RETIRED)
-        return {line["log"]: base64.b64decode(line["signing"]) for line in lines}
+        return dict(found for line in lines if (found := _retired(line)) is not None)
 
 
 def _is_erasure(line: Any) -> bool:
@@ -376,6 +390,18 @@ def _is_erasure(line: Any) -> bool:
             return kind not in ("erase", "deletion", "traces")
         case _:
             return False
+
+
+def _retired(line: Any) -> tuple[str, bytes] | None:
+    """(log, seed) of a line; None where it is torn or nobody's."""
+    match line:
+        case {"log": str(log), "signing": str(signing)}:
+            with suppress(ValueError):
+                seed = base64.b64decode(signing, validate=True)
+                return (log, seed) if len(seed) == KEY_BYTES else None
+            return None
+        case _:
+            return None
 
 
 def _is_outlived(line: Any) -> bool:

@@ -135,7 +135,12 @@ def translate(error: sqlite3.Error, where: str) -> StoreError:
         return StoreFull(
             f"{where}: no space left on the disk; nothing of this batch was kept (free some and run again)"
         )
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+    if code == sqlite3.SQLITE_CANTOPEN:  # SQLite does not say why
+        return StoreReadOnly(
+            f"{where}: cannot be opened (check the path, its folder and their permissions; that the whole path has at "
+            "most 500 bytes; and how many files a process may open: ulimit -n)"
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StoreReadOnly(
             f"{where}: cannot be opened for writing (check the path, its folder and their permissions)"
         )
@@ -324,9 +329,12 @@ class LedgerRecorder(SQLiteApplicationRecorder):
 
 
 def read_head(c: SQLiteCursor) -> Head:
-    """The head row."""
+    """The head row. Raises StoreError where there is none, which only damage does."""
     c.execute("SELECT size, root, recorded_at, checkpoint, edge FROM head")
-    return Head(*c.fetchone())
+    row = c.fetchone()
+    if row is None:
+        raise StoreError("head: the store has lost its newest checkpoint (restore a backup)")
+    return Head(*row)
 
 
 def readers(c: SQLiteCursor) -> tuple[ReadSubtree, ReadLeaves]:

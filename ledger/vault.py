@@ -171,6 +171,13 @@ class Vault:
         assert key is not None
         return self._open(key, sealed, f"{person}:name".encode(), "a name").decode()
 
+    def check_name(self, c: SQLiteCursor, person: str, sealed: bytes, word: bytes | None) -> None:
+        """Raise CorruptEntry unless a sealed name opens, and is the one that letters are searched for."""
+        if self._existing_key(c, person) is None:
+            raise CorruptEntry(f"the key of person {person} is missing: restore the store from a backup")
+        if word is not None and word != self.word(self.open_name(c, person, sealed)):
+            raise CorruptEntry(f"letters are not found by a name of person {person}: restore the store from a backup")
+
     # -- personal fields -----------------------------------------------------------------------------------------------
 
     def seal(

@@ -259,7 +259,7 @@ class Projector:
                     anew, cursor = True, 0
                 if anew or cursor != self._folded:
                     self._rows.clear()
-                entries = _page(c, cursor)
+                entries = _page(c, cursor, head.size)
                 following = entries[-1].position + 1 if entries else cursor
                 touched = self._fold(entries)
                 saved = [self._saved(person, row) for person, row in touched.items()]
@@ -473,9 +473,11 @@ def _create_private(path: Path) -> None:
         files.create(path)
 
 
-def _page(c: SQLiteCursor, start: int) -> list[Listed]:
+def _page(c: SQLiteCursor, start: int, size: int) -> list[Listed]:
+    """The next entries of a log of that size. Of what lies behind, which only damage puts there, nothing is folded."""
     c.execute(
-        "SELECT position, stream, leaf, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, PAGE]
+        "SELECT position, stream, leaf, state FROM entries WHERE position>=? AND position<? ORDER BY position LIMIT ?",
+        [start, size, PAGE],
     )
     page = []
     for position, stream, leaf, state in c.fetchall():

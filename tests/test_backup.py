@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from conftest import accept, event
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import accept, assert_whole, event
 
 from consumers import maintenance
-from consumers.opening import keys_folder, open_ledger
+from consumers.opening import create_ledger, keys_folder, open_ledger
+from ledger import files
+from ledger.errors import LedgerError, StoreBusy
 
 
 def sealed(ledger):
@@ -46,3 +51,57 @@ def test_a_write_ahead_log_left_beside_the_target_is_not_played_into_it(store, t
     left.write_bytes(b"left by a killed process")
     maintenance.restore(saved, path, keys_folder(store.path, None))
     assert not left.exists()
+
+
+def make(how, store, path, saved):
+    """Make a store at a path in one of the three ways. Returns the error, if that is what came of it."""
+    try:
+        match how:
+            case "create":
+                create_ledger(str(path), str(store.keys.with_name("new.keys"))).close()
+            case "backup":
+                maintenance.back_up(store.ledger, path)
+            case "restore":
+                maintenance.restore(saved, path, store.keys)
+    except LedgerError as error:
+        return error
+    return None
+
+
+@pytest.fixture
+def saved(store, tmp_path):
+    accept(store.ledger, event(), event("optout.recorded"))
+    saved = tmp_path / "saved.db"
+    maintenance.back_up(store.ledger, saved)
+    return saved
+
+
+@pytest.mark.parametrize("how", ["create", "backup", "restore"])
+def test_one_at_a_time_makes_a_file_of_a_name(store, tmp_path, saved, how, monkeypatch):
+    """Workers that start together make their store together: what one is at, no other takes away or gives the name."""
+    monkeypatch.setattr(files, "ALONE_SECONDS", 0.01)
+    path = tmp_path / "made.db"
+    with files.alone(path):
+        error = make(how, store, path, saved)
+        assert isinstance(error, StoreBusy)
+        assert "another process is making it" in str(error)
+    path.with_name("made.db.making").touch()  # of a process that died
+    assert make(how, store, path, saved) is None
+    assert "already" in str(make(how, store, path, saved))
+    assert not list(tmp_path.glob("*.making"))
+
+
+@pytest.mark.parametrize("ways", [["create"] * 4, ["restore"] * 4, ["restore", "backup"] * 2], ids="-".join)
+def test_of_many_who_make_a_store_at_once_one_does(store, tmp_path, saved, ways):
+    path = tmp_path / "made.db"
+    with ThreadPoolExecutor(len(ways)) as pool:
+        errors = list(pool.map(lambda how: make(how, store, path, saved), ways))
+    assert sorted(str(error).split(": ")[-1].split("(")[0] for error in errors if error) in (
+        ["there is a file already "] * 3,
+        ["there is a store already "] * 3,
+        ["there is a file already "] + ["there is a store already "] * 2,
+        ["there is a file already "] * 2 + ["there is a store already "],
+    ), errors
+    keys = "new.keys" if "create" in ways else store.keys.name
+    with open_ledger(str(path), str(store.keys.with_name(keys))) as made:
+        assert_whole(made)

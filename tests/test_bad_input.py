@@ -347,7 +347,7 @@ def test_what_cannot_be_written_can_still_be_read(store, monkeypatch, how):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="wants a folder in which not even root can write")
 def test_a_folder_that_cannot_be_written():
-    with pytest.raises(StoreError, match=r"^/proc/ledger\.db\.partial: .*\(check the path\)"):
+    with pytest.raises(StoreError, match=r"^/proc/ledger\.db\.making: .*\(check the path\)"):
         opening.create_ledger("sqlite:////proc/ledger.db")
 
 

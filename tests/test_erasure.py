@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consumers import maintenance
 from ledger import erasure, points
-from ledger.audit import verify_store
+from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
 from ledger.errors import HoldStanding, InvalidQuestion, KeyFileError
 from ledger.recorder import LedgerPool
@@ -643,6 +643,36 @@ def test_a_backup_made_under_a_hold_brings_nobody_back(store, tmp_path):
     assert maintenance.restore(backup, again, store.keys)[1] == 2
     backup.unlink()
     assert remains(store, before) == set()
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "torn", "put back to an older one"])
+def test_a_journal_that_lacks_who_was_erased_is_seen_and_mended(store, tmp_path, how):
+    """Without that an old backup would bring them back, and nobody would know."""
+    tell(store)
+    bob = {**WHO, "subject": PERSON}
+    maintenance.erase(store.ledger, bob)
+    path, older = store.keys / "erasures.ndjson", (store.keys / "erasures.ndjson").read_bytes()
+    backup, again = tmp_path / "backup.db", tmp_path / "again.db"
+    maintenance.back_up(store.ledger, backup)
+    before = traces(store.ledger, SUBJECT, OTHER)
+    maintenance.erase(store.ledger, WHO)
+    match how:
+        case "deleted":
+            path.unlink()
+        case "emptied":
+            path.write_bytes(b"")
+        case "torn":
+            path.write_bytes(path.read_bytes()[:-20])
+        case _:
+            path.write_bytes(older)
+    with pytest.raises(StoreCorrupt, match=r"erasures.ndjson: lacks [23] persons whom the log tells erased"):
+        maintenance.check_store(store.ledger, None)
+    bad = [check["says"] for check in maintenance.examine(store.ledger) if not check["ok"]]
+    assert any("whom the log tells erased: noted again" in says for says in bad), bad
+    assert all(check["ok"] for check in maintenance.examine(store.ledger))
+    assert maintenance.restore(backup, again, store.keys).erased == 2
+    backup.unlink()
+    assert {what for what in remains(store, before) if "letter" not in str(what)} == set()
 
 
 def test_twenty_of_three_hundred_leave_no_byte_and_the_others_still_open(store, monkeypatch):

@@ -9,15 +9,16 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import accept, event, rows, stored
+from conftest import PERSON, Cli, accept, assert_whole, event, rows, stored
 
 from consumers import opening
-from consumers.maintenance import examine
+from consumers.maintenance import erase, examine
 from ledger import held, keys, points
 from ledger.application import open_file
-from ledger.errors import NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
+from ledger.errors import KeyFileError, NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
 from ledger.keys import FileKeys
 
 OTHERS = """
@@ -110,6 +111,33 @@ def test_other_ways_to_the_same_name_are_the_same_name(store, monkeypatch, throu
     assert stored(store.ledger) == stored(again)
     again.projector.close()
     again.app.close()
+
+
+@pytest.mark.parametrize("since", ["another working folder", "the link leads elsewhere"])
+def test_an_open_ledger_stays_with_its_files_wherever_their_names_lead_since(store, monkeypatch, tmp_path, since):
+    """A process that goes to another folder, or a deployment that turns `current` round."""
+    store.close()
+    link = tmp_path / "current"
+    link.symlink_to(store.path.parent)
+    monkeypatch.chdir(store.path.parent)
+    by = store.path.name if since == "another working folder" else str(link / store.path.name)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    opening.create_ledger(str(elsewhere / store.path.name)).close()
+    theirs = {path.name: path.read_bytes() for path in elsewhere.glob("*.keys/*")}
+    ledger = opening.open_ledger(by)
+    monkeypatch.chdir(elsewhere)
+    link.unlink()
+    link.symlink_to(elsewhere)
+    accept(ledger, event())
+    with ThreadPoolExecutor(4) as pool:  # connections of their own
+        histories = list(pool.map(lambda _: ledger.history({"controller": "parature", "subject": PERSON}), range(4)))
+    assert erase(ledger, {"controller": "parature", "subject": PERSON})
+    ledger.close()
+    assert [len(rows) for rows in histories] == [1] * 4
+    assert {path.name: path.read_bytes() for path in elsewhere.glob("*.keys/*")} == theirs
+    assert '"kind":"erase"' in (store.keys / "erasures.ndjson").read_text()
+    assert_whole(store.reopen())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
@@ -337,6 +365,10 @@ def test_a_store_that_cannot_be_written_is_read(read_only):
     assert sorted(path.name for path in read_only.path.parent.iterdir()) == before
 
 
+def test_projections_of_a_store_that_cannot_be_written_are_not_rebuilt(read_only):
+    assert "is open for reading only: the file or its disk" in Cli(read_only.name).fails("rebuild")
+
+
 def test_with_a_log_beside_it_it_is_read_through_that(store, monkeypatch):
     accept(store.ledger, event("optout.recorded"))
     access = os.access
@@ -393,6 +425,36 @@ def test_a_turn_that_never_comes_is_an_error_that_can_be_tried_again(store, monk
     assert caught.value.retryable
     accept(store.ledger, event())
     other.close()
+
+
+@pytest.mark.parametrize("name", ["turn.lock", "queue.lock"])
+def test_a_lock_that_was_deleted_divides_nobody(store, name, monkeypatch):
+    """As something that tidies up `*.lock` does: whoever comes since and whoever was there take turns again."""
+    monkeypatch.setattr(keys, "TURN_SECONDS", 0.01)
+    accept(store.ledger, event())
+    (store.keys / name).unlink()
+    late = FileKeys(store.keys)
+    waits = late._locked("queue.lock", 0.0) if name == "queue.lock" else late.turn()
+    with waits, pytest.raises(StoreBusy):
+        store.ledger.record([event()])
+    accept(store.ledger, event())
+    late.close()
+
+
+def test_nothing_is_noted_in_a_folder_that_became_another_stores(store, tmp_path):
+    accept(store.ledger, event())
+    opening.create_ledger(str(tmp_path / "theirs.db")).close()
+    theirs, away = tmp_path / "theirs.db.keys", tmp_path / "away"
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    store.keys.rename(away)
+    theirs.rename(store.keys)
+    with pytest.raises(KeyFileError, match=r"holds the keys of another store since .put the right folder back"):
+        erase(store.ledger, {"controller": "parature", "subject": PERSON})
+    assert {path.name: path.read_bytes() for path in store.keys.iterdir()} == before
+    store.keys.rename(theirs)
+    away.rename(store.keys)
+    accept(store.ledger, event())
+    assert_whole(store.reopen())
 
 
 def test_sqlite_still_knows_its_own_locks(store):

@@ -226,6 +226,31 @@ def test_doctor_comes_to_an_end_where_the_last_entry_is_gone(copy):
     assert ("vault", "1 sealed records belong to no entry") in checks
 
 
+@pytest.mark.parametrize("size", [0, 1, SIZE - 1, SIZE + 1])
+def test_doctor_comes_to_an_end_where_the_head_has_another_size(copy, size):
+    copy.sql("UPDATE head SET size=?", size)
+    copy.db.close()
+    checks = [row for row in Cli(f"sqlite:///{copy.path}").json("doctor", code=1) if not row["ok"]]
+    assert any(row["says"].startswith(f"checkpoint: says size {SIZE}, the store says {size}") for row in checks)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM head",
+        "DELETE FROM meta",
+        *(f"DELETE FROM meta WHERE name='{name}'" for name in ("origin", "vkey", "index_key", "digest_key")),
+        "UPDATE meta SET value=x''",
+        "UPDATE meta SET value=x'ff' WHERE name='origin'",
+    ],
+)
+def test_a_store_without_its_head_or_its_own_keys_is_refused_with_a_word(copy, statement):
+    copy.sql(statement)
+    copy.db.close()
+    said = Cli(f"sqlite:///{copy.path}").fails("doctor")
+    assert "restore a backup" in said or "give the keys folder that was made with it" in said, said
+
+
 def test_a_store_under_a_wrong_key_is_refused(copy):
     assert copy.verify(OTHER.vkey).startswith("checkpoint: none of the given keys signed it, but 'consent-ledger.local")
     same_name = Signer(b"\x06" * 32, "consent-ledger.local/ledger")
