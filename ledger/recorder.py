@@ -152,21 +152,29 @@ class LedgerConnection(SQLiteConnection):
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
         cursor = self.cursor()
-        cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
         try:
+            cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")  # which waits, and may be stopped as it returns
             with cursor:
                 yield cursor
+            if commit:
+                self.commit()
+            else:
+                self.rollback()
         except BaseException:
-            self.rollback()
+            self.rollback()  # nothing where none is open: whoever is next has no use for half a transaction
             raise
-        if commit:
-            self.commit()
-        else:
-            self.rollback()
 
 
 class LedgerPool(SQLiteConnectionPool):
     """Connections with the pragmas that durability and erasure need."""
+
+    def get_connection(self, timeout: float | None = None, *, is_writer: bool | None = None) -> SQLiteConnection:
+        """A connection, which goes back by `put_connection`.
+
+        In a file writers take turns by the keys' lock. The pool's own is left alone there: the pool would keep it for
+        ever where the connection cannot be made, as when no descriptors are left.
+        """
+        return super().get_connection(timeout, is_writer=is_writer if self.is_sqlite_memory_mode else None)
 
     def _create_connection(self) -> SQLiteConnection:
         connection = super()._create_connection()

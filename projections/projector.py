@@ -179,9 +179,9 @@ class Projector:
         with self._writing:
             if self._closed:
                 raise Closed
-            with readable_errors(self._where):
-                self.db.execute("BEGIN IMMEDIATE")
             try:
+                with readable_errors(self._where):
+                    self.db.execute("BEGIN IMMEDIATE")  # which waits, and may be stopped as it returns
                 yield
                 with readable_errors(self._where):
                     self.db.execute("COMMIT")
