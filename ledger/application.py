@@ -87,12 +87,13 @@ class Outcome(NamedTuple):
     reason: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     """One caller's events, waiting to be written."""
 
     prepared: list[Prepared | InvalidEvent]
     now: int
+    alone: bool = False  # a transaction of its own: whoever was to write it with others was stopped
     done: threading.Event = field(default_factory=threading.Event)
     outcomes: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
@@ -471,39 +472,62 @@ class LedgerApplication(Application[str]):
         call = _Call(prepared, now)
         with self._queue_lock:
             self._waiting.append(call)
-        with self._lock:
-            if not call.done.is_set():
-                self._lead()
+        try:
+            with self._lock:
+                if not call.done.is_set():
+                    self._lead(call)
+        except BaseException:
+            with self._queue_lock:  # who is stopped waits no longer
+                self._waiting = [one for one in self._waiting if one is not call]
+            raise
         if call.error is not None:
             raise call.error
         return call.outcomes
 
-    def _lead(self) -> None:
+    def _lead(self, own: _Call) -> None:
         """Write for everybody who waits, in one transaction. Requires the lock."""
-        from ledger.append import Batch
-        from ledger.erasure import record_erasures
-
-        with self._queue_lock:
-            calls, self._waiting = self._waiting, []
+        calls = self._to_write(own)
         try:
-            with self.writing() as c:
-                points.reached("begun")
-                batch = Batch(self, c)
-                record_erasures(batch)
-                for call in calls:
-                    call.outcomes = batch.add(call.prepared, call.now)
-                batch.finish()
-                points.reached("before commit")
-            batch.committed()
-        except BaseException as error:
+            self._write(calls)
+        except LedgerError as error:
             for call in calls:
                 call.error = error
                 call.done.set()
-            if isinstance(error, LedgerError):
+        except BaseException as error:
+            # A stop is meant for this thread alone, and who knows whose event a fault of the program was: now each
+            # is written by itself, and gets an error only of its own. What was committed already counts once.
+            for call in calls:
+                call.alone = True
+            if len(calls) > 1 and isinstance(error, Exception):
+                self._lead(own)
                 return
+            own.error = error
+            own.done.set()
             raise
-        for call in calls:
-            call.done.set()
+        else:
+            for call in calls:
+                call.done.set()
+
+    def _to_write(self, own: _Call) -> list[_Call]:
+        if own.alone:
+            return [own]
+        with self._queue_lock:
+            calls, self._waiting = self._waiting, []
+        return calls
+
+    def _write(self, calls: Sequence[_Call]) -> None:
+        from ledger.append import Batch
+        from ledger.erasure import record_erasures
+
+        with self.writing() as c:
+            points.reached("begun")
+            batch = Batch(self, c)
+            record_erasures(batch)
+            for call in calls:
+                call.outcomes = batch.add(call.prepared, call.now)
+            batch.finish()
+            points.reached("before commit")
+        batch.committed()
 
     def forget_if_moved(self, head: Head, *, without_entries: bool) -> None:
         """Drop what the writer remembers of names and keys where another process has written since.

@@ -9,9 +9,11 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from conftest import event
+from conftest import assert_whole, event, outcome_of, size, together
 from eventsourcing.persistence import InterfaceError
 
+from ledger import points
+from ledger.append import Batch
 from ledger.errors import StoreError
 from ledger.recorder import LedgerConnection, LedgerPool
 
@@ -102,3 +104,60 @@ def test_a_connection_that_cannot_be_made_keeps_nobody_out_for_ever(ledger, monk
             ledger.record([event()]) if commit else ledger.app.page(0)
     assert in_time(lambda: ledger.record([event()])[0].kind) == "accepted"
     assert in_time(lambda: len(ledger.app.page(0))) == ledger.app.current_head().size
+
+
+# -- those who are written with others ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["begun", "before commit", "after commit", "head noted"])
+@pytest.mark.parametrize("error", [Stopped, KeyboardInterrupt, ZeroDivisionError, MemoryError])
+def test_what_happens_to_who_writes_happens_to_nobody_else(ledger, monkeypatch, where, error):
+    """A stop is told to the thread that it was meant for; of a fault that is gone when it is tried again, nobody."""
+    before, left = size(ledger), [error()]
+
+    def hook(name):
+        if name == where and left:
+            raise left.pop()
+
+    monkeypatch.setattr(points, "hook", hook)
+    bodies = [event(subject=f"crm:{number}") for number in range(5)]
+    came = together(ledger, bodies, monkeypatch)
+    stopped = [body for body, one in zip(bodies, came, strict=True) if isinstance(one, BaseException)]
+    assert len(stopped) == (not issubclass(error, Exception))
+    assert {one.kind for one in came if not isinstance(one, BaseException)} == {"accepted"}
+    for body in stopped:
+        assert outcome_of(ledger, body).kind == "accepted"
+    assert size(ledger) == before + 5
+    assert_whole(ledger)
+
+
+def test_a_fault_of_one_event_is_told_to_who_brought_it(ledger, monkeypatch):
+    add = Batch.add
+
+    def faulty(batch, prepared, now):
+        if any(one.id == "bad" for one in prepared):
+            raise ZeroDivisionError
+        return add(batch, prepared, now)
+
+    monkeypatch.setattr(Batch, "add", faulty)
+    bodies = [event(), event(id="bad"), event(), event()]
+    came = together(ledger, bodies, monkeypatch)
+    assert [getattr(one, "kind", type(one)) for one in came] == ["accepted", ZeroDivisionError, "accepted", "accepted"]
+    assert_whole(ledger)
+
+
+def test_who_is_stopped_while_waiting_leaves_nothing_behind(ledger, monkeypatch):
+    class Lock:
+        def __enter__(self):
+            raise Stopped
+
+        def __exit__(self, *_):
+            """Never entered."""
+
+    before = size(ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.app, "_lock", Lock())
+        with pytest.raises(Stopped):
+            ledger.record([event()])
+    assert outcome_of(ledger, event()).kind == "accepted"
+    assert size(ledger) == before + 1
