@@ -227,6 +227,8 @@ def recover(
     if not yes:
         typer.confirm(f"give up the log {ledger.app.origin} for good, and go on as {name}?", abort=True)
     done = run(ledger.app, ledger.clock(), name)
+    if done.erased:
+        typer.echo(f"{done.erased} persons erased again")
     typer.echo(f"log    {done.log}, {done.size} entries kept, {done.lost} lost")
     typer.echo(f"vkey   {done.vkey} (publish it: auditors verify with it what is recorded from now on)")
     for position in done.positions:

@@ -9,11 +9,11 @@ import sys
 
 import orjson
 import pytest
-from conftest import accept, event, rows, stored
+from conftest import accept, event, ndjson, rows, stored
 
 from consumers import opening
-from consumers.maintenance import back_up, examine, restore
-from ledger import files, heads, points
+from consumers.maintenance import back_up, erase, examine, restore
+from ledger import erasure, files, heads, points
 from ledger.audit import verify_store
 from ledger.errors import HeadNotNoted, StoreBehind, StoreError, StoreFull, StoreReadOnly
 from ledger.heads import HeadFile, SignedHead
@@ -321,6 +321,51 @@ def test_going_on_is_another_log_on_the_record(store, older):
     assert open_checkpoint(old.checkpoint, parse_vkey(old_vkey)).size == 5
     with pytest.raises(ValueError, match="none of the given keys signed it"):
         open_checkpoint(store.ledger.app.current_head().checkpoint, parse_vkey(old_vkey))
+
+
+def left_of_persons(ledger):
+    """How much there is of what an erasure or a deletion destroys."""
+    tables = ("aliases", "secrets", "people", "dead_letters")
+    return {table: rows(ledger, f"SELECT count(*) FROM {table}")[0] for table in tables}
+
+
+@pytest.mark.parametrize("few", [1, 3])
+def test_going_on_with_a_copy_that_was_put_back_by_hand_brings_nobody_back(store, tmp_path, monkeypatch, few):
+    """Nobody ran restore: recover does what it does, for all that is in the journal and not only the newest of it."""
+    monkeypatch.setattr(erasure, "RECENT", 1)
+    names = [f"ann:{number}" for number in range(few)]
+    for name in (*names, "dan"):
+        accept(
+            store.ledger,
+            event("consent.granted", subject=name, personal={"email": f"{name}@example.com"}),
+            event("optout.recorded", subject=name),
+        )
+        store.ingest(ndjson(event(subject=name))[:-3])  # a letter that says the name
+    back_up(store.ledger, tmp_path / "older.db")
+    before = left_of_persons(store.ledger)
+    accept(store.ledger, event("deletion.completed", {"request": None}, subject="dan"))
+    for name in names:
+        erase(store.ledger, {"controller": "parature", "subject": name})
+    there, noes = left_of_persons(store.ledger), set(rows(store.ledger, "SELECT key, said FROM suppressed"))
+    assert there != before
+    store.ledger = put_back(store, tmp_path / "older.db")
+    done = recover(store.ledger.app, store.clock())
+    assert left_of_persons(store.ledger) == there
+    assert set(rows(store.ledger, "SELECT key, said FROM suppressed")) > noes  # and the no of who was deleted
+    assert [store.ledger.app.person("parature", name) for name in names] == [None] * few
+    assert len(done.positions) == 2
+    assert rows(store.ledger, "SELECT count(*) FROM entries WHERE type='subject.erased'") == [few]
+    assert [row for row in examine(store.reopen()) if not row["ok"] and row["check"] != "clock"] == []
+
+
+def test_what_cannot_be_written_is_not_recovered(store, older, tmp_path):
+    store.ledger = put_back(store, older)
+    store.shut()
+    os.link(store.path, tmp_path / "second-name.db")
+    ledger = store.open()
+    with pytest.raises(StoreReadOnly, match="several names"):
+        recover(ledger.app, store.clock())
+    assert ledger.app.how == "linked"
 
 
 def test_the_lost_store_is_read_when_it_is_found_again(store, older, tmp_path):
