@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
+from functools import partial
 
 import orjson
 import pytest
@@ -98,6 +100,58 @@ def test_room_is_made_before_it_is_needed(file, monkeypatch):
         size = min(size, before)
 
 
+class Disk:
+    """What is forced to disk. Like some systems it takes bytes that could not be written for written."""
+
+    def __init__(self, monkeypatch):
+        self.forced, self.fails = [], 0
+        monkeypatch.setattr(os, "fsync", partial(self._force, os.fsync))
+        monkeypatch.setattr(os, "fdatasync", partial(self._force, os.fdatasync))
+
+    def _force(self, real, handle):
+        if self.fails:
+            self.fails -= 1
+            raise OSError(5, "Input/output error")
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            self.forced.append(os.pread(handle, 1 << 20, 0))
+        real(handle)
+
+
+@pytest.mark.parametrize("blanked", [True, False])
+def test_a_line_that_was_not_forced_to_disk_does_not_count_until_it_is(file, monkeypatch, blanked):
+    note(file, head(1))
+    file.reserve()
+    disk = Disk(monkeypatch)
+    disk.fails = 1
+    with monkeypatch.context() as patch:
+        if not blanked:
+            patch.setattr(files, "write_all", OnlyOnce(files.write_all))
+        with pytest.raises(OSError, match="Input/output"):
+            file.note(head(2))
+    assert file.last("a/log") == head(1)
+    if blanked:
+        assert HeadFile(file.path).last("a/log") == head(1)
+    note(HeadFile(file.path), head(7, "b/log"))  # another process meanwhile
+    disk.forced.clear()
+    note(file, head(2))
+    assert any(b'"size":2,' in body for body in disk.forced)
+    assert HeadFile(file.path).last("a/log") == head(2)
+    assert HeadFile(file.path).last("b/log") == head(7, "b/log")
+
+
+class OnlyOnce:
+    """A disk that takes one more write."""
+
+    def __init__(self, write):
+        self.write = write
+
+    def __call__(self, *args):
+        if self.write is None:
+            raise OSError(5, "Input/output error")
+        write, self.write = self.write, None
+        write(*args)
+
+
 # -- acceptance --------------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +211,18 @@ def test_a_note_that_fails_after_the_commit_says_what_is_so(store, monkeypatch):
     assert (outcome.kind, outcome.position, outcome.duplicate) == ("accepted", 2, True)
     accept(store.ledger, event())
     assert noted(store).size == 4
+
+
+def test_a_head_whose_note_failed_is_forced_before_it_is_told(store, monkeypatch):
+    disk = Disk(monkeypatch)
+    monkeypatch.setattr(points, "hook", lambda name: setattr(disk, "fails", name == "after commit"))
+    with pytest.raises(HeadNotNoted):
+        store.ledger.record([event()])
+    monkeypatch.setattr(points, "hook", None)
+    disk.forced.clear()
+    told = store.ledger.app.tell(store.ledger.app.current_head())
+    assert any(f'"size":{told.size},'.encode() in body for body in disk.forced)
+    assert noted(store).size == told.size == 3
 
 
 def test_keys_that_cannot_be_written_are_refused_with_a_word(store, monkeypatch):
