@@ -30,6 +30,16 @@ from ledger.merkle import ReadLeaves, ReadSubtree
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
 
+# A write-ahead log that grew while somebody read for long is cut back to this when it is begun anew.
+LOG_BYTES: Final = 16 << 20
+PRAGMAS: Final = (
+    "synchronous=FULL",
+    "secure_delete=ON",
+    "trusted_schema=OFF",
+    "cache_size=-65536",
+    f"journal_size_limit={LOG_BYTES}",
+)
+
 # Callers wait for a connection as long as it takes: each has one at a time, so that one always comes back.
 PATIENCE_SECONDS: Final = 10 * 365 * 86_400
 
@@ -180,7 +190,7 @@ class LedgerPool(SQLiteConnectionPool):
         connection = super()._create_connection()
         raw: sqlite3.Connection = connection._sqlite_conn  # noqa: SLF001  the library offers no other way to set pragmas
         raw.row_factory = None
-        for pragma in ("synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF", "cache_size=-65536"):
+        for pragma in PRAGMAS:
             raw.execute(f"PRAGMA {pragma}")
         ours = LedgerConnection(raw, max_age=self.max_age)
         if not self.is_sqlite_memory_mode:

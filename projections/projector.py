@@ -34,7 +34,7 @@ from ledger.errors import Closed, NewerEntry, StoreBusy
 from ledger.events import SCHEMA_VERSION, TYPES
 from ledger.held import guard
 from ledger.merkle import root_at
-from ledger.recorder import Head, read_head, readable_errors, readers
+from ledger.recorder import LOG_BYTES, Head, read_head, readable_errors, readers
 from ledger.verifier import EMPTY_ROOT
 from projections.record import State, new_state
 from projections.snapshot import FORMAT, dump, load
@@ -129,6 +129,7 @@ class Projector:
                 _create_private(path)
             self.db = self._connect()
             self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             self.db.execute("PRAGMA synchronous=NORMAL")  # what is lost in a power cut is folded again
             with self._transaction():
                 self._require_format()
