@@ -69,8 +69,15 @@ class HeadFile:
                 raise
 
     def note(self, head: SignedHead) -> None:
-        """Write a line and force it to disk. Requires `reserve`. A line that was not forced does not count."""
+        """Write a line and force it to disk. Requires `reserve`. A line that was not forced does not count.
+
+        Never over one that came since, and never back: whoever deletes the locks can have two writers meet here.
+        """
+        self._read()
         assert self._handle is not None
+        known = self._newest.get(head.log)
+        if known is not None and known.size > head.size:
+            return
         line = b"\n" + orjson.dumps({"log": head.log, "size": head.size, "root": head.root.hex()})
         try:
             files.write_all(self._handle, line + b"\n", self._end)

@@ -280,29 +280,31 @@ class FileKeys(MemoryKeys):
         """Two locks: who waits has the first, who writes has the second, so that nobody is overtaken twice."""
         until = time.monotonic() + TURN_SECONDS
         with super().turn():
-            with self._locked("queue.lock", until):
-                self._take("turn.lock", until)
             try:
+                try:
+                    self._take("queue.lock", until)
+                    self._take("turn.lock", until)
+                finally:
+                    self._give("queue.lock")
                 yield
             finally:
-                fcntl.flock(self._queue["turn.lock"], fcntl.LOCK_UN)
+                self._give("turn.lock")
 
-    @contextmanager
-    def _locked(self, name: str, until: float) -> Iterator[None]:
-        self._take(name, until)
-        try:
-            yield
-        finally:
+    def _give(self, name: str) -> None:
+        """Unlock it, if it was taken: a stop can come between any two steps."""
+        if name in self._queue:
             fcntl.flock(self._queue[name], fcntl.LOCK_UN)
 
     def _take(self, name: str, until: float) -> None:
-        handle = self._queue.get(name)
-        if handle is None:
-            with files.readable(self.folder):
-                handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            self._queue[name] = handle
-            held.close_in_child(handle)
+        """Lock the file that has the name: one that lost it is somebody's who comes no more."""
+        path = self.folder / name
         while True:
+            handle = self._queue.get(name)
+            if handle is None:
+                with files.readable(self.folder):
+                    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                self._queue[name] = handle
+                held.close_in_child(handle)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -311,8 +313,10 @@ class FileKeys(MemoryKeys):
                         f"{self.folder}: another process with these keys is writing (retry when it is done)"
                     ) from None
                 time.sleep(_POLL_SECONDS)
-            else:
+                continue
+            if files.same(os.fstat(handle), path):
                 return
+            held.close(self._queue.pop(name))  # deleted or replaced: whoever comes now locks another file
 
     def reserve_head(self) -> None:
         with files.readable(self.folder / SIGNED):

@@ -9,15 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from conftest import accept, event, rows, stored
 
 from consumers import opening
 from consumers.maintenance import examine
-from ledger import held, keys, points
+from ledger import held, keys, points, recorder
 from ledger.application import open_file
 from ledger.errors import NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
+from ledger.heads import SignedHead
 from ledger.keys import FileKeys
 
 OTHERS = """
@@ -393,6 +396,79 @@ def test_a_turn_that_never_comes_is_an_error_that_can_be_tried_again(store, monk
     assert caught.value.retryable
     accept(store.ledger, event())
     other.close()
+
+
+@pytest.mark.parametrize("lost", [("turn.lock",), ("queue.lock",), ("queue.lock", "turn.lock")])
+@pytest.mark.parametrize("how", [replaced, Path.unlink], ids=["replaced", "deleted"])
+def test_a_lock_whose_file_lost_its_name_excludes_nobody_and_is_taken_anew(store, monkeypatch, lost, how):
+    """Somebody tidied up, or put back the folder of keys, under a process that had the files open."""
+    accept(store.ledger, event())
+    for name in lost:
+        how(store.keys / name)
+    monkeypatch.setattr(keys, "TURN_SECONDS", 0.01)
+    other = FileKeys(store.keys)
+    with store.ledger.app.keys.turn(), pytest.raises(StoreBusy), other.turn():
+        pass
+    with other.turn():
+        pass
+    other.close()
+    accept(store.ledger, event())
+
+
+def test_two_who_write_at_once_never_note_less_than_was_told(store):
+    """Even where both have a turn, because the locks were deleted under one of them."""
+    first, second = FileKeys(store.keys), FileKeys(store.keys)
+    for one in (first, second):
+        one.reserve_head()
+    second.note_head(SignedHead("a/log", 6, b"r" * 32))
+    first.note_head(SignedHead("a/log", 5, b"r" * 32))
+    first.note_head(SignedHead("b/log", 1, b"r" * 32))
+    fresh = FileKeys(store.keys)
+    assert [fresh.signed_head(log).size for log in ("a/log", "b/log")] == [6, 1]
+    for one in (first, second, fresh):
+        one.close()
+
+
+def test_a_stop_between_taking_a_lock_and_using_it_gives_it_back(store, monkeypatch):
+    take = FileKeys._take
+
+    def stopped(folder, name, until):
+        take(folder, name, until)
+        if name == "turn.lock":
+            raise KeyboardInterrupt
+
+    mine, other = FileKeys(store.keys), FileKeys(store.keys)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileKeys, "_take", stopped)
+        with pytest.raises(KeyboardInterrupt), mine.turn():
+            pass
+    monkeypatch.setattr(keys, "TURN_SECONDS", 0.01)
+    with other.turn():
+        pass
+    mine.close()
+    other.close()
+
+
+def test_a_log_that_grew_under_a_reader_is_cut_back_when_that_is_gone(store, monkeypatch):
+    monkeypatch.setattr(recorder, "PRAGMAS", (*recorder.PRAGMAS[:-1], "journal_size_limit=65536"))
+    ledger = store.open()
+    log = store.path.with_name(store.path.name + "-wal")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        while log.stat().st_size < 8 << 20:
+            accept(ledger, *(event(subject=f"crm:{number}") for number in range(500)))
+    for _ in range(3):
+        accept(ledger, event())
+    assert log.stat().st_size < 1 << 20
+
+
+def test_logs_are_cut_back_in_use(store):
+    for statement in recorder.PRAGMAS:
+        name, value = statement.split("=")
+        if name == "journal_size_limit":
+            assert rows(store.ledger, f"PRAGMA {name}") == [int(value)]
+            assert store.ledger.projector.db.execute(f"PRAGMA {name}").fetchone()[0] == int(value)
 
 
 def test_sqlite_still_knows_its_own_locks(store):
