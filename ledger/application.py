@@ -39,7 +39,7 @@ from ledger.errors import (
     StoreReadOnly,
 )
 from ledger.heads import SignedHead
-from ledger.held import Held, hold, read, release
+from ledger.held import Held, Still, hold, read, release
 from ledger.incoming import Prepared, prepare
 from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
@@ -124,6 +124,7 @@ class LedgerApplication(Application[str]):
         self.where = where
         self.held = held  # None: in memory
         self.how = how  # rw; copy: not yet a store, nothing is signed; else a key of READ_ONLY
+        self.still: Still | None = None  # of a file that is taken for one that nobody writes
         self.unscrubbed: Unscrubbed | None = None  # why the files still hold what was destroyed
         self._unnoted: SignedHead | None = None  # signed in the transaction that is being written
         self.keys = keys
@@ -194,6 +195,7 @@ class LedgerApplication(Application[str]):
                     yield c
                 finally:
                     here.reader, here.connection = before
+                self.check_still()
         except (ConnectionPoolClosedError, StoreError):
             if pool.closed:
                 raise Closed from None
@@ -252,6 +254,11 @@ class LedgerApplication(Application[str]):
         """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
         if self.held is not None:
             self.held.check()
+
+    def check_still(self) -> None:
+        """After something was read, raise StoreLost where SQLite was told that nobody writes, and somebody did."""
+        if self.still is not None:
+            self.still.check()
 
     # -- what was signed -----------------------------------------------------------------------------------------------
 
@@ -624,11 +631,14 @@ def open_file(
     try:
         how = "copy" if copy else _how(path, held, only_read=only_read)
         query = {"rw": "mode=rw", "copy": "mode=rw", "immutable": "mode=ro&immutable=1"}.get(how, "mode=ro")
+        still = Still(path) if how == "immutable" else None  # before anything is read
         with readable_errors(str(path)):
-            return LedgerApplication(f"file:{quote(str(path))}?{query}", keys, where=str(path), held=held, how=how)
+            app = LedgerApplication(f"file:{quote(str(path))}?{query}", keys, where=str(path), held=held, how=how)
+        app.still = still
     except BaseException:
         release(held)
         raise
+    return app
 
 
 READ_ONLY: Final = {

@@ -107,6 +107,26 @@ def _inode(path: Path) -> Inode | None:
     return found.st_dev, found.st_ino
 
 
+class Still:
+    """A file that was opened as one that nobody writes: SQLite looks for no change of it, so that somebody has to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._look()
+
+    def _look(self) -> tuple[int, ...]:
+        found, log = self._path.stat(), self._path.with_name(self._path.name + "-wal")
+        return found.st_ino, found.st_size, found.st_mtime_ns, log.stat().st_size if log.exists() else 0
+
+    def check(self) -> None:
+        """Raise StoreLost where somebody did write it."""
+        if self._look() != self._seen:
+            raise StoreLost(
+                f"{self._path}: cannot be written from here and was opened as a file that nobody writes, but somebody "
+                "did, by another way: what was read is old, or mixed (open it again)"
+            )
+
+
 def descriptor(path: Path) -> int:
     """This process's own descriptor of a file, opened once and never closed. Raises NotALedger, StoreReadOnly."""
     try:

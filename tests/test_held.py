@@ -340,6 +340,36 @@ def test_a_store_that_cannot_be_written_is_read(read_only):
     assert sorted(path.name for path in read_only.path.parent.iterdir()) == before
 
 
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_another_mount_writes_makes_no_old_answer(read_only, monkeypatch, warm, closed):
+    """A folder is mounted for reading only, and somebody has another mount of it: what he records is not overlooked."""
+    reader = opening.open_ledger(read_only.name)
+    question = {"controller": "parature", "subject": "crm:4711"}
+    if warm:
+        reader.state(question)
+    code = (
+        "import sys\nfrom consumers import open_ledger\nledger = open_ledger(sys.argv[1])\n"
+        f"ledger.record([{event('optout.recorded')!r}])\nprint(ledger.app.how, flush=True)\nsys.stdin.readline()\n"
+        "ledger.close()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, read_only.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "rw\n"
+        if closed:
+            writer.communicate("\n")
+        for ask in (lambda: reader.state(question), lambda: stored(reader), lambda: list(reader.history(question))):
+            with pytest.raises(StoreLost, match=r"somebody did, by another way: what was read is old, or mixed \(open"):
+                ask()
+        again = opening.open_ledger(read_only.name)
+        assert again.app.how == ("immutable" if closed else "denied")
+        assert len(stored(again)) == 5
+        again.close()
+        if not closed:
+            writer.communicate("\n")
+
+
 def test_with_a_log_beside_it_it_is_read_through_that(store, monkeypatch):
     accept(store.ledger, event("optout.recorded"))
     access = os.access
