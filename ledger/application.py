@@ -224,31 +224,34 @@ class LedgerApplication(Application[str]):
             raise Closed
         if self.reading_here.reader is not None or self.reading_here.connection is not None:
             raise StoreError(f"{self.where}: cannot be written from inside something that reads it (end that first)")
-        with self._lock, readable_errors(self.where):
-            if self.held is not None:
-                self.held.check_process()
-            with self.keys.turn():
-                self._unnoted = None
-                try:
-                    if self.held is not None:
-                        self.keys.reserve_head()
-                    with self.store.datastore.transaction(commit=True) as c:
-                        if guarded:
-                            self._refuse_behind(c)
-                        yield c
-                        self.check_names()
-                except BaseException:
-                    self.forget()
-                    raise
-                # From here on the batch is there for good, whatever happens to this process.
-                points.reached("after commit")
-                self._note_signed()
-                points.reached("head noted")
+        self.check_process()
+        with self._lock, readable_errors(self.where), self.keys.turn():
+            self._unnoted = None
+            try:
+                if self.held is not None:
+                    self.keys.reserve_head()
+                with self.store.datastore.transaction(commit=True) as c:
+                    if guarded:
+                        self._refuse_behind(c)
+                    yield c
+                    self.check_names()
+            except BaseException:
+                self.forget()
+                raise
+            # From here on the batch is there for good, whatever happens to this process.
+            points.reached("after commit")
+            self._note_signed()
+            points.reached("head noted")
 
     @property
     def inherited(self) -> bool:
         """Whether this is a child of the process that opened the store."""
         return self.held is not None and self.held.inherited
+
+    def check_process(self) -> None:
+        """Raise Forked in a child process, before it waits for a lock that a thread of its parent has for ever."""
+        if self.held is not None:
+            self.held.check_process()
 
     def check_names(self) -> None:
         """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
@@ -409,7 +412,7 @@ class LedgerApplication(Application[str]):
     def add_pack(self, body: bytes) -> Pack:
         """Store a pack by its digest and register its controller with it. Idempotent."""
         pack = load_pack(body)
-        with self._lock, self.writing() as c:
+        with self.writing() as c:
             c.execute("INSERT OR IGNORE INTO packs VALUES (?,?,?)", [pack.sha256, pack.controller, body])
             c.execute(
                 "INSERT INTO controllers VALUES (?,?) ON CONFLICT DO UPDATE SET pack_sha256=excluded.pack_sha256",
@@ -476,6 +479,7 @@ class LedgerApplication(Application[str]):
         return prepared
 
     def _submit(self, prepared: list[Prepared | InvalidEvent], now: int) -> list[Outcome]:
+        self.check_process()
         call = _Call(prepared, now)
         with self._queue_lock:
             self._waiting.append(call)

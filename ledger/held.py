@@ -77,7 +77,7 @@ class Held:
     def check_process(self) -> None:
         """Raise Forked in a child of the process that opened the file."""
         if self.inherited:
-            raise Forked(f"{self.path}: {_FORKED}")
+            raise Forked(f"{self.path}: {FORKED}")
 
     def check(self) -> None:
         """Raise StoreLost unless the files that are in use still have their names, Forked in a child."""
@@ -89,7 +89,7 @@ class Held:
                 raise StoreLost(f"{path}: {_LOST}")
 
 
-_FORKED: Final = (
+FORKED: Final = (
     "this process was forked from one that had the store open, and a ledger does not survive a fork "
     "(open it after forking, or start the process with spawn)"
 )
@@ -179,7 +179,7 @@ def hold(path: Path) -> Held:
     found = os.fstat(handle)
     inode = (found.st_dev, found.st_ino)
     if inode in _inherited:
-        raise Forked(f"{path}: {_FORKED}")
+        raise Forked(f"{path}: {FORKED}")
     offset = _offset(path)
     with _lock:
         held = _in_use.get(inode)
@@ -254,7 +254,7 @@ class _Left:
     """In place of a connection that a child inherited."""
 
     def __getattr__(self, _: str) -> Any:
-        raise Forked(_FORKED)
+        raise Forked(FORKED)
 
 
 def close_in_child(handle: int) -> None:

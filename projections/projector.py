@@ -169,6 +169,7 @@ class Projector:
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         """One consistent read, or several statements that need not be."""
+        self.app.check_process()
         with self._reading, readable_errors(self._where):
             if self._closed:
                 raise Closed
@@ -177,6 +178,7 @@ class Projector:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Write, or nothing. Waits for another process that does; raises StoreBusy where that goes on too long."""
+        self.app.check_process()
         with self._writing:
             if self._closed:
                 raise Closed
@@ -208,6 +210,7 @@ class Projector:
         Starts anew where the log is another one. Where another process folds and does not get on, it is left to that:
         answers are folded from the log then.
         """
+        self.app.check_process()  # before a lock that another thread of a parent had when this child was forked
         done = 0
         # in memory whoever waits for the one that folds reads already: that one must not wait for a writer, who waits
         # for all that read

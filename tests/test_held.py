@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -263,6 +265,63 @@ def test_a_ledger_does_not_survive_a_fork(store):
         assert "a ledger does not survive a fork (open it after forking" in said
     assert in_child(store.ledger.app.close) == "None"
     assert stored(store.ledger) == given
+    accept(store.ledger, event())
+
+
+BUSY = {  # what another thread is doing when the process forks: the locks of that are never free in the child
+    "writes": lambda ledger: ledger.app._lock,
+    "queues": lambda ledger: ledger.app._queue_lock,
+    "folds": lambda ledger: ledger.projector._folding,
+    "saves": lambda ledger: ledger.projector._writing,
+    "loads": lambda ledger: ledger.projector._reading,
+    "takes a session": lambda ledger: ledger._sessions._lock,
+    "takes a connection": lambda ledger: ledger.app.store.datastore.pool._get_semaphore,
+    "gives a connection back": lambda ledger: ledger.app.store.datastore.pool._put_condition,
+}
+WHO = {"controller": "parature", "subject": "crm:4711"}
+CALLS = {
+    "record": lambda ledger: ledger.record([event()]),
+    "record below": lambda ledger: ledger.app.record([event()], 0),
+    "add a pack": lambda ledger: ledger.app.add_pack(next(iter(opening.shipped_packs().values()))),
+    "state": lambda ledger: ledger.state(WHO),
+    "page": lambda ledger: ledger.app.page(0),
+    "tell": lambda ledger: ledger.app.tell(ledger.app.current_head()),
+    "fold": lambda ledger: ledger.projector.catch_up(),
+    "damage": lambda ledger: ledger.projector.damaged(),
+    "cursor": lambda ledger: ledger.projector.cursor,
+    "doctor": examine,
+    "reader": lambda ledger: ledger.app.reader(),
+    "close": lambda ledger: ledger.close(),
+    "forget": lambda ledger: ledger.app.store.datastore.__del__(),  # as the interpreter does at its end
+}
+
+
+@pytest.mark.parametrize("busy", BUSY)
+def test_a_child_waits_for_no_thread_of_its_parent(store, busy):
+    """A server forks while one of its threads is at work: the child is told, and does not hang."""
+    accept(store.ledger, event())
+    store.ledger.state(WHO)
+    taken, done = threading.Event(), threading.Event()
+
+    def work():
+        with BUSY[busy](store.ledger):
+            taken.set()
+            done.wait()
+
+    def soon(call):
+        signal.alarm(10)  # a child that hangs ends, and says nothing
+        return call(store.ledger)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert taken.wait(30)
+    try:
+        said = {name: in_child(partial(soon, call)) for name, call in CALLS.items()}
+    finally:
+        done.set()
+        thread.join()
+    wrong = {name: one for name, one in said.items() if not one.startswith("Forked: ")}
+    assert wrong == {"close": "None", "forget": "None"}
     accept(store.ledger, event())
 
 
