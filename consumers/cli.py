@@ -207,6 +207,8 @@ def restore(file: Path, store: Store = None, keys: Keys = None) -> None:
     path = opening.store_path(store)
     restored = run(file, path, opening.keys_folder(path, keys))
     typer.echo(f"{restored.entries} entries restored, {restored.erased} persons erased again")
+    if restored.foreign:
+        typer.echo(f"  {restored.foreign} lines of the journals beside the keys are torn and were read past", err=True)
     if restored.behind is not None:
         typer.echo(f"  {restored.behind}", err=True)
         typer.echo("  it can be read; to write it without what is missing: consent-ledger recover", err=True)
@@ -229,6 +231,8 @@ def recover(
     if not yes:
         typer.confirm(f"give up the log {ledger.app.origin} for good, and go on as {name}?", abort=True)
     done = run(ledger.app, ledger.clock(), name)
+    if done.erased:
+        typer.echo(f"{done.erased} persons erased again")
     typer.echo(f"log    {done.log}, {done.size} entries kept, {done.lost} lost")
     typer.echo(f"vkey   {done.vkey} (publish it: auditors verify with it what is recorded from now on)")
     for position in done.positions:

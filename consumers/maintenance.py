@@ -18,7 +18,7 @@ from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
-from ledger.erasure import Erased, backup, delete_again, erase_persons, forget_again, suppress_again
+from ledger.erasure import Erased, backup, destroy_again
 from ledger.erasure import erase as erase_named
 from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError
 from ledger.evidence import write_evidence
@@ -112,11 +112,16 @@ def back_up(ledger: Ledger, target: Path) -> int:
 
 
 class Restored(NamedTuple):
-    """What became of a restore. `behind`: what these keys have signed and the copy has not; None where it has all."""
+    """What became of a restore.
+
+    `behind`: what these keys have signed and the copy has not; None where it has all. `foreign`: lines of the journals
+    that are torn or nobody's and were read past.
+    """
 
     entries: int
     erased: int
     behind: str | None = None
+    foreign: int = 0
 
 
 def restore(source: Path, target: Path, keys: Path) -> Restored:
@@ -169,7 +174,8 @@ def _checked(partial: Path, provider: FileKeys, target: Path) -> Restored:
         app.close()
     entries, erased = _erase_again(partial, provider)
     os.fsync(descriptor(partial))
-    return Restored(entries, erased, behind and behind.replace(str(partial), str(target), 1))
+    foreign = sum(provider.foreign_lines().values())
+    return Restored(entries, erased, behind and behind.replace(str(partial), str(target), 1), foreign)
 
 
 def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
@@ -177,20 +183,11 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
     app = open_file(path, provider, copy=True)
     try:
         app.load()
-        head = app.current_head()
-        journal = provider.erasures()
-        forget_again(app, {bytes.fromhex(one) for row in journal for one in row.get("traces", ())})
-        persons = {str(one) for row in journal if row["kind"] == "erase" for one in row["persons"]}
-        again = {person for person in persons if app.known_names(person)}
-        if again:
-            erase_persons(app, again, head.recorded_at, journal=False)
-        for row in journal:
-            if row["kind"] == "deletion":
-                delete_again(app, set(row["persons"]), row["until"], row.get("suppressed", ()))
-        suppress_again(app)
+        size = app.current_head().size
+        again = destroy_again(app)
     finally:
         app.close()
-    return head.size, len(again)
+    return size, again
 
 
 def _require_new(path: Path, what: str = "file") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from ledger.pack import Pack
 from ledger.packfile import load_pack
 from projections.ledger import Ledger
 
+_log = logging.getLogger("consent_ledger")
 STORE_VARIABLE: Final = "CONSENT_LEDGER_STORE"
 KEYS_VARIABLE: Final = "CONSENT_LEDGER_KEYS"
 DEFAULT_STORE: Final = "sqlite:///consent-ledger.db"
@@ -131,6 +133,8 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
         app.load()
         if app.how == "rw":
             provider.finished()
+            if app.keys.signed_head(app.origin) is None and app.current_head().size:
+                _log.warning("%s: nothing signed is noted in %s: an older copy was not noticed", path, provider.folder)
             with suppress(StoreError):  # a store that is behind is read; a writer at work notes it itself
                 app.tell(app.current_head())
         with suppress(StoreError, HoldStanding, ClockJumped):

@@ -40,7 +40,7 @@ from ledger.errors import (
     StoreReadOnly,
 )
 from ledger.heads import SignedHead
-from ledger.held import Held, hold, read, release
+from ledger.held import Held, Still, hold, read, release
 from ledger.incoming import Prepared, prepare
 from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
@@ -88,12 +88,13 @@ class Outcome(NamedTuple):
     reason: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     """One caller's events, waiting to be written."""
 
     prepared: list[Prepared | InvalidEvent]
     now: int
+    alone: bool = False  # a transaction of its own: whoever was to write it with others was stopped
     done: threading.Event = field(default_factory=threading.Event)
     outcomes: list[Outcome] = field(default_factory=list)
     error: BaseException | None = None
@@ -124,6 +125,7 @@ class LedgerApplication(Application[str]):
         self.where = where
         self.held = held  # None: in memory
         self.how = how  # rw; copy: not yet a store, nothing is signed; else a key of READ_ONLY
+        self.still: Still | None = None  # of a file that is taken for one that nobody writes
         self.unscrubbed: Unscrubbed | None = None  # why the files still hold what was destroyed
         self._unnoted: SignedHead | None = None  # signed in the transaction that is being written
         self.keys = keys
@@ -194,6 +196,7 @@ class LedgerApplication(Application[str]):
                     yield c
                 finally:
                     here.reader, here.connection = before
+                self.check_still()
         except (ConnectionPoolClosedError, StoreError):
             if pool.closed:
                 raise Closed from None
@@ -222,26 +225,24 @@ class LedgerApplication(Application[str]):
             raise Closed
         if self.reading_here.reader is not None or self.reading_here.connection is not None:
             raise StoreError(f"{self.where}: cannot be written from inside something that reads it (end that first)")
-        with self._lock, readable_errors(self.where):
-            if self.held is not None:
-                self.held.check_process()
-            with self.keys.turn():
-                self._unnoted = None
-                try:
-                    if self.held is not None:
-                        self.keys.reserve_head()
-                    with self.store.datastore.transaction(commit=True) as c:
-                        if guarded:
-                            self._refuse_behind(c)
-                        yield c
-                        self.check_names()
-                except BaseException:
-                    self.forget()
-                    raise
-                # From here on the batch is there for good, whatever happens to this process.
-                points.reached("after commit")
-                self._note_signed()
-                points.reached("head noted")
+        self.check_process()
+        with self._lock, readable_errors(self.where), self.keys.turn():
+            self._unnoted = None
+            try:
+                if self.held is not None:
+                    self.keys.reserve_head()
+                with self.store.datastore.transaction(commit=True) as c:
+                    if guarded:
+                        self._refuse_behind(c)
+                    yield c
+                    self.check_names()
+            except BaseException:
+                self.forget()
+                raise
+            # From here on the batch is there for good, whatever happens to this process.
+            points.reached("after commit")
+            self._note_signed()
+            points.reached("head noted")
 
     @property
     def inherited(self) -> bool:
@@ -253,10 +254,20 @@ class LedgerApplication(Application[str]):
         if self.held is not None:
             self.held.check_to_read()
 
+    def check_process(self) -> None:
+        """Raise Forked in a child process, before it waits for a lock that a thread of its parent has for ever."""
+        if self.held is not None:
+            self.held.check_process()
+
     def check_names(self) -> None:
         """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
         if self.held is not None:
             self.held.check()
+
+    def check_still(self) -> None:
+        """After something was read, raise StoreLost where SQLite was told that nobody writes, and somebody did."""
+        if self.still is not None:
+            self.still.check()
 
     # -- what was signed -----------------------------------------------------------------------------------------------
 
@@ -413,7 +424,7 @@ class LedgerApplication(Application[str]):
     def add_pack(self, body: bytes) -> Pack:
         """Store a pack by its digest and register its controller with it. Idempotent."""
         pack = load_pack(body)
-        with self._lock, self.writing() as c:
+        with self.writing() as c:
             c.execute("INSERT OR IGNORE INTO packs VALUES (?,?,?)", [pack.sha256, pack.controller, body])
             c.execute(
                 "INSERT OR REPLACE INTO controllers VALUES (?,?,?)",
@@ -488,42 +499,66 @@ class LedgerApplication(Application[str]):
         return prepared
 
     def _submit(self, prepared: list[Prepared | InvalidEvent], now: int) -> list[Outcome]:
+        self.check_process()
         call = _Call(prepared, now)
         with self._queue_lock:
             self._waiting.append(call)
-        with self._lock:
-            if not call.done.is_set():
-                self._lead()
+        try:
+            with self._lock:
+                if not call.done.is_set():
+                    self._lead(call)
+        except BaseException:
+            with self._queue_lock:  # who is stopped waits no longer
+                self._waiting = [one for one in self._waiting if one is not call]
+            raise
         if call.error is not None:
             raise call.error
         return call.outcomes
 
-    def _lead(self) -> None:
+    def _lead(self, own: _Call) -> None:
         """Write for everybody who waits, in one transaction. Requires the lock."""
-        from ledger.append import Batch
-        from ledger.erasure import record_erasures
-
-        with self._queue_lock:
-            calls, self._waiting = self._waiting, []
+        calls = self._to_write(own)
         try:
-            with self.writing() as c:
-                points.reached("begun")
-                batch = Batch(self, c)
-                record_erasures(batch)
-                for call in calls:
-                    call.outcomes = batch.add(call.prepared, call.now)
-                batch.finish()
-                points.reached("before commit")
-            batch.committed()
-        except BaseException as error:
+            self._write(calls)
+        except LedgerError as error:
             for call in calls:
                 call.error = error
                 call.done.set()
-            if isinstance(error, LedgerError):
+        except BaseException as error:
+            # A stop is meant for this thread alone, and who knows whose event a fault of the program was: now each
+            # is written by itself, and gets an error only of its own. What was committed already counts once.
+            for call in calls:
+                call.alone = True
+            if len(calls) > 1 and isinstance(error, Exception):
+                self._lead(own)
                 return
+            own.error = error
+            own.done.set()
             raise
-        for call in calls:
-            call.done.set()
+        else:
+            for call in calls:
+                call.done.set()
+
+    def _to_write(self, own: _Call) -> list[_Call]:
+        if own.alone:
+            return [own]
+        with self._queue_lock:
+            calls, self._waiting = self._waiting, []
+        return calls
+
+    def _write(self, calls: Sequence[_Call]) -> None:
+        from ledger.append import Batch
+        from ledger.erasure import record_erasures
+
+        with self.writing() as c:
+            points.reached("begun")
+            batch = Batch(self, c)
+            record_erasures(batch)
+            for call in calls:
+                call.outcomes = batch.add(call.prepared, call.now)
+            batch.finish()
+            points.reached("before commit")
+        batch.committed()
 
     def forget_if_moved(self, head: Head, *, without_entries: bool) -> None:
         """Drop what the writer remembers of names and keys where another process has written since.
@@ -620,12 +655,16 @@ def open_file(
     try:
         how = "copy" if copy else _how(path, held, only_read=only_read)
         query = {"rw": "mode=rw", "copy": "mode=rw", "immutable": "mode=ro&immutable=1"}.get(how, "mode=ro")
+        still = Still(path) if how == "immutable" else None  # before anything is read
         with readable_errors(str(path)):
             # by its own full name: the folder this process works in, or a link on the way, may change while it is open
-            return LedgerApplication(f"file:{quote(str(held.path))}?{query}", keys, where=str(path), held=held, how=how)
+            name = f"file:{quote(str(held.path))}?{query}"
+            app = LedgerApplication(name, keys, where=str(path), held=held, how=how)
+        app.still = still
     except BaseException:
         release(held)
         raise
+    return app
 
 
 READ_ONLY: Final = {

@@ -378,6 +378,27 @@ def forget_again(app: LedgerApplication, handles: set[bytes]) -> None:
     scrub(app, gone)
 
 
+def destroy_again(app: LedgerApplication) -> int:
+    """Destroy in an older copy all that the journal beside the keys says was destroyed. Returns how many persons.
+
+    Nothing is signed by it: who was erased again is an entry as soon as the copy is a store that signs. Requires that
+    the application has it as a copy.
+    """
+    assert app.how == "copy"
+    recorded_at = app.current_head().recorded_at
+    journal = app.keys.erasures()
+    forget_again(app, {bytes.fromhex(one) for row in journal for one in row.get("traces", ())})
+    persons = {str(one) for row in journal if row["kind"] == "erase" for one in row["persons"]}
+    again = {person for person in persons if app.known_names(person)}
+    if again:
+        erase_persons(app, again, recorded_at, journal=False)
+    for row in journal:
+        if row["kind"] == "deletion":
+            delete_again(app, set(row["persons"]), row["until"], row.get("suppressed", ()))
+    suppress_again(app)
+    return len(again)
+
+
 # -- the files ---------------------------------------------------------------------------------------------------------
 
 

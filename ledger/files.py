@@ -272,9 +272,11 @@ def read_lines(path: Path) -> tuple[list[Any], int]:
 def private_folder(folder: Path) -> None:
     """Make a folder that only its owner may enter, or see to it that one is."""
     if not folder.is_dir():
+        made = [one for one in (folder, *folder.parents) if not one.is_dir()]
         folder.mkdir(parents=True, mode=FOLDER_MODE, exist_ok=True)
         folder.chmod(FOLDER_MODE)
-        sync_folder(folder.parent)
+        for one in reversed(made):  # a folder is lost with the one above it that was not forced to disk
+            sync_folder(one.parent)
     mend(folder)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,16 +46,18 @@ class HeadFile:
         self._inode: tuple[int, int] | None = None
         self._end = 0  # up to where lines were read
         self._newest: dict[str, SignedHead] = {}
+        self._doubtful = False  # the disk failed: the next line goes into a file written anew
 
     def last(self, log: str) -> SignedHead | None:
         """The newest head of a log that is noted, or None."""
-        self._read()
+        if not self._doubtful:
+            self._read()
         return self._newest.get(log)
 
     def reserve(self) -> None:
         """See to it that the next line can be written. Raises OSError where it cannot."""
         self._read()
-        if self._handle is None or self._end > LIMIT_BYTES:
+        if self._handle is None or self._doubtful or self._end > LIMIT_BYTES:
             self._renew()
         assert self._handle is not None
         size = os.fstat(self._handle).st_size
@@ -67,12 +70,26 @@ class HeadFile:
                 raise
 
     def note(self, head: SignedHead) -> None:
-        """Write a line and force it to disk. Requires `reserve`."""
+        """Write a line and force it to disk. Requires `reserve`. A line that was not forced does not count.
+
+        Never over one that came since, and never back: whoever deletes the locks can have two writers meet here.
+        """
+        self._read()
         assert self._handle is not None
-        line = orjson.dumps({"log": head.log, "size": head.size, "root": head.root.hex()})
-        files.write_all(self._handle, b"\n" + line + b"\n", self._end)
-        os.fdatasync(self._handle)
-        self._end += len(line) + 1
+        known = self._newest.get(head.log)
+        if known is not None and known.size > head.size:
+            return
+        line = b"\n" + orjson.dumps({"log": head.log, "size": head.size, "root": head.root.hex()})
+        try:
+            files.write_all(self._handle, line + b"\n", self._end)
+            os.fdatasync(self._handle)
+        except BaseException:
+            # The system may show it for good and never write it; forcing the same bytes again would do nothing.
+            with suppress(OSError):
+                files.write_all(self._handle, b"\n" * len(line), self._end)
+            self._doubtful = True
+            raise
+        self._end += len(line)
         self._newest[head.log] = head
 
     def close(self) -> None:
@@ -115,6 +132,7 @@ class HeadFile:
         heads = [orjson.dumps({"log": h.log, "size": h.size, "root": h.root.hex()}) for h in self._newest.values()]
         files.replace(self.path, b"".join(b"\n" + line for line in heads) + b"\n" * _BLOCK)
         self.close()
+        self._doubtful = False
         self._read()
 
 

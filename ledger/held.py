@@ -79,12 +79,12 @@ class Held:
     def check_process(self) -> None:
         """Raise Forked in a child of the process that opened the file."""
         if self.inherited:
-            raise Forked(f"{self.path}: {_FORKED}")
+            raise Forked(f"{self.path}: {FORKED}")
 
     def check_to_read(self) -> None:
         """As `check`, for what is asked all the time: whoever puts another index there puts another log there."""
         if self.inode in _inherited:
-            raise Forked(f"{self.path}: {_FORKED}")
+            raise Forked(f"{self.path}: {FORKED}")
         for path in self.seen:
             if _inode(path) != self.names[path]:
                 raise StoreLost(f"{path}: {_LOST}")
@@ -92,13 +92,13 @@ class Held:
     def check(self) -> None:
         """Raise StoreLost unless the files that are in use still have their names, Forked in a child."""
         if self.inode in _inherited:
-            raise Forked(f"{self.path}: {_FORKED}")
+            raise Forked(f"{self.path}: {FORKED}")
         for path, inode in self.names.items():
             if _inode(path) != inode:
                 raise StoreLost(f"{path}: {_LOST}")
 
 
-_FORKED: Final = (
+FORKED: Final = (
     "this process was forked from one that had the store open, and a ledger does not survive a fork "
     "(open it after forking, or start the process with spawn)"
 )
@@ -114,6 +114,26 @@ def _inode(path: str) -> Inode | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+class Still:
+    """A file that was opened as one that nobody writes: SQLite looks for no change of it, so that somebody has to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._look()
+
+    def _look(self) -> tuple[int, ...]:
+        found, log = self._path.stat(), self._path.with_name(self._path.name + "-wal")
+        return found.st_ino, found.st_size, found.st_mtime_ns, log.stat().st_size if log.exists() else 0
+
+    def check(self) -> None:
+        """Raise StoreLost where somebody did write it."""
+        if self._look() != self._seen:
+            raise StoreLost(
+                f"{self._path}: cannot be written from here and was opened as a file that nobody writes, but somebody "
+                "did, by another way: what was read is old, or mixed (open it again)"
+            )
 
 
 def descriptor(path: Path) -> int:
@@ -168,7 +188,7 @@ def hold(path: Path) -> Held:
     found = os.fstat(handle)
     inode = (found.st_dev, found.st_ino)
     if inode in _inherited:
-        raise Forked(f"{path}: {_FORKED}")
+        raise Forked(f"{path}: {FORKED}")
     offset = _offset(path)
     with _lock:
         held = _in_use.get(inode)
@@ -247,7 +267,7 @@ class _Left:
     """In place of a connection that a child inherited."""
 
     def __getattr__(self, _: str) -> Any:
-        raise Forked(_FORKED)
+        raise Forked(FORKED)
 
 
 def close_in_child(handle: int) -> None:

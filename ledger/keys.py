@@ -302,19 +302,19 @@ class FileKeys(MemoryKeys):
         """Two locks: who waits has the first, who writes has the second, so that nobody is overtaken twice."""
         until = time.monotonic() + TURN_SECONDS
         with super().turn():
-            with self._locked("queue.lock", until):
-                self._take("turn.lock", until)
             try:
+                try:
+                    self._take("queue.lock", until)
+                    self._take("turn.lock", until)
+                finally:
+                    self._give("queue.lock")
                 yield
             finally:
-                fcntl.flock(self._queue["turn.lock"], fcntl.LOCK_UN)
+                self._give("turn.lock")
 
-    @contextmanager
-    def _locked(self, name: str, until: float) -> Iterator[None]:
-        self._take(name, until)
-        try:
-            yield
-        finally:
+    def _give(self, name: str) -> None:
+        """Unlock it, if it was taken: a stop can come between any two steps."""
+        if name in self._queue:
             fcntl.flock(self._queue[name], fcntl.LOCK_UN)
 
     def _take(self, name: str, until: float) -> None:
@@ -340,6 +340,7 @@ class FileKeys(MemoryKeys):
     def _open_lock(self, name: str) -> int:
         with files.readable(self.folder):
             handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, files.FILE_MODE)
+            os.fchmod(handle, files.FILE_MODE)  # whatever the umask
         self._queue[name] = handle
         held.close_in_child(handle)
         return handle
@@ -383,9 +384,10 @@ def _is_erasure(line: Any) -> bool:
         case {"kind": "erase", "persons": list(persons)}:
             return all(isinstance(one, str) for one in persons)
         case {"kind": "deletion", "persons": list(persons), "until": int()}:
-            return all(isinstance(one, str) for one in persons)
+            named = all(isinstance(one, str) for one in persons)
+            return named and all(_is_outlived(one) for one in line.get("suppressed", ()))
         case {"kind": "traces", "traces": list(handles)}:
-            return all(isinstance(one, str) for one in handles)
+            return all(_is_hex(one) for one in handles)
         case {"kind": str(kind)}:
             return kind not in ("erase", "deletion", "traces")
         case _:
@@ -405,7 +407,15 @@ def _retired(line: Any) -> tuple[str, bytes] | None:
 
 
 def _is_outlived(line: Any) -> bool:
-    return isinstance(line, list) and [type(one) for one in line] == [str, str, int]
+    return isinstance(line, list) and [type(one) for one in line] == [str, str, int] and _is_hex(line[0])
+
+
+def _is_hex(text: Any) -> bool:
+    try:
+        bytes.fromhex(text)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _write_new(path: Path, body: bytes) -> None:

@@ -7,6 +7,7 @@ triggers that forbid UPDATE and DELETE, and one transaction for entries, vault, 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +24,22 @@ from eventsourcing.sqlite import (
     SQLiteFactory,
 )
 
-from ledger.errors import NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
-from ledger.held import guard
+from ledger.errors import Forked, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
+from ledger.held import FORKED, guard
 from ledger.merkle import ReadLeaves, ReadSubtree
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
+
+# A write-ahead log that grew while somebody read for long is cut back to this when it is begun anew.
+LOG_BYTES: Final = 16 << 20
+PRAGMAS: Final = (
+    "synchronous=FULL",
+    "secure_delete=ON",
+    "trusted_schema=OFF",
+    "cache_size=-65536",
+    f"journal_size_limit={LOG_BYTES}",
+)
 
 # Callers wait for a connection as long as it takes: each has one at a time, so that one always comes back.
 PATIENCE_SECONDS: Final = 10 * 365 * 86_400
@@ -157,27 +168,56 @@ class LedgerConnection(SQLiteConnection):
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
         cursor = self.cursor()
-        cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
         try:
+            cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")  # which waits, and may be stopped as it returns
             with cursor:
                 yield cursor
+            if commit:
+                self.commit()
+            else:
+                self.rollback()
         except BaseException:
-            self.rollback()
+            self.rollback()  # nothing where none is open: whoever is next has no use for half a transaction
             raise
-        if commit:
-            self.commit()
-        else:
-            self.rollback()
 
 
 class LedgerPool(SQLiteConnectionPool):
-    """Connections with the pragmas that durability and erasure need."""
+    """Connections with the pragmas that durability and erasure need, for the process that made it."""
+
+    def __init__(self, **how: Any) -> None:
+        self._process = os.getpid()
+        super().__init__(**how)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this is a child of the process that made it: connections and locks are its parent's."""
+        return os.getpid() != self._process and not self.is_sqlite_memory_mode
+
+    def check_process(self) -> None:
+        """Raise Forked in a child: a new connection, too, would rest on what SQLite believes to have locked."""
+        if self.inherited:
+            raise Forked(f"{self.db_name.removeprefix('file:').split('?')[0]}: {FORKED}")
+
+    def close(self) -> None:
+        """Close all connections. A child closes nothing of its parent's, and waits for none of its threads."""
+        if not self.inherited:
+            super().close()
+
+    def get_connection(self, timeout: float | None = None, *, is_writer: bool | None = None) -> SQLiteConnection:
+        """A connection, which goes back by `put_connection`.
+
+        In a file writers take turns by the keys' lock. The pool's own is left alone there: the pool would keep it for
+        ever where the connection cannot be made, as when no descriptors are left.
+        """
+        self.check_process()
+        return super().get_connection(timeout, is_writer=is_writer if self.is_sqlite_memory_mode else None)
 
     def _create_connection(self) -> SQLiteConnection:
+        self.check_process()
         connection = super()._create_connection()
         raw: sqlite3.Connection = connection._sqlite_conn  # noqa: SLF001  the library offers no other way to set pragmas
         raw.row_factory = None
-        for pragma in ("synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF", "cache_size=-65536"):
+        for pragma in PRAGMAS:
             raw.execute(f"PRAGMA {pragma}")
         ours = LedgerConnection(raw, max_age=self.max_age)
         if not self.is_sqlite_memory_mode:

@@ -18,7 +18,7 @@ from ledger import events as ev
 from ledger import points
 from ledger.append import Batch
 from ledger.application import LedgerApplication
-from ledger.erasure import record_erasures
+from ledger.erasure import destroy_again, record_erasures
 from ledger.errors import LedgerError, StoreBehind
 from ledger.heads import SignedHead
 from ledger.notes import Signer, format_checkpoint
@@ -38,18 +38,19 @@ class Recovered(NamedTuple):
     size: int  # entries that were left
     lost: int  # entries that had been signed and are missing
     positions: list[int]
+    erased: int = 0  # persons who were erased since this copy was made, and now in it
 
 
 def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recovered:
     """Go on with what this store holds, under a new name (`log`) and key. Cut short, it is taken up when run again.
 
+    However the copy came here, whatever was destroyed since it was made is destroyed in it first.
     Raises NothingToRecover for a store that is not behind what its keys have signed, StoreBehind where another copy of
     it goes on already.
     """
     old, signer = app.origin, app.signer
     name = log or following(old)
-    if app.how == "retired":
-        app.how = "rw"
+    erased = _destroy_again(app)
     try:
         with app.writing(guarded=False) as c:
             head, signed = read_head(c), app.keys.signed_head(old)
@@ -75,7 +76,23 @@ def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recover
         app.origin, app.signer = old, signer
         raise
     batch.committed()
-    return Recovered(name, app.signer.vkey, head.size, max(signed.size - head.size, 0), positions)
+    return Recovered(name, app.signer.vkey, head.size, max(signed.size - head.size, 0), positions, erased)
+
+
+def _destroy_again(app: LedgerApplication) -> int:
+    """Destroy what an older copy brought back, before it goes on. Returns how many persons. Raises NothingToRecover."""
+    with app.reading() as c:
+        if app.behind(c) is None:
+            raise NothingToRecover(f"{app.where}: holds all that its keys have signed")
+    if app.how == "retired":
+        app.how = "rw"
+    if app.how != "rw":
+        return 0  # it cannot be written, which is about to be said
+    app.how = "copy"
+    try:
+        return destroy_again(app)
+    finally:
+        app.how = "rw"
 
 
 def _rename(app: LedgerApplication, c: SQLiteCursor, name: str, head: Head) -> None:

@@ -51,10 +51,12 @@ def _of_one_size(answer: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Conc
             if reader.moved():
                 ledger._refresh(session)  # noqa: SLF001
             try:
-                return answer(ledger, *args, **kwargs)
+                said = answer(ledger, *args, **kwargs)
             except Moved:  # since then; from here on one moment is read, and stays
                 ledger._refresh(session)  # noqa: SLF001
-                return answer(ledger, *args, **kwargs)
+                said = answer(ledger, *args, **kwargs)
+            ledger.app.check_still()
+            return said
         finally:
             here.session = reading.reader = None
             try:

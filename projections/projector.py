@@ -34,7 +34,7 @@ from ledger.errors import Closed, NewerEntry, StoreBusy
 from ledger.events import SCHEMA_VERSION, TYPES
 from ledger.held import guard
 from ledger.merkle import root_at
-from ledger.recorder import Head, read_head, readable_errors, readers
+from ledger.recorder import LOG_BYTES, Head, read_head, readable_errors, readers
 from ledger.verifier import EMPTY_ROOT
 from projections.record import State, new_state
 from projections.snapshot import FORMAT, dump, load
@@ -129,6 +129,7 @@ class Projector:
                 _create_private(path)
             self.db = self._connect()
             self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             self.db.execute("PRAGMA synchronous=NORMAL")  # what is lost in a power cut is folded again
             with self._transaction():
                 self._require_format()
@@ -168,6 +169,7 @@ class Projector:
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         """One consistent read, or several statements that need not be."""
+        self.app.check_process()
         with self._reading, readable_errors(self._where):
             if self._closed:
                 raise Closed
@@ -176,12 +178,13 @@ class Projector:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Write, or nothing. Waits for another process that does; raises StoreBusy where that goes on too long."""
+        self.app.check_process()
         with self._writing:
             if self._closed:
                 raise Closed
-            with readable_errors(self._where):
-                self.db.execute("BEGIN IMMEDIATE")
             try:
+                with readable_errors(self._where):
+                    self.db.execute("BEGIN IMMEDIATE")  # which waits, and may be stopped as it returns
                 yield
                 with readable_errors(self._where):
                     self.db.execute("COMMIT")
@@ -207,6 +210,7 @@ class Projector:
         Starts anew where the log is another one. Where another process folds and does not get on, it is left to that:
         answers are folded from the log then.
         """
+        self.app.check_process()  # before a lock that another thread of a parent had when this child was forked
         done = 0
         # in memory whoever waits for the one that folds reads already: that one must not wait for a writer, who waits
         # for all that read

@@ -65,6 +65,22 @@ def test_everything_is_the_owners_alone_whatever_the_umask(tmp_path, umask):
     assert {mode(path) for path in folder.iterdir()} == {0o600}
 
 
+@pytest.mark.parametrize("deep", [1, 2, 4])
+def test_every_folder_that_is_made_is_forced_to_disk(tmp_path, monkeypatch, deep):
+    forced, force = [], os.fsync
+
+    def remember(handle):
+        forced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        force(handle)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    folder = tmp_path.joinpath(*"abcd"[:deep])
+    files.private_folder(folder)
+    assert forced == list(reversed(folder.parents[:deep]))  # the one in which something was made; the uppermost first
+    files.private_folder(folder)
+    assert len(forced) == deep
+
+
 def test_a_folder_that_is_too_wide_is_mended_with_a_word(tmp_path, caplog):
     (tmp_path / "wide").mkdir(mode=0o755)
     (tmp_path / "wide").chmod(0o755)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
+from functools import partial
 
 import orjson
 import pytest
-from conftest import accept, event, rows, stored
+from conftest import accept, event, ndjson, rows, stored
 
 from consumers import opening
-from consumers.maintenance import back_up, examine, restore
-from ledger import files, heads, points
+from consumers.maintenance import back_up, erase, examine, restore
+from ledger import erasure, files, heads, points
 from ledger.audit import verify_store
 from ledger.errors import HeadNotNoted, StoreBehind, StoreError, StoreFull, StoreReadOnly
 from ledger.heads import HeadFile, SignedHead
@@ -109,6 +111,58 @@ def test_room_is_made_before_it_is_needed(file, monkeypatch):
         size = min(size, before)
 
 
+class Disk:
+    """What is forced to disk. Like some systems it takes bytes that could not be written for written."""
+
+    def __init__(self, monkeypatch):
+        self.forced, self.fails = [], 0
+        monkeypatch.setattr(os, "fsync", partial(self._force, os.fsync))
+        monkeypatch.setattr(os, "fdatasync", partial(self._force, os.fdatasync))
+
+    def _force(self, real, handle):
+        if self.fails:
+            self.fails -= 1
+            raise OSError(5, "Input/output error")
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            self.forced.append(os.pread(handle, 1 << 20, 0))
+        real(handle)
+
+
+@pytest.mark.parametrize("blanked", [True, False])
+def test_a_line_that_was_not_forced_to_disk_does_not_count_until_it_is(file, monkeypatch, blanked):
+    note(file, head(1))
+    file.reserve()
+    disk = Disk(monkeypatch)
+    disk.fails = 1
+    with monkeypatch.context() as patch:
+        if not blanked:
+            patch.setattr(files, "write_all", OnlyOnce(files.write_all))
+        with pytest.raises(OSError, match="Input/output"):
+            file.note(head(2))
+    assert file.last("a/log") == head(1)
+    if blanked:
+        assert HeadFile(file.path).last("a/log") == head(1)
+    note(HeadFile(file.path), head(7, "b/log"))  # another process meanwhile
+    disk.forced.clear()
+    note(file, head(2))
+    assert any(b'"size":2,' in body for body in disk.forced)
+    assert HeadFile(file.path).last("a/log") == head(2)
+    assert HeadFile(file.path).last("b/log") == head(7, "b/log")
+
+
+class OnlyOnce:
+    """A disk that takes one more write."""
+
+    def __init__(self, write):
+        self.write = write
+
+    def __call__(self, *args):
+        if self.write is None:
+            raise OSError(5, "Input/output error")
+        write, self.write = self.write, None
+        write(*args)
+
+
 # -- acceptance --------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +222,18 @@ def test_a_note_that_fails_after_the_commit_says_what_is_so(store, monkeypatch):
     assert (outcome.kind, outcome.position, outcome.duplicate) == ("accepted", 2, True)
     accept(store.ledger, event())
     assert noted(store).size == 4
+
+
+def test_a_head_whose_note_failed_is_forced_before_it_is_told(store, monkeypatch):
+    disk = Disk(monkeypatch)
+    monkeypatch.setattr(points, "hook", lambda name: setattr(disk, "fails", name == "after commit"))
+    with pytest.raises(HeadNotNoted):
+        store.ledger.record([event()])
+    monkeypatch.setattr(points, "hook", None)
+    disk.forced.clear()
+    told = store.ledger.app.tell(store.ledger.app.current_head())
+    assert any(f'"size":{told.size},'.encode() in body for body in disk.forced)
+    assert noted(store).size == told.size == 3
 
 
 def test_keys_that_cannot_be_written_are_refused_with_a_word(store, monkeypatch):
@@ -332,6 +398,51 @@ def test_going_on_is_another_log_on_the_record(store, older):
     assert open_checkpoint(old.checkpoint, parse_vkey(old_vkey)).size == 5
     with pytest.raises(ValueError, match="none of the given keys signed it"):
         open_checkpoint(store.ledger.app.current_head().checkpoint, parse_vkey(old_vkey))
+
+
+def left_of_persons(ledger):
+    """How much there is of what an erasure or a deletion destroys."""
+    tables = ("aliases", "secrets", "people", "dead_letters")
+    return {table: rows(ledger, f"SELECT count(*) FROM {table}")[0] for table in tables}
+
+
+@pytest.mark.parametrize("few", [1, 3])
+def test_going_on_with_a_copy_that_was_put_back_by_hand_brings_nobody_back(store, tmp_path, monkeypatch, few):
+    """Nobody ran restore: recover does what it does, for all that is in the journal and not only the newest of it."""
+    monkeypatch.setattr(erasure, "RECENT", 1)
+    names = [f"ann:{number}" for number in range(few)]
+    for name in (*names, "dan"):
+        accept(
+            store.ledger,
+            event("consent.granted", subject=name, personal={"email": f"{name}@example.com"}),
+            event("optout.recorded", subject=name),
+        )
+        store.ingest(ndjson(event(subject=name))[:-3])  # a letter that says the name
+    back_up(store.ledger, tmp_path / "older.db")
+    before = left_of_persons(store.ledger)
+    accept(store.ledger, event("deletion.completed", {"request": None}, subject="dan"))
+    for name in names:
+        erase(store.ledger, {"controller": "parature", "subject": name})
+    there, noes = left_of_persons(store.ledger), set(rows(store.ledger, "SELECT key, said FROM suppressed"))
+    assert there != before
+    store.ledger = put_back(store, tmp_path / "older.db")
+    done = recover(store.ledger.app, store.clock())
+    assert left_of_persons(store.ledger) == there
+    assert set(rows(store.ledger, "SELECT key, said FROM suppressed")) > noes  # and the no of who was deleted
+    assert [store.ledger.app.person("parature", name) for name in names] == [None] * few
+    assert len(done.positions) == 2
+    assert rows(store.ledger, "SELECT count(*) FROM entries WHERE type='subject.erased'") == [few]
+    assert [row for row in examine(store.reopen()) if not row["ok"] and row["check"] != "clock"] == []
+
+
+def test_what_cannot_be_written_is_not_recovered(store, older, tmp_path):
+    store.ledger = put_back(store, older)
+    store.shut()
+    os.link(store.path, tmp_path / "second-name.db")
+    ledger = store.open()
+    with pytest.raises(StoreReadOnly, match="several names"):
+        recover(ledger.app, store.clock())
+    assert ledger.app.how == "linked"
 
 
 def test_the_lost_store_is_read_when_it_is_found_again(store, older, tmp_path):

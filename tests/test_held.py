@@ -5,20 +5,25 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 import pytest
 from conftest import PERSON, Cli, accept, assert_whole, event, rows, stored
 
 from consumers import opening
 from consumers.maintenance import erase, examine
-from ledger import held, keys, points
+from ledger import held, keys, points, recorder
 from ledger.application import open_file
 from ledger.errors import KeyFileError, NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
+from ledger.heads import SignedHead
 from ledger.keys import FileKeys
 
 OTHERS = """
@@ -291,6 +296,63 @@ def test_a_ledger_does_not_survive_a_fork(store):
     accept(store.ledger, event())
 
 
+BUSY = {  # what another thread is doing when the process forks: the locks of that are never free in the child
+    "writes": lambda ledger: ledger.app._lock,
+    "queues": lambda ledger: ledger.app._queue_lock,
+    "folds": lambda ledger: ledger.projector._folding,
+    "saves": lambda ledger: ledger.projector._writing,
+    "loads": lambda ledger: ledger.projector._reading,
+    "takes a session": lambda ledger: ledger._sessions._lock,
+    "takes a connection": lambda ledger: ledger.app.store.datastore.pool._get_semaphore,
+    "gives a connection back": lambda ledger: ledger.app.store.datastore.pool._put_condition,
+}
+WHO = {"controller": "parature", "subject": "crm:4711"}
+CALLS = {
+    "record": lambda ledger: ledger.record([event()]),
+    "record below": lambda ledger: ledger.app.record([event()], 0),
+    "add a pack": lambda ledger: ledger.app.add_pack(next(iter(opening.shipped_packs().values()))),
+    "state": lambda ledger: ledger.state(WHO),
+    "page": lambda ledger: ledger.app.page(0),
+    "tell": lambda ledger: ledger.app.tell(ledger.app.current_head()),
+    "fold": lambda ledger: ledger.projector.catch_up(),
+    "damage": lambda ledger: ledger.projector.damaged(),
+    "cursor": lambda ledger: ledger.projector.cursor,
+    "doctor": examine,
+    "reader": lambda ledger: ledger.app.reader(),
+    "close": lambda ledger: ledger.close(),
+    "forget": lambda ledger: ledger.app.store.datastore.__del__(),  # as the interpreter does at its end
+}
+
+
+@pytest.mark.parametrize("busy", BUSY)
+def test_a_child_waits_for_no_thread_of_its_parent(store, busy):
+    """A server forks while one of its threads is at work: the child is told, and does not hang."""
+    accept(store.ledger, event())
+    store.ledger.state(WHO)
+    taken, done = threading.Event(), threading.Event()
+
+    def work():
+        with BUSY[busy](store.ledger):
+            taken.set()
+            done.wait()
+
+    def soon(call):
+        signal.alarm(10)  # a child that hangs ends, and says nothing
+        return call(store.ledger)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert taken.wait(30)
+    try:
+        said = {name: in_child(partial(soon, call)) for name, call in CALLS.items()}
+    finally:
+        done.set()
+        thread.join()
+    wrong = {name: one for name, one in said.items() if not one.startswith("Forked: ")}
+    assert wrong == {"close": "None", "forget": "None"}
+    accept(store.ledger, event())
+
+
 def test_a_child_of_a_process_that_closed_its_ledger_opens_its_own(store):
     accept(store.ledger, event())
     store.shut()
@@ -369,6 +431,36 @@ def test_projections_of_a_store_that_cannot_be_written_are_not_rebuilt(read_only
     assert "is open for reading only: the file or its disk" in Cli(read_only.name).fails("rebuild")
 
 
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_another_mount_writes_makes_no_old_answer(read_only, monkeypatch, warm, closed):
+    """A folder is mounted for reading only, and somebody has another mount of it: what he records is not overlooked."""
+    reader = opening.open_ledger(read_only.name)
+    question = {"controller": "parature", "subject": "crm:4711"}
+    if warm:
+        reader.state(question)
+    code = (
+        "import sys\nfrom consumers import open_ledger\nledger = open_ledger(sys.argv[1])\n"
+        f"ledger.record([{event('optout.recorded')!r}])\nprint(ledger.app.how, flush=True)\nsys.stdin.readline()\n"
+        "ledger.close()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, read_only.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "rw\n"
+        if closed:
+            writer.communicate("\n")
+        for ask in (lambda: reader.state(question), lambda: stored(reader), lambda: list(reader.history(question))):
+            with pytest.raises(StoreLost, match=r"somebody did, by another way: what was read is old, or mixed \(open"):
+                ask()
+        again = opening.open_ledger(read_only.name)
+        assert again.app.how == ("immutable" if closed else "denied")
+        assert len(stored(again)) == 5
+        again.close()
+        if not closed:
+            writer.communicate("\n")
+
+
 def test_with_a_log_beside_it_it_is_read_through_that(store, monkeypatch):
     accept(store.ledger, event("optout.recorded"))
     access = os.access
@@ -427,20 +519,6 @@ def test_a_turn_that_never_comes_is_an_error_that_can_be_tried_again(store, monk
     other.close()
 
 
-@pytest.mark.parametrize("name", ["turn.lock", "queue.lock"])
-def test_a_lock_that_was_deleted_divides_nobody(store, name, monkeypatch):
-    """As something that tidies up `*.lock` does: whoever comes since and whoever was there take turns again."""
-    monkeypatch.setattr(keys, "TURN_SECONDS", 0.01)
-    accept(store.ledger, event())
-    (store.keys / name).unlink()
-    late = FileKeys(store.keys)
-    waits = late._locked("queue.lock", 0.0) if name == "queue.lock" else late.turn()
-    with waits, pytest.raises(StoreBusy):
-        store.ledger.record([event()])
-    accept(store.ledger, event())
-    late.close()
-
-
 def test_nothing_is_noted_in_a_folder_that_became_another_stores(store, tmp_path):
     accept(store.ledger, event())
     opening.create_ledger(str(tmp_path / "theirs.db")).close()
@@ -455,6 +533,79 @@ def test_nothing_is_noted_in_a_folder_that_became_another_stores(store, tmp_path
     away.rename(store.keys)
     accept(store.ledger, event())
     assert_whole(store.reopen())
+
+
+@pytest.mark.parametrize("lost", [("turn.lock",), ("queue.lock",), ("queue.lock", "turn.lock")])
+@pytest.mark.parametrize("how", [replaced, Path.unlink], ids=["replaced", "deleted"])
+def test_a_lock_whose_file_lost_its_name_excludes_nobody_and_is_taken_anew(store, monkeypatch, lost, how):
+    """Somebody tidied up, or put back the folder of keys, under a process that had the files open."""
+    accept(store.ledger, event())
+    for name in lost:
+        how(store.keys / name)
+    monkeypatch.setattr(keys, "TURN_SECONDS", 0.01)
+    other = FileKeys(store.keys)
+    with store.ledger.app.keys.turn(), pytest.raises(StoreBusy), other.turn():
+        pass
+    with other.turn():
+        pass
+    other.close()
+    accept(store.ledger, event())
+
+
+def test_two_who_write_at_once_never_note_less_than_was_told(store):
+    """Even where both have a turn, because the locks were deleted under one of them."""
+    first, second = FileKeys(store.keys), FileKeys(store.keys)
+    for one in (first, second):
+        one.reserve_head()
+    second.note_head(SignedHead("a/log", 6, b"r" * 32))
+    first.note_head(SignedHead("a/log", 5, b"r" * 32))
+    first.note_head(SignedHead("b/log", 1, b"r" * 32))
+    fresh = FileKeys(store.keys)
+    assert [fresh.signed_head(log).size for log in ("a/log", "b/log")] == [6, 1]
+    for one in (first, second, fresh):
+        one.close()
+
+
+def test_a_stop_between_taking_a_lock_and_using_it_gives_it_back(store, monkeypatch):
+    take = FileKeys._take
+
+    def stopped(folder, name, until):
+        take(folder, name, until)
+        if name == "turn.lock":
+            raise KeyboardInterrupt
+
+    mine, other = FileKeys(store.keys), FileKeys(store.keys)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileKeys, "_take", stopped)
+        with pytest.raises(KeyboardInterrupt), mine.turn():
+            pass
+    monkeypatch.setattr(keys, "TURN_SECONDS", 0.01)
+    with other.turn():
+        pass
+    mine.close()
+    other.close()
+
+
+def test_a_log_that_grew_under_a_reader_is_cut_back_when_that_is_gone(store, monkeypatch):
+    monkeypatch.setattr(recorder, "PRAGMAS", (*recorder.PRAGMAS[:-1], "journal_size_limit=65536"))
+    ledger = store.open()
+    log = store.path.with_name(store.path.name + "-wal")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        while log.stat().st_size < 8 << 20:
+            accept(ledger, *(event(subject=f"crm:{number}") for number in range(500)))
+    for _ in range(3):
+        accept(ledger, event())
+    assert log.stat().st_size < 1 << 20
+
+
+def test_logs_are_cut_back_in_use(store):
+    for statement in recorder.PRAGMAS:
+        name, value = statement.split("=")
+        if name == "journal_size_limit":
+            assert rows(store.ledger, f"PRAGMA {name}") == [int(value)]
+            assert store.ledger.projector.db.execute(f"PRAGMA {name}").fetchone()[0] == int(value)
 
 
 def test_sqlite_still_knows_its_own_locks(store):
