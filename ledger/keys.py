@@ -419,10 +419,11 @@ def _is_hex(text: Any) -> bool:
 
 
 def _write_new(path: Path, body: bytes) -> None:
+    """A new key, whole or not there. Requires that nobody else makes keys here (`files.alone`)."""
+    if os.path.lexists(path):
+        raise KeyFileError(f"{path} exists already: it may be another store's key (name another folder)")
     try:
-        files.create(path, body)
-    except FileExistsError:
-        raise KeyFileError(f"{path} exists already: it may be another store's key (name another folder)") from None
+        files.replace(path, body)
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
 

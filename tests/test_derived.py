@@ -33,7 +33,7 @@ DAMAGE = {
     "INSERT INTO suppressed VALUES (x'00', x'7b7d', 0)": "suppressed: 1 objections are not noted",
     "DELETE FROM deleted": "deleted: 1 rows",
     "UPDATE deleted SET until=until+1": "deleted: 2 rows",
-    "INSERT INTO deleted SELECT min(person), 0 FROM aliases WHERE person NOT IN (SELECT one FROM links)": "deleted: ",
+    "INSERT INTO deleted SELECT max(person), 0 FROM aged": "deleted: ",
     "UPDATE addresses SET person=(SELECT max(person) FROM aliases WHERE person<>addresses.person)": "addresses: ",
     "UPDATE aliases SET person=(SELECT max(person) FROM aliases)": "aliases: ",
     "UPDATE aliases SET bound=NULL WHERE person=(SELECT min(person) FROM aliases)": "aliases: ",
