@@ -74,6 +74,19 @@ def create(path: Path, body: Iterable[bytes] | bytes = b"") -> None:
     sync_folder(path.parent)
 
 
+def create_whole(path: Path, body: bytes) -> None:
+    """Make a new file that is never seen half. Raises FileExistsError where there is something, also made meanwhile."""
+    beside = _beside(path)
+    with partial_file(path) as handle:
+        write_all(handle, body)
+        os.fsync(handle)
+        try:
+            path.hardlink_to(beside)  # which never takes the place of anything
+        finally:
+            beside.unlink()
+    sync_folder(path.parent)
+
+
 def replace(path: Path, body: Iterable[bytes] | bytes) -> None:
     """Put a file in the place of another, at once: a failure leaves the old one as it was."""
     with partial(path) as (handle, _):

@@ -246,7 +246,8 @@ class FileKeys(MemoryKeys):
         """The store of these keys is there: from now on they are never made again."""
         if (self.folder / UNFINISHED).exists():
             with files.readable(self.folder):
-                (self.folder / UNFINISHED).unlink(missing_ok=True)
+                for name in ("kek.partial", "signing.partial", UNFINISHED):
+                    (self.folder / name).unlink(missing_ok=True)
                 files.sync_folder(self.folder)
 
     def close(self) -> None:
@@ -419,11 +420,10 @@ def _is_hex(text: Any) -> bool:
 
 
 def _write_new(path: Path, body: bytes) -> None:
-    """A new key, whole or not there. Requires that nobody else makes keys here (`files.alone`)."""
-    if os.path.lexists(path):
-        raise KeyFileError(f"{path} exists already: it may be another store's key (name another folder)")
     try:
-        files.replace(path, body)
+        files.create_whole(path, body)
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists already: it may be another store's key (name another folder)") from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
 

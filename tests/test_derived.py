@@ -37,7 +37,7 @@ DAMAGE = {
     "UPDATE addresses SET person=(SELECT max(person) FROM aliases WHERE person<>addresses.person)": "addresses: ",
     "UPDATE aliases SET person=(SELECT max(person) FROM aliases)": "aliases: ",
     "UPDATE aliases SET bound=NULL WHERE person=(SELECT min(person) FROM aliases)": "aliases: ",
-    "DELETE FROM aliases WHERE person=(SELECT min(person) FROM aliases)": "aliases: 1 persons have lost their names",
+    "DELETE FROM aliases WHERE person=(SELECT min(person) FROM aged)": "aliases: 1 persons have lost their names",
     "UPDATE aliases SET sealed=zeroblob(length(sealed)) WHERE sealed IS NOT NULL": "aliases: the sealed record of a",
     "UPDATE aliases SET word=zeroblob(length(word)) WHERE sealed IS NOT NULL": "aliases: letters are not found by",
     "DELETE FROM people": "aliases: the key of person",

@@ -164,6 +164,14 @@ def test_nothing_is_written_through_what_stands_in_the_place_of_a_new_file(tmp_p
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_whole_file_takes_nothings_place(tmp_path):
+    files.create_whole(tmp_path / "key", b"first")
+    with pytest.raises(FileExistsError):
+        files.create_whole(tmp_path / "key", b"second")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("key", b"first")]
+    assert (tmp_path / "key").stat().st_nlink == 1
+
+
 def test_two_who_write_one_file_do_not_mix(tmp_path):
     with files.partial(tmp_path / "file") as (handle, _):
         files.write_all(handle, b"first")
