@@ -19,6 +19,7 @@ from ledger.errors import ClockJumped, HoldStanding, KeyFileError, LedgerError, 
 from ledger.keys import FileKeys, MemoryKeys
 from ledger.pack import Pack
 from ledger.packfile import load_pack
+from ledger.recovery import bring_nobody_back
 from projections.ledger import Ledger
 
 _log = logging.getLogger("consent_ledger")
@@ -135,13 +136,22 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
             provider.finished()
             if app.keys.signed_head(app.origin) is None and app.current_head().size:
                 _log.warning("%s: nothing signed is noted in %s: an older copy was not noticed", path, provider.folder)
-            with suppress(StoreError):  # a store that is behind is read; a writer at work notes it itself
-                app.tell(app.current_head())
-        with suppress(StoreError, HoldStanding, ClockJumped):
-            finish_erasures(app, clock())
-        finish_scrub(app)
+        _finish(app)
         tell_gap(app.where, clock(), app.current_head().recorded_at)
         return Ledger(app, _clock(), projection_path(path) if app.how == "rw" else None)
+
+
+def _finish(app: LedgerApplication) -> None:
+    """Finish what was cut short in a store that was opened, as far as it can be written."""
+    with suppress(StoreError, HoldStanding, ClockJumped):  # a writer at work sees to it itself
+        behind = bring_nobody_back(app)
+        if behind is not None:
+            _log.warning("%s: it is read and not written", behind)
+            return
+        if app.how == "rw":
+            app.tell(app.current_head())
+            finish_erasures(app, clock())
+    finish_scrub(app)
 
 
 def open_to_read(store: str | None = None, keys: str | None = None) -> Ledger:

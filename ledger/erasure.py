@@ -474,11 +474,13 @@ def _note_unrecorded(c: SQLiteCursor, persons: list[str], controller: str | None
     c.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", rows)
 
 
-def record_erasures(batch: Batch) -> None:
-    """Append what `_note_unrecorded` noted."""
+def record_erasures(batch: Batch) -> int:
+    """Append what `_note_unrecorded` noted. Returns how many persons."""
     batch.c.execute("DELETE FROM meta WHERE name GLOB ? RETURNING name, value", [_UNRECORDED + "*"])
-    for name, controller in sorted(batch.c.fetchall()):
+    noted = sorted(batch.c.fetchall())
+    for name, controller in noted:
         batch.append_erased(name.removeprefix(_UNRECORDED), METHOD, controller.decode() or None)
+    return len(noted)
 
 
 def _note_unscrubbed(c: SQLiteCursor, gone: list[bytes]) -> None:

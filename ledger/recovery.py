@@ -50,7 +50,9 @@ def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recover
     """
     old, signer = app.origin, app.signer
     name = log or following(old)
-    erased = _destroy_again(app)
+    bring_nobody_back(app)
+    if app.how == "retired":
+        app.how = "rw"
     try:
         with app.writing(guarded=False) as c:
             head, signed = read_head(c), app.keys.signed_head(old)
@@ -68,7 +70,7 @@ def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recover
             _rename(app, c, name, head)
             batch = Batch(app, c)
             batch.clock(now)
-            record_erasures(batch)
+            erased = record_erasures(batch)
             positions = [batch.append_recovered(controller, said) for controller in sorted(app.controllers)]
             batch.finish()
             points.reached("before recovery commit")
@@ -79,20 +81,23 @@ def recover(app: LedgerApplication, now: int, log: str | None = None) -> Recover
     return Recovered(name, app.signer.vkey, head.size, max(signed.size - head.size, 0), positions, erased)
 
 
-def _destroy_again(app: LedgerApplication) -> int:
-    """Destroy what an older copy brought back, before it goes on. Returns how many persons. Raises NothingToRecover."""
+def bring_nobody_back(app: LedgerApplication) -> str | None:
+    """Destroy in an older copy, or in one whose log was given up, what was destroyed since. Returns why it is behind.
+
+    Nothing is signed by it. Where the file cannot be written nothing is done.
+    """
+    if app.held is None or app.how not in ("rw", "retired"):
+        return None
     with app.reading() as c:
-        if app.behind(c) is None:
-            raise NothingToRecover(f"{app.where}: holds all that its keys have signed")
-    if app.how == "retired":
-        app.how = "rw"
-    if app.how != "rw":
-        return 0  # it cannot be written, which is about to be said
-    app.how = "copy"
+        why = app.behind(c)
+    if why is None and app.how == "rw":
+        return None
+    how, app.how = app.how, "copy"
     try:
-        return destroy_again(app)
+        destroy_again(app)
     finally:
-        app.how = "rw"
+        app.how = how
+    return why
 
 
 def _rename(app: LedgerApplication, c: SQLiteCursor, name: str, head: Head) -> None:

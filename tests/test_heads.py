@@ -311,6 +311,25 @@ def test_an_older_copy_is_read_and_not_written(store, older, cli):
     assert noted(store).size == 5
 
 
+@pytest.mark.parametrize("how", ["deleted", "erased"])
+def test_an_older_copy_put_back_by_hand_knows_nobody_who_was_forgotten_since(store, tmp_path, how, caplog):
+    accept(store.ledger, event(personal={"email": "ann@example.com"}))
+    back_up(store.ledger, tmp_path / "older.db")
+    if how == "deleted":
+        accept(store.ledger, event("deletion.completed", {"request": None}))
+    else:
+        erase(store.ledger, {"controller": "parature", "subject": "crm:4711"})
+    signed = noted(store)
+    store.ledger = put_back(store, tmp_path / "older.db")
+    assert "signed a longer log of 4" in caplog.text
+    assert rows(store.ledger, "SELECT count(*) FROM secrets") == [0]
+    assert rows(store.ledger, "SELECT count(*) FROM aliases") == [0 if how == "erased" else 1]
+    assert len(stored(store.ledger)) == 3
+    assert noted(store) == signed
+    recover(store.ledger.app, store.clock())
+    assert rows(store.ledger, "SELECT count(*) FROM entries WHERE type='subject.erased'") == [how == "erased"]
+
+
 def test_a_copy_that_is_as_new_goes_on(store, tmp_path):
     accept(store.ledger, event())
     back_up(store.ledger, tmp_path / "same.db")
