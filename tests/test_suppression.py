@@ -243,7 +243,7 @@ _LIVES = st.lists(
 _SAID = {"optout.recorded", "consent.refused", "consent.withdrawn", "deletion.requested"}
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(life=_LIVES)
 def test_whatever_was_said_in_whatever_order_no_denial_by_the_person_is_lost(life):
     ledger = memory_ledger(at=lambda: parse_time("2026-02-10T00:00:00Z"))
