@@ -16,6 +16,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import settings
 from typer.testing import CliRunner
 
 from consumers import opening
@@ -29,6 +30,8 @@ from ledger.recorder import LedgerPool
 from ledger.times import SECOND, format_time, parse_time
 from ledger.verifier import parse_vkey
 
+settings.register_profile("patient", deadline=None)  # how fast a machine is, is no property
+settings.load_profile("patient")
 PACKS = opening.shipped_packs()
 NOW = "2026-03-01T12:00:00Z"
 PERSON = "crm:4711"
