@@ -229,6 +229,7 @@ class FileKeys(MemoryKeys):
         self._kek = AESGCM(self._kek_bytes)
         self._seed = _read_key(self.folder / "signing")
         self._heads = HeadFile(self.folder / SIGNED)
+        self._heads_lock = threading.Lock()  # of `_heads`: whoever asks what was signed is no writer in its turn
         self._queue: dict[str, int] = {}
 
     def _create(self, randomness: Callable[[int], bytes]) -> None:
@@ -352,15 +353,15 @@ class FileKeys(MemoryKeys):
             raise KeyFileError(f"{self.folder}: holds the keys of another store since (put the right folder back)")
 
     def reserve_head(self) -> None:
-        with files.readable(self.folder / SIGNED):
+        with files.readable(self.folder / SIGNED), self._heads_lock:
             self._heads.reserve()
 
     def note_head(self, head: SignedHead) -> None:
-        with files.readable(self.folder / SIGNED):
+        with files.readable(self.folder / SIGNED), self._heads_lock:
             self._heads.note(head)
 
     def signed_head(self, log: str) -> SignedHead | None:
-        with files.readable(self.folder / SIGNED):
+        with files.readable(self.folder / SIGNED), self._heads_lock:
             return self._heads.last(log)
 
     def retire(self, log: str) -> bytes:

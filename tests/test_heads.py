@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 from functools import partial
 
 import orjson
@@ -19,6 +20,7 @@ from ledger import erasure, files, heads, points
 from ledger.audit import verify_store
 from ledger.errors import HeadNotNoted, StoreBehind, StoreError, StoreFull, StoreReadOnly
 from ledger.heads import HeadFile, SignedHead
+from ledger.keys import FileKeys
 from ledger.recovery import NothingToRecover, following, recover
 from ledger.verifier import open_checkpoint, parse_vkey
 
@@ -161,6 +163,37 @@ class OnlyOnce:
             raise OSError(5, "Input/output error")
         write, self.write = self.write, None
         write(*args)
+
+
+def test_those_who_ask_do_not_disturb_the_one_who_notes(store):
+    """Threads of one process share what was read of the file: its end must not be counted twice."""
+    keys, done = FileKeys(store.keys), threading.Event()
+
+    def ask():
+        while not done.is_set():
+            keys.signed_head("a/log")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    other = FileKeys(store.keys)
+    try:
+        for thread in threads:
+            thread.start()
+        for size in range(1, 120):
+            for one in (keys, other):
+                with one.turn():
+                    one.reserve_head()
+                    one.note_head(head(2 * size + (one is other)))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    lines = [line for line in (store.keys / "signed.ndjson").read_bytes().split(b"\n") if b"a/log" in line]
+    assert [orjson.loads(line)["size"] for line in lines] == list(range(2, 240))
+    keys.close()
+    other.close()
 
 
 # -- acceptance --------------------------------------------------------------------------------------------------------
