@@ -13,12 +13,12 @@ from urllib.parse import quote
 import orjson
 
 from consumers.health import DoesNotHold, check_store, examine
-from consumers.opening import discard, projection_path
+from consumers.opening import discard, projection_path, require_one_file
 from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
-from ledger.erasure import Erased, backup, destroy_again
+from ledger.erasure import Erased, backup, destroy_again, truncate_wal
 from ledger.erasure import erase as erase_named
 from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError
 from ledger.evidence import write_evidence
@@ -90,7 +90,6 @@ def erased(ledger: Ledger, body: Row) -> Erased:
 
 def back_up(ledger: Ledger, target: Path) -> int:
     """An online copy. Returns the number of entries in it. Raises NotALedger where there is a file already."""
-    _require_new(target)
     _require_folder(target)
     with (
         files.readable(target),
@@ -132,7 +131,6 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     """
     if not source.exists():
         raise NotALedger(f"{source}: there is no such backup")
-    _require_new(target, "store")
     _require_folder(target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
@@ -180,13 +178,12 @@ def _checked(partial: Path, provider: FileKeys, target: Path) -> Restored:
 
 def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
     """Erase in a copy whoever was erased since it was made. Returns (entries before that, persons)."""
-    app = open_file(path, provider, copy=True)
-    try:
+    with contextlib.closing(open_file(path, provider, copy=True)) as app:
         app.load()
         size = app.current_head().size
         again = destroy_again(app)
-    finally:
-        app.close()
+        truncate_wal(app)
+    require_one_file(path)
     return size, again
 
 

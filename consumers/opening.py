@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -14,8 +14,17 @@ from typing import Final
 from consumers.moments import Wall, tell_gap
 from ledger import files, points
 from ledger.application import LedgerApplication, memory_name, open_file, require_store
-from ledger.erasure import finish_erasures, finish_scrub
-from ledger.errors import ClockJumped, HoldStanding, KeyFileError, LedgerError, NotALedger, PackError, StoreError
+from ledger.erasure import finish_erasures, finish_scrub, truncate_wal
+from ledger.errors import (
+    ClockJumped,
+    HoldStanding,
+    KeyFileError,
+    LedgerError,
+    NotALedger,
+    PackError,
+    StoreError,
+    StoreFull,
+)
 from ledger.keys import FileKeys, MemoryKeys
 from ledger.pack import Pack
 from ledger.packfile import load_pack
@@ -62,7 +71,6 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
     The file gets its name when it is whole; an attempt that was cut short is taken up by the next one.
     """
     path = store_path(store)
-    _require_free(path)
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
     name = log_name(origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
@@ -85,10 +93,10 @@ def _made(path: Path, folder: Path, name: str) -> FileKeys:
     provider = FileKeys(folder, create=True)
     try:
         app = open_file(partial, provider, create=True)
-        try:
+        with closing(app):
             app.initialise(name)
-        finally:
-            app.close()
+            truncate_wal(app)
+        require_one_file(partial)
     except BaseException:
         discard(partial)
         raise
@@ -98,6 +106,18 @@ def _made(path: Path, folder: Path, name: str) -> FileKeys:
     points.reached("store named")
     provider.finished()
     return provider
+
+
+def require_one_file(path: Path) -> None:
+    """Raise StoreFull where a part of a copy is still in the log beside it. Requires that the copy is closed.
+
+    SQLite writes it back when it closes, and says nothing where that fails.
+    """
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreFull(f"{path}: could not be written whole (look at the disk, run this again)")
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def log_name(name: str) -> str:

@@ -412,7 +412,7 @@ def scrub(app: LedgerApplication, gone: list[bytes]) -> bool:
         return False
     points.reached("before scrub")
     with app.keys.turn():  # nobody writes meanwhile
-        _truncate_wal(app)
+        truncate_wal(app)
         with app.reading() as c:
             c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
             notes = [row[0] for row in c.fetchall()]
@@ -425,7 +425,7 @@ def scrub(app: LedgerApplication, gone: list[bytes]) -> bool:
         with app.writing(guarded=False) as c:
             c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in notes])
         with app.keys.turn():
-            _truncate_wal(app)
+            truncate_wal(app)
     points.reached("after scrub")
     return rebuilt
 
@@ -493,7 +493,8 @@ def _note_of(needle: bytes) -> str:
     return _NOTE + sha256(needle).hexdigest()
 
 
-def _truncate_wal(app: LedgerApplication) -> None:
+def truncate_wal(app: LedgerApplication) -> None:
+    """Write the write-ahead log back into the file, all of it. Raises StoreBusy where a reader keeps it."""
     with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout")
@@ -516,12 +517,12 @@ def _rebuild(app: LedgerApplication) -> None:
             connection.cursor().execute("VACUUM")
     except StoreFull:
         with contextlib.suppress(StoreError):
-            _truncate_wal(app)  # what the attempt took
+            truncate_wal(app)  # what the attempt took
         raise StoreFull(
             f"{app.where}: the rows are gone, but the disk has no room to rebuild the file, which takes twice its "
             "size: free some and run doctor"
         ) from None
-    _truncate_wal(app)
+    truncate_wal(app)
 
 
 def _found(path: Path, needles: list[bytes]) -> bool:

@@ -191,7 +191,8 @@ def alone(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)  # before it is given up: whoever waited for it looks again
+        with suppress(OSError):  # what was made is made: the lock is taken up by the next one
+            lock.unlink(missing_ok=True)  # before it is given up: whoever waited for it looks again
         os.close(handle)
 
 

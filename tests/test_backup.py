@@ -105,3 +105,24 @@ def test_of_many_who_make_a_store_at_once_one_does(store, tmp_path, saved, ways)
     keys = "new.keys" if "create" in ways else store.keys.name
     with open_ledger(str(path), str(store.keys.with_name(keys))) as made:
         assert_whole(made)
+
+
+def test_a_copy_that_is_partly_in_its_log_gets_no_name(store, tmp_path, monkeypatch):
+    """SQLite writes the log back when it closes, and is silent where that fails: an erasure would be lost with it."""
+    accept(store.ledger, event(personal={"email": "ann@example.com"}))
+    maintenance.back_up(store.ledger, tmp_path / "saved.db")
+    maintenance.erase(store.ledger, {"controller": "parature", "subject": event()["subject"]})
+    readers = []
+
+    def kept(app):
+        readers.append(sqlite3.connect(app.held.path))
+        readers[-1].execute("SELECT count(*) FROM entries").fetchall()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(maintenance, "truncate_wal", kept)
+        with pytest.raises(StoreFull, match="could not be written whole"):
+            maintenance.restore(tmp_path / "saved.db", tmp_path / "again.db", store.keys)
+    readers.pop().close()
+    assert [path.name for path in tmp_path.glob("again*")] == []
+    assert maintenance.restore(tmp_path / "saved.db", tmp_path / "again.db", store.keys).erased == 1
+    assert [path.name for path in tmp_path.glob("again*")] == ["again.db"]
