@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import accept, assert_whole, event
 from consumers import maintenance
 from consumers.opening import create_ledger, keys_folder, open_ledger
 from ledger import files
-from ledger.errors import LedgerError, StoreBusy
+from ledger.errors import LedgerError, StoreBusy, StoreFull
 
 
 def sealed(ledger):
