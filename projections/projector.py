@@ -261,6 +261,8 @@ class Projector:
                 if not self._fits(c, head, cursor, root):
                     self._start_anew()
                     anew, cursor = True, 0
+                elif cursor > head.size:
+                    return 0  # another process has folded more than is seen here
                 if anew or cursor != self._folded:
                     self._rows.clear()
                 entries = _page(c, cursor, head.size)

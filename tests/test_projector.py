@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from hashlib import sha256
 from types import SimpleNamespace
 
@@ -421,3 +422,17 @@ def test_rebuilding_while_others_record_and_fold_finds_no_difference(ledger, mon
     monkeypatch.setattr(module, "_exchange", later)
     assert rebuild(ledger.app, path)[1] == []
     assert ledger.projector.cursor == ledger.app.current_head().size
+
+
+def test_a_page_that_another_process_folded_beyond_what_is_seen_is_left_alone(ledger):
+    fill(ledger, people=3, events=20)
+    other = Projector(ledger.app, ledger.projector.path)
+    with ledger.app.reading_newest():  # an answer sees no more than this
+        done = threading.Thread(target=lambda: (fill(ledger, people=3, events=20), other.catch_up()))
+        done.start()
+        done.join()
+        assert ledger.projector._fold_page() == 0
+        assert ledger.projector.catch_up() == 0
+    assert other.cursor == ledger.app.current_head().size
+    assert ledger.projector.damaged() == []
+    other.close()
