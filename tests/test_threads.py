@@ -363,7 +363,7 @@ def test_a_session_in_use_forgets_when_it_is_given_back(store, monkeypatch):
     accept(ledger, event("consent.granted"), event(subject="crm:2"))
     stopped = Stopped(monkeypatch)
     # what is in the write-ahead log stays there while somebody reads: not what this is about
-    monkeypatch.setattr(erasure, "_truncate_wal", lambda *_: None)
+    monkeypatch.setattr(erasure, "truncate_wal", lambda *_: None)
     with threads() as pool:
         asked = pool.submit(ledger.decide, ASK)
         stopped.reached()
