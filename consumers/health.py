@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from consumers import opening
@@ -88,7 +89,12 @@ def rights(ledger: Ledger) -> list[str]:
     beside = [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".projections")]
     folder = app.keys.folder if isinstance(app.keys, FileKeys) else keys_folder(path, None)
     kept = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
-    return [f"{one}: others may use it" for one in (*beside, *kept) if one.exists() and files.wider(one)]
+    found = []
+    for one in (*beside, *kept):
+        with suppress(FileNotFoundError):  # not there, or no longer
+            if files.wider(one):
+                found.append(f"{one}: others may use it")
+    return found
 
 
 def examine(ledger: Ledger) -> list[Row]:

@@ -280,7 +280,8 @@ def erase_persons(
             else:
                 _note_unrecorded(c, sorted(group), alone)
             if journal:
-                keep(c, kept)  # else what outlived them is taken over as it was noted: the copy may know less
+                # as it is noted, with what an attempt that was cut short has noted; a copy takes over all of it later
+                keep(c, _kept(one for one in app.keys.outlived() if bytes.fromhex(one[0]) in keys))
             gone = doomed.bytes + tags + _forget(app, c, group, sought.aliases, traces)
             _note_unscrubbed(c, gone)
             batch.destroyed += gone

@@ -261,7 +261,8 @@ class FileKeys(MemoryKeys):
     def keep_private(self) -> None:
         """Take away the rights that others have in the folder, with a word. Raises StoreReadOnly where that fails."""
         for path in (self.folder, *sorted(self.folder.iterdir())):
-            files.mend(path)
+            with suppress(FileNotFoundError):  # a file that waited for its name has it now
+                files.mend(path)
 
     def _add(self, row: dict[str, Any]) -> None:
         """Append to the journal and force it to disk: a backup restored later must not bring anybody back."""

@@ -699,3 +699,28 @@ def test_twenty_of_three_hundred_leave_no_byte_and_the_others_still_open(store, 
     for subject in set(people) - set(erased):
         assert len(secrets(store.ledger, subject)[1]) == 6
     assert_holds(store.ledger)
+
+
+def test_an_erasure_cut_short_and_finished_after_more_was_said_keeps_all_that_was_noted(store):
+    """What stood when it was noted is noted for good: the store and the journal say the same afterwards."""
+    accept(store.ledger, event("optout.recorded", personal={"email": "ann@example.com"}))
+    said = {"controller": "parature", "subject": event()["subject"]}
+
+    def die(name):
+        if name == "erasure noted":
+            raise KeyboardInterrupt
+
+    points.hook = die
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            maintenance.erase(store.ledger, said)
+    finally:
+        points.hook = None
+    accept(
+        store.ledger,
+        event("optout.lifted", {"scope": "all"}, time="2026-01-03T00:00:00Z"),
+        event("consent.refused", {"list": "other"}, time="2026-01-04T00:00:00Z"),
+    )
+    store.ledger = store.reopen()  # which finishes it
+    assert store.ledger.app.person("parature", said["subject"]) is None
+    assert all(check["ok"] for check in maintenance.examine(store.ledger)), maintenance.examine(store.ledger)
