@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 
 from consumers.health import DoesNotHold, check_store, examine
-from consumers.opening import discard, projection_path, require_one_file
+from consumers.opening import discard, projection_path, require_free, require_one_file
 from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, verify_store
@@ -97,7 +97,7 @@ def back_up(ledger: Ledger, target: Path) -> int:
         files.alone(target),
         files.partial(target) as (_, partial),
     ):
-        _require_new(target)
+        require_free(target)
         backup(ledger.app, partial)
         copy = sqlite3.connect(f"file:{quote(str(partial))}?mode=ro&immutable=1", uri=True)
         try:
@@ -135,7 +135,7 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
     with files.readable(target), files.alone(target):
-        _require_new(target, "store")  # another process may have made it meanwhile
+        require_free(target, "store")  # another process may have made it meanwhile
         discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
         try:
             for suffix in ("", "-wal"):
@@ -185,11 +185,6 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
         truncate_wal(app)
     require_one_file(path)
     return size, again
-
-
-def _require_new(path: Path, what: str = "file") -> None:
-    if os.path.lexists(path):
-        raise NotALedger(f"{path}: there is a {what} already (name a new path)")
 
 
 def _require_folder(path: Path) -> None:

@@ -75,14 +75,15 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
     name = log_name(origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
     with files.readable(path), files.alone(path):
-        _require_free(path)  # another process may have made it meanwhile
+        require_free(path)  # another process may have made it meanwhile
         provider = _made(path, keys_folder(path, keys), name)
     return open_ledger(str(path), str(provider.folder))
 
 
-def _require_free(path: Path) -> None:
+def require_free(path: Path, what: str = "file") -> None:
+    """Raise NotALedger where there is something of that name already."""
     if os.path.lexists(path):
-        raise NotALedger(f"{path}: there is a file already (name a new path)")
+        raise NotALedger(f"{path}: there is a {what} already (name a new path)")
 
 
 def _made(path: Path, folder: Path, name: str) -> FileKeys:

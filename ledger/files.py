@@ -105,22 +105,19 @@ def partial(path: Path) -> Iterator[tuple[int, Path]]:
     What an earlier attempt left is written over. Raises StoreBusy where another process is writing the same file.
     """
     beside = _beside(path)
-    handle = _own(beside)
-    try:
-        os.ftruncate(handle, 0)
-        yield handle, beside
-        os.fsync(handle)
-        if not same(os.fstat(handle), beside):
-            raise StoreBusy(f"{beside}: another process wrote it meanwhile (run this again)")  # noqa: TRY301
-        beside.rename(path)
-        sync_folder(path.parent)
-    except BaseException:
-        if same(os.fstat(handle), beside):
-            with suppress(OSError):
-                beside.unlink()
-        raise
-    finally:
-        os.close(handle)
+    with partial_file(path) as handle:
+        try:
+            yield handle, beside
+            os.fsync(handle)
+            if not same(os.fstat(handle), beside):
+                raise StoreBusy(f"{beside}: another process wrote it meanwhile (run this again)")  # noqa: TRY301
+            beside.rename(path)
+            sync_folder(path.parent)
+        except BaseException:
+            if same(os.fstat(handle), beside):
+                with suppress(OSError):
+                    beside.unlink()
+            raise
 
 
 def replace_both(first: Path, second: Path, bodies: tuple[bytes, bytes]) -> None:

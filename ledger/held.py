@@ -24,7 +24,7 @@ import struct
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -83,18 +83,16 @@ class Held:
 
     def check_to_read(self) -> None:
         """As `check`, for what is asked all the time: whoever puts another index there puts another log there."""
-        if self.inode in _inherited:
-            raise Forked(f"{self.path}: {FORKED}")
-        for path in self.seen:
-            if _inode(path) != self.names[path]:
-                raise StoreLost(f"{path}: {_LOST}")
+        self._check(self.seen)
 
     def check(self) -> None:
         """Raise StoreLost unless the files that are in use still have their names, Forked in a child."""
-        if self.inode in _inherited:
-            raise Forked(f"{self.path}: {FORKED}")
-        for path, inode in self.names.items():
-            if _inode(path) != inode:
+        self._check(self.names)
+
+    def _check(self, paths: Iterable[str]) -> None:
+        self.check_process()
+        for path in paths:
+            if _inode(path) != self.names[path]:
                 raise StoreLost(f"{path}: {_LOST}")
 
 
