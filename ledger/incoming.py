@@ -321,12 +321,20 @@ def _look_at(source: str, event_id: str, data: dict[str, Any], role: str, of: st
     for name, value in data.items():
         if name in _NOT_TEXT or (name == "of" and role != "processor"):
             continue
-        if isinstance(value, str):
-            _look_at_one(name, value)
-        elif isinstance(value, list):
-            for one in value:
-                if isinstance(one, str):
-                    _look_at_one(name, one)
+        _look_into(name, value)
+
+
+def _look_into(name: str, value: Any) -> None:
+    if isinstance(value, str):
+        _look_at_one(name, value)
+    elif isinstance(value, list):
+        for one in value:
+            if isinstance(one, str):
+                _look_at_one(name, one)
+    elif isinstance(value, dict):
+        for inner, one in value.items():
+            if inner not in _NOT_TEXT:
+                _look_into(inner, one)
 
 
 def _look_at_one(name: str, value: str) -> None:

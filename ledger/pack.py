@@ -27,11 +27,10 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ledger.conditions import DeletionAsked, Minor, Need, Table
-from ledger.facts import Channel, Ground
+from ledger.facts import Channel, Ground, Scope
 from ledger.times import DAY, after_months
 
 Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
-Scope = Literal["all", "general", "purpose", "list", "recipient", "advertising"]
 Words = list[str]
 ACTIONS: Final = ("collect", "use", "contact", "disclose", "transfer", "request")
 Count = Annotated[int, Field(ge=1)]

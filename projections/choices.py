@@ -188,6 +188,8 @@ def _reopened(yes: Choice, ref: Ref, scope: str, name: str | None) -> bool:
         return False
     if scope == "list":
         return yes.list == name
+    if scope == "channel":
+        return yes.channels is not None and name in yes.channels
     if scope == "recipient":
         return yes.recipients is not None and name in yes.recipients
     return True
@@ -240,6 +242,8 @@ def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) 
         covered = question.purpose == name
     elif scope == "list":
         covered = question.list == name
+    elif scope == "channel":
+        covered = question.action == "contact" and question.channel in (None, name)
     elif scope == "recipient":
         covered = question.recipient == name
     elif scope == "advertising":

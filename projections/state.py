@@ -62,7 +62,7 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
                 track.optouts.pop((data.scope, scope_name(data)), None)
         case ev.ConsentRequested():
             state.asked[data.purpose, data.list, data.item] = ref
-        case ev.InformationUsed():
+        case ev.InformationUsed() | ev.MessageBounced() | ev.GuardianEnded():
             pass
         case ev.DisclosureMade() | ev.DisclosureCompelled():
             state.disclosures.append(_disclosure(ref, data))
@@ -143,7 +143,7 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
             _complaint(state, data.complaint, 2, ref)
         case ev.SuppressionCarried():
             carry(state, entry, ref, data)
-        case ev.SubjectErased():
+        case ev.SubjectErased() | ev.RequestTakenBack() | ev.RequestDenied() | ev.RequestExtended():
             pass
         case _:
             assert_never(data)

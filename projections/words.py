@@ -96,7 +96,7 @@ def carry(state: State, entry: Entry, ref: Ref, data: ev.SuppressionCarried) -> 
     match data.said:
         case "optout.recorded":
             assert data.scope is not None
-            name = {"purpose": data.purpose, "list": data.list, "recipient": data.recipient}.get(data.scope)
+            name = scope_name(data)
             for track in tracks_of(state, entry.stream):
                 track.optouts.setdefault((data.scope, name), []).append((ref, entry.stream))
         case "deletion.requested":
@@ -114,16 +114,18 @@ def carry(state: State, entry: Entry, ref: Ref, data: ev.SuppressionCarried) -> 
             assert_never(data.said)
 
 
-def scope_name(data: ev.OptoutRecorded | ev.OptoutLifted) -> str | None:
+def scope_name(data: ev.OptoutRecorded | ev.OptoutLifted | ev.SuppressionCarried) -> str | None:
     """What an opt-out of its scope names."""
     match data.scope:
         case "purpose":
             return data.purpose
         case "list":
             return data.list
+        case "channel":
+            return data.channel
         case "recipient":
             return data.recipient
-        case "all" | "general" | "advertising":
+        case "all" | "general" | "advertising" | None:
             return None
         case _:
             assert_never(data.scope)

@@ -124,7 +124,7 @@ def evolve_world(world: World, entry: Entry) -> None:
                     delay.ended = ref.time
         case ev.IntakeRefused():
             world.refusals.append((ref, data))
-        case ev.OwnershipTransferCompleted() | ev.LogRecovered():
+        case ev.OwnershipTransferCompleted() | ev.LogRecovered() | ev.AuthorityNotified():
             pass
         case _:
             assert_never(data)
