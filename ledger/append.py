@@ -15,6 +15,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger import points
+from ledger.closing import closes
 from ledger.conditions import Minor, OptIn
 from ledger.door import Refusal, refuse
 from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
@@ -108,7 +109,7 @@ class Batch:
                 outcomes.append(self._invalid(event))
                 continue
             self.clock(event.recorded_at if event.recorded_at is not None else now)
-            if event.recorded_at is None and event.time > self.recorded_at + SKEW:
+            if event.recorded_at is None and event.time > self.recorded_at + SKEW and not closes(event.model):
                 ahead = "is more than five minutes ahead of this clock: mend the clock that wrote it"
                 outcomes.append(self._invalid(InvalidEvent("time", ahead)))
                 continue

@@ -333,6 +333,7 @@ class Pack(Table):
     title: str
     purposes: Words
     marketing: Words = []
+    by_list: Words = []  # purposes that always go by lists: a message names one, or it is not permitted
     classes: Words
     categories: Categories
     advertising_purposes: Words = []
@@ -354,6 +355,10 @@ class Pack(Table):
     @cached_property
     def known_purposes(self) -> frozenset[str]:
         return frozenset(self.purposes)
+
+    @cached_property
+    def always_by_list(self) -> frozenset[str]:
+        return frozenset(self.by_list)
 
     @cached_property
     def known_classes(self) -> frozenset[str]:

@@ -74,7 +74,7 @@ class _Groups:
         found = self._states.get(name)
         if found is None:
             group = joined_by(self._edges, name)
-            found = fold((entry for entry in self._before if entry.stream in group), group)
+            found = fold(self._before, group)
             self._states.update(dict.fromkeys(group, found))
         return found
 

@@ -449,7 +449,7 @@ def history_row(entry: Entry) -> Row:
     return {
         "position": entry.position,
         "version": entry.version,
-        "time": format_time(entry.time),
+        "time": format_time(entry.said_at),
         "recorded_at": format_time(entry.recorded_at),
         "type": entry.type,
         "source": entry.source,

@@ -220,8 +220,8 @@ def known_entries(person: Person, at: int, known_at: int) -> tuple[frozenset[str
 
 def fold_person(person: Person, at: int, known_at: int) -> State:
     """The person's state at a moment, by what was known."""
-    names, entries = known_entries(person, at, known_at)
-    return fold(entries, names)
+    entries = [entry for entry in person.entries if entry.time <= at and entry.recorded_at <= known_at]
+    return fold(entries, joined_names(person, at, known_at))
 
 
 class View:
@@ -258,8 +258,7 @@ class View:
         edges: Edges = set()
         for entry in earlier:
             note_edge(edges, entry)
-        names = joined_by(edges, person.person)
-        return fold((entry for entry in earlier if entry.stream in names), names)
+        return fold(earlier, joined_by(edges, person.person))
 
     def case(self, person: Person, at: int) -> Case:
         """Everything an answer about the person at a moment may look at."""

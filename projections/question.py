@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
+from unicodedata import normalize
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
@@ -21,6 +23,14 @@ _TEXTS: Final = frozenset(
 FIELDS: Final = frozenset(
     (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
 )
+
+
+@lru_cache(maxsize=4096)
+def same_list(name: str | None) -> str | None:
+    """The name of a list as it is compared: Unicode NFC, without case."""
+    if name is None or (name.isascii() and name.islower()):
+        return name
+    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 @dataclass(slots=True)
@@ -48,6 +58,10 @@ class Question:
     personal: frozenset[str] = frozenset()
     anonymous: bool = False
     recipient_class: str | None = None
+
+    def about(self, purpose: str | None) -> Question:
+        """The same question about a purpose."""
+        return replace(self, purpose=purpose)
 
     def narrowed(self, category: str, pack: Pack) -> Question:
         """The same question about one category."""
