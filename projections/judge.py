@@ -172,7 +172,11 @@ def _verdict(entry: Entry, scene: _Scene) -> Verdict | None:
     classify(question, scene.pack)
     recipient = scene.world.recipients.get(question.recipient or "")
     question.recipient_class = recipient.recipient_class if recipient else None
-    return decide(scene.pack, scene.case, question, entry.time)
+    verdict = decide(scene.pack, scene.case, question, entry.time)
+    unlisted = question.action == "contact" and question.list is None
+    if verdict.outcome == "permit" and unlisted and question.purpose in scene.pack.always_by_list:
+        return Verdict("deny", verdict.clauses, [], ["names no list, by which such messages always go"])
+    return verdict
 
 
 def _at_the_door(entry: Entry, scene: _Scene) -> Verdict | None:

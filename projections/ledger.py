@@ -15,6 +15,7 @@ from ledger.errors import InvalidQuestion, LedgerError
 from ledger.pack import Pack
 from ledger.reader import Moved
 from ledger.times import FOREVER, format_time, parse_time
+from projections.atthedoor import holds
 from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
@@ -78,6 +79,7 @@ class Ledger:
 
     def __init__(self, app: LedgerApplication, clock: Callable[[], int], projection: Path | None = None) -> None:
         self.app = app
+        app.judge = holds
         self.clock = clock
         self.projector = Projector(app, projection)
         self._here = _Here()
