@@ -1,0 +1,466 @@
+"""Random histories, answered by the product and by the slow transcription in `reference.py`.
+
+`REFERENCE_EXAMPLES=20000 pytest tests/test_reference.py` looks as long as you like.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from reference import CLOSING, DAY, SECOND, word_on
+
+from consumers.opening import memory_ledger, shipped_packs
+from ledger.packfile import load_pack
+
+EXAMPLES = int(os.environ.get("REFERENCE_EXAMPLES", "0"))
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HALF_DAYS = DAY // 2
+TWO_YEARS = 2 * 365 * 2  # in half days
+NAMES = ("ann", "bob", "cat")
+ACTORS = ("subject", "subject", "guardian", "operator", "system")
+SIGNALS = (None, None, "link", "reply", "complaint", "gpc", "nai", "partner")
+EXPRESS = {"basis": "express"}
+ANY = {"basis": "any"}
+PER_LIST = {"basis": "express", "per": ["list"]}
+PER_ITEM = {"basis": "any", "named": ["item"]}
+FREE = None  # nothing is needed, and a no closes
+
+HOUSE = b"""
+format = 1
+controller = "house"
+title = "A house for these tests"
+purposes = ["news", "calls", "club", "camp", "ads"]
+marketing = ["news", "ads"]
+advertising_purposes = ["ads"]
+advertising_classes = ["network"]
+classes = ["friend", "network"]
+[categories]
+personal = ["name", "email", "telephone", "postal-address"]
+anonymous = ["page-views"]
+[[clause]]
+id = "H-1"
+title = "What needs no yes"
+rule = "Everything but the club, the camp and friends is free until a no."
+[[clause.permit]]
+action = ["contact", "use"]
+not_purpose = ["club", "camp", "calls"]
+[[clause.permit]]
+action = ["disclose"]
+class = ["network"]
+[[clause]]
+id = "H-2"
+title = "What needs one"
+rule = "Calls and friends need any yes, the club two, the camp a guardian's."
+[[clause.permit]]
+action = ["contact", "use"]
+purpose = ["calls"]
+needs = [{ need = "opt-in", basis = "any" }]
+[[clause.permit]]
+action = ["disclose"]
+class = ["friend"]
+needs = [{ need = "opt-in", basis = "any" }]
+[[clause.permit]]
+action = ["contact", "use"]
+purpose = ["club"]
+needs = [{ need = "opt-in", confirmed_within_days = 2 }]
+[[clause.permit]]
+action = ["contact", "use"]
+purpose = ["camp"]
+needs = [{ need = "opt-in", actor = "guardian" }]
+[[clause]]
+id = "H-3"
+title = "How a no and a yes reach"
+rule = "All messages but the club from the next business day, by post only advertising; a yes to the camp or the club for three days, to calls for a month."
+[[clause.objection]]
+scope = "all"
+channels = ["email", "sms", "telephone", "web"]
+spares = ["club"]
+effective_in_business_days = 1
+[[clause.objection]]
+scope = "all"
+channels = ["post"]
+marketing_only = true
+[[clause.lapse]]
+purpose = ["camp", "club"]
+after_days = 3
+[[clause.lapse]]
+purpose = ["calls"]
+after_months = 1
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A pack with the words that histories and questions about it use."""
+
+    body: bytes
+    purposes: tuple[str, ...]
+    recipients: dict[str, str]
+    categories: tuple[str, ...]
+    opening: tuple[tuple[str, dict], ...]  # of every name
+    asks: tuple[tuple[dict, dict | None], ...]  # a question, and the yes that the pack's row needs
+    lists: tuple[str, ...] = ("news", "offers")
+    agreements: tuple[str, ...] = ()
+    by_category: bool = False  # its rows look at the categories that a question names
+
+    @property
+    def limits(self):
+        """Fields that a consent can have beside its purpose."""
+        recipients = [{"recipients": [name]} for name in self.recipients]
+        return ({"categories": ["email"]}, {"categories": ["name", "email"]}, {"channels": ["email"]}, *recipients)
+
+    @property
+    def scopes(self):
+        """Scopes of opt-outs, the ones that can touch an action more often."""
+        every = ["all", "general", "purpose", "list", "channel", "recipient", "advertising"]
+        return {
+            "contact": [*every, "all", "general", "purpose", "list", "channel"],
+            "use": [*every, "purpose", "purpose", "list"],
+            "disclose": [*every, "purpose", "recipient", "recipient"],
+        }
+
+    @property
+    def pack(self):
+        return tomllib.loads(self.body.decode())
+
+
+def teashop():
+    page = (Path(__file__).parent.parent / "docs/how-to/write-a-pack.md").read_text()
+    return re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1].encode()
+
+
+SHIPPED = shipped_packs()
+PLACES = {
+    "house": Place(
+        HOUSE,
+        ("news", "calls", "club", "camp", "ads"),
+        {"pal": "friend", "net": "network"},
+        ("name", "email"),
+        (),
+        (
+            ({"action": "contact", "purpose": "news"}, FREE),
+            ({"action": "use", "purpose": "news"}, FREE),
+            ({"action": "use", "purpose": "ads"}, FREE),
+            ({"action": "contact", "purpose": "ads"}, FREE),
+            ({"action": "contact", "purpose": "calls"}, ANY),
+            ({"action": "contact", "purpose": "club"}, {"basis": "express", "confirmed_within_days": 2}),
+            ({"action": "use", "purpose": "club"}, {"basis": "express", "confirmed_within_days": 2}),
+            ({"action": "contact", "purpose": "camp"}, {"basis": "express", "actor": "guardian"}),
+            ({"action": "use", "purpose": "camp"}, {"basis": "express", "actor": "guardian"}),
+            ({"action": "disclose", "purpose": "news", "recipient": "pal"}, ANY),
+            ({"action": "disclose", "purpose": "news", "recipient": "net"}, FREE),
+            ({"action": "disclose", "purpose": "calls", "recipient": "net"}, FREE),
+        ),
+    ),
+    "teashop": Place(
+        teashop(),
+        ("newsletter", "tasting", "workshop", "order"),
+        {"hill": "roaster"},
+        ("name", "email"),
+        (("service.used", {"service": "order"}),),
+        (
+            ({"action": "contact", "purpose": "newsletter"}, PER_LIST | {"confirmed_within_days": 7}),
+            ({"action": "contact", "purpose": "newsletter"}, PER_LIST | {"confirmed_within_days": 7}),
+            ({"action": "contact", "purpose": "tasting"}, FREE),
+            ({"action": "use", "purpose": "order"}, FREE),
+            ({"action": "contact", "purpose": "workshop"}, EXPRESS),
+            ({"action": "use", "purpose": "workshop"}, EXPRESS),
+            ({"action": "disclose", "purpose": "tasting", "recipient": "hill"}, EXPRESS),
+        ),
+        agreements=("hill",),
+    ),
+    "parature": Place(
+        SHIPPED["parature"],
+        ("newsletter", "promotion", "support", "forum", "behavioural-advertising"),
+        {"sister": "affiliate", "seller": "vendor", "ally": "partner", "adco": "advertising-partner"},
+        ("name", "email"),
+        (("service.used", {"service": "site"}),),
+        (
+            ({"action": "contact", "purpose": "newsletter"}, PER_LIST),
+            ({"action": "use", "purpose": "newsletter"}, PER_LIST),
+            ({"action": "contact", "purpose": "support"}, FREE),
+            ({"action": "use", "purpose": "support"}, FREE),
+            ({"action": "disclose", "purpose": "promotion", "recipient": "sister"}, EXPRESS),
+            ({"action": "disclose", "purpose": "behavioural-advertising", "recipient": "seller"}, EXPRESS),
+            ({"action": "disclose", "purpose": "promotion", "recipient": "ally"}, EXPRESS),
+            ({"action": "disclose", "purpose": "promotion", "recipient": "adco", "categories": ["email"]}, EXPRESS),
+            ({"action": "disclose", "purpose": "forum", "item": "post-1"}, PER_ITEM),
+            ({"action": "disclose", "purpose": "promotion", "recipient": "adco", "categories": ["browser"]}, FREE),
+        ),
+    ),
+    "whereverworks": Place(
+        SHIPPED["whereverworks"],
+        ("newsletter", "promotion", "support", "testimonial", "lead-followup"),
+        {"seller": "vendor", "shop": "reseller", "dist": "distribution-partner"},
+        ("name", "email"),
+        (),
+        (
+            ({"action": "contact", "purpose": "newsletter"}, FREE),
+            ({"action": "contact", "purpose": "promotion"}, FREE),
+            ({"action": "contact", "purpose": "support"}, FREE),
+            ({"action": "use", "purpose": "newsletter", "categories": ["email"]}, FREE),
+            ({"action": "use", "purpose": "support", "categories": ["name", "email"]}, FREE),
+            ({"action": "disclose", "purpose": "lead-followup", "recipient": "shop", "categories": ["email"]}, FREE),
+            ({"action": "disclose", "purpose": "promotion", "recipient": "dist", "categories": ["email"]}, FREE),
+            ({"action": "disclose", "purpose": "promotion", "recipient": "seller", "categories": ["email"]}, EXPRESS),
+            ({"action": "disclose", "purpose": "testimonial", "item": "post-1"}, PER_ITEM | EXPRESS),
+        ),
+        agreements=("dist",),
+        by_category=True,
+    ),
+}
+PACKS = {name: load_pack(place.body) for name, place in PLACES.items()}
+TOMLS = {name: place.pack for name, place in PLACES.items()}
+
+
+def text(moment):
+    return (START + timedelta(microseconds=moment)).isoformat().replace("+00:00", "Z")
+
+
+# -- histories ---------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def themes(draw, place):
+    """A question that a history is mostly about, and the yes that the pack's row needs."""
+    body, need = draw(st.sampled_from(place.asks))
+    body = dict(body)
+    if draw(st.integers(0, 3)) < (3 if need and "per" in need else 1):
+        body["list"] = draw(st.sampled_from(place.lists))
+    if body["action"] == "contact":
+        body["channel"] = draw(st.sampled_from(["email", "email", "post", "sms", "web"]))
+    elif "categories" not in body:
+        body["categories"] = draw(st.sampled_from([["email"], ["name"], ["name", "email"]]))
+    return body, need
+
+
+@st.composite
+def consents(draw, place, theme, earlier):
+    """A consent event: type and data."""
+    kind = draw(st.sampled_from(["granted"] * 5 + ["refused", "withdrawn", "requested", "requested"]))
+    data = {"purpose": theme["purpose"] if draw(rarely(5)) else draw(st.sampled_from(place.purposes))}
+    if draw(rarely(4)) if "list" in theme else not draw(rarely(4)):
+        data["list"] = draw(st.sampled_from([theme.get("list", place.lists[0]), place.lists[1], place.lists[0].upper()]))
+    if not draw(rarely(6)):
+        data |= draw(st.sampled_from(place.limits))
+    if "item" in theme and draw(rarely(6)):
+        data["item"] = draw(st.sampled_from(["post-1", "post-1", "post-2"]))
+    if not draw(rarely(5)):
+        data["expires_at"] = draw(st.integers(0, 30))
+    if kind == "granted":
+        data["basis"] = draw(st.sampled_from(["express", "express", "express", "use"]))
+        if earlier and draw(st.integers(0, 2)):
+            data["answers"] = {"id": f"r{draw(st.sampled_from(earlier[-3:]))}"}
+        if not draw(rarely(9)):
+            data["policy_version"] = draw(st.sampled_from(["1", "2"]))
+    elif kind != "requested" and not draw(rarely(4)) and ("channels" in data or "categories" in data):
+        del data["purpose"]
+    return f"consent.{kind}", data
+
+
+def rarely(times):
+    """False once in so many times."""
+    return st.integers(0, times - 1).map(bool)
+
+
+@st.composite
+def optouts(draw, place, theme):
+    """An opt-out or a lift: type and data."""
+    scope = draw(st.sampled_from(place.scopes[theme["action"]]))
+    data = {"scope": scope}
+    values = {
+        "purpose": (theme["purpose"], theme["purpose"], *place.purposes),
+        "list": (*place.lists, place.lists[0].upper()),
+        "channel": (theme.get("channel", "email"), "email", "post"),
+        "recipient": (theme.get("recipient", "pal"), *place.recipients),
+    }
+    if scope in values:
+        data[scope] = draw(st.sampled_from(values[scope]))
+    if (signal := draw(st.sampled_from(SIGNALS))) is not None:
+        data["signal"] = signal
+    return draw(st.sampled_from(["optout.recorded", "optout.lifted"])), data
+
+
+@st.composite
+def rows(draw, place, theme, most=12):
+    """Events in the order of telling, times in half days from START."""
+    found, told, joined = [], 0, set()
+    for _ in range(draw(st.integers(2, most))):
+        told += draw(st.sampled_from([0, 0, 1, 1, 2, 4, 14]))
+        if not draw(rarely(40)):
+            told += TWO_YEARS
+        kind = draw(st.integers(0, 19))
+        subject = draw(st.sampled_from(NAMES[:1] * 3 + NAMES[1:]))
+        actor = draw(st.sampled_from(ACTORS))
+        if kind < 10:
+            said = [n for n, row in enumerate(found) if row["type"] in ("consent.granted", "consent.requested")]
+            type_name, data = draw(consents(place, theme, said))
+            if theme.get("actor") and draw(st.booleans()):
+                actor = theme["actor"]
+        elif kind < 14:
+            type_name, data = draw(optouts(place, theme))
+        elif kind < 18:
+            subject, data = "ann", {"personal": {"other": draw(st.sampled_from(["bob", "bob", "cat"]))}}
+            apart = data["personal"]["other"] in joined and draw(rarely(3))
+            (joined.discard if apart else joined.add)(data["personal"]["other"])
+            type_name = "subject.unlinked" if apart else "subject.linked"
+        elif kind == 18:
+            type_name, data = "guardian.ended", {}
+        else:
+            type_name, data = draw(st.sampled_from([("deletion.completed", {"request": "d1"}), second(theme["purpose"])]))
+        moves = [0, 0, 0, 0, 0, -1, -2, -5]
+        happened = max(told + draw(st.sampled_from([*moves, 1, 2] if type_name in CLOSING else [*moves, *moves, 1])), 0)
+        found.append({"type": type_name, "subject": subject, "time": happened, "told": told, "data": data, "actor": actor})
+    return found
+
+
+def second(purpose):
+    """A second version, which brings a new use."""
+    change = {"touches_stored_information": True, "material": True, "new_uses": [purpose]}
+    digests = {"text_sha256": "00", "pack_sha256": "00"}
+    return "policy.published", {"version": "2", **digests, "supersedes": "1", "change": change}
+
+
+@st.composite
+def questions(draw, place, theme):
+    """A question near the theme: with a field left out, or another field."""
+    body = dict(theme)
+    change = draw(st.integers(0, 7))
+    if change == 0 and body["action"] == "contact":
+        del body["channel"]
+    elif change == 1 and body["action"] == "contact":
+        body["channel"] = draw(st.sampled_from(["email", "post", "sms"]))
+    elif change == 2 and body["action"] != "contact" and not place.by_category:
+        del body["categories"]
+    elif change == 3:
+        body["list"] = draw(st.sampled_from(place.lists))
+    elif change == 4:
+        body.setdefault("item", "post-1")
+    return {**body, "subject": draw(st.sampled_from(["ann", "ann", "bob", "cat"]))}
+
+
+@st.composite
+def moments(draw, found):
+    """(at, known_at) in microseconds from START, near something that happened, ends or begins to count."""
+    last = max(row["told"] for row in found) * HALF_DAYS
+    near = [last]
+    for row in found:
+        near += [row["time"] * HALF_DAYS, row["told"] * HALF_DAYS]
+        near += [row["time"] * HALF_DAYS + days * DAY for days in draw(st.sampled_from([(1, 2), (3, 7), (31, 730)]))]
+        if "expires_at" in row["data"]:
+            near.append(row["data"]["expires_at"] * HALF_DAYS)
+    at = last if draw(st.booleans()) else draw(st.sampled_from(near))
+    at += draw(st.sampled_from([-SECOND, 0, 0, 0, 0, SECOND]))
+    known = draw(st.sampled_from([last, last, last, *(row["told"] * HALF_DAYS for row in found)]))
+    return max(at, 0), known
+
+
+# -- both answers ------------------------------------------------------------------------------------------------------
+
+
+def opening(place):
+    """What happened long before: a version, recipients and their agreements, registrations, and what the pack needs."""
+    told = [{"type": "policy.published", "data": {"version": "1", "text_sha256": "00", "pack_sha256": "00"}}]
+    told += [
+        {"type": "recipient.registered", "data": {"recipient": name, "class": kind}}
+        for name, kind in place.recipients.items()
+    ]
+    told += [
+        {"type": "recipient.agreement.signed", "data": {"recipient": name, "kind": "confidentiality"}}
+        for name in place.agreements
+    ]
+    for name in NAMES:
+        told.append({"type": "subject.registered", "subject": name, "data": {"kind": "customer"}})
+        told += [{"type": type_name, "subject": name, "data": data} for type_name, data in place.opening]
+    return [{**body, "time": -2000, "told": 0, "id": f"o{number}"} for number, body in enumerate(told)]
+
+
+def both(controller, found):
+    """A ledger that was told these rows, and the events as the transcription reads them."""
+    place = PLACES[controller]
+    now = [0]
+    ledger = memory_ledger(PACKS[controller], lambda: absolute(now[0]))
+    events = []
+    for row in [*opening(place), *({**row, "id": f"r{number}"} for number, row in enumerate(found))]:
+        now[0] = row["told"] * HALF_DAYS
+        data = dict(row["data"])
+        if "expires_at" in data:
+            data["expires_at"] = text(data["expires_at"] * HALF_DAYS)
+        body = {"specversion": "1.0", "source": "urn:t", "id": row["id"], "type": row["type"], "controller": controller}
+        body |= {"time": text(row["time"] * HALF_DAYS), "data": data}
+        if row["type"].split(".")[0] not in ("policy", "recipient"):
+            body |= {"subject": row["subject"]}
+        if "actor" in row:
+            body |= {"actor": row["actor"]}
+        (outcome,) = ledger.record([body], scenario=[absolute(now[0])])
+        if outcome.kind == "accepted":
+            events.append(as_read(row, outcome.position))
+    return ledger, events
+
+
+def absolute(moment):
+    return round(START.timestamp()) * SECOND + moment
+
+
+def as_read(row, position):
+    data = dict(row["data"])
+    if "expires_at" in data:
+        data["expires_at"] = absolute(data["expires_at"] * HALF_DAYS)
+    return {
+        "type": row["type"],
+        "subject": row.get("subject"),
+        "actor": row.get("actor", "subject"),
+        "source": "urn:t",
+        "id": row["id"],
+        "data": data,
+        "time": absolute(row["time"] * HALF_DAYS),
+        "recorded": absolute(row["told"] * HALF_DAYS),
+        "position": position,
+    }
+
+
+def ask(ledger, controller, body, at, known):
+    asked = {"controller": controller, **body, "at": text(at), "known_at": text(known)}
+    return ledger.decide(asked)
+
+
+def permitted(controller, events, body, need, at, known):
+    word = word_on(events, TOMLS[controller], {**body, "at": absolute(at), "known_at": absolute(known)}, need)
+    event(word)
+    return word != "no" if need is None else word == "yes"
+
+
+def in_doubt(events, body):
+    """Whether a row of the pack, or a sentence that can be read in two ways, may close more than the person's words."""
+    return any(one["type"] == "deletion.completed" for one in events) or any(
+        one["data"].get("change") for one in events
+    )
+
+
+CONTROLLERS = pytest.mark.parametrize("controller", sorted(PLACES))
+
+
+@CONTROLLERS
+@settings(max_examples=EXAMPLES or 150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_nothing_opens_what_the_transcription_keeps_closed(controller, data):
+    place = PLACES[controller]
+    theme, need = data.draw(themes(place))
+    found = data.draw(rows(place, theme))
+    ledger, events = both(controller, found)
+    for _ in range(4):
+        body = data.draw(questions(place, theme))
+        at, known = data.draw(moments(found))
+        expected = permitted(controller, events, body, need, at, known)
+        came = ask(ledger, controller, body, at, known)
+        if came.outcome == "permit" or not in_doubt(events, body):
+            told = (body, need, text(at), text(known), came.clauses, [(ref.type, ref.id) for ref in came.because])
+            assert (came.outcome == "permit") == expected, told
