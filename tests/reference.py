@@ -354,8 +354,23 @@ class Record:
             and yes["data"]["basis"] == "express"
             and (yes["actor"] != "system")
             and (yes["actor"] != "operator" or no["actor"] == "operator")
+            and self.names_what_was_closed(yes["data"], no)
             and self.one_person(yes["owner"], no["owner"], in_force(yes))
         )
+
+    @staticmethod
+    def names_what_was_closed(yes, no):
+        """"opens only what it names": one channel, list or recipient that was closed, or what a refusal without purpose
+        names, opens by a yes that names it, and not by one that is only not limited to others."""
+        said = no["data"]
+        if no["type"] != "optout.recorded":
+            fields = ("categories", "channels") if "purpose" not in said else ()
+            return all(yes.get(name) is not None for name in fields if said.get(name) is not None)
+        return {
+            "channel": said.get("channel") in (yes.get("channels") or ()),
+            "list": same_list(said.get("list"), yes.get("list")),
+            "recipient": any(same_name(said.get("recipient"), one) for one in yes.get("recipients") or ()),
+        }.get(said["scope"], True)
 
     def replaces(self, later, older):
         """"An express yes that counts (confirmed where that is needed; not by `system`) replaces every older yes of the
