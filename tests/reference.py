@@ -106,6 +106,12 @@ def place(event):
 # -- what a word is about ----------------------------------------------------------------------------------------------
 
 
+def was_deleted(event):
+    """Whether it is the deletion of something: "An answer to a request ... that was never made is accepted and without
+    effect"; the histories make no requests."""
+    return event["type"] == "deletion.completed" and "request" not in event["data"]
+
+
 def same_list(one, other):
     """"`list` in NFC without case". None is none: "`list` and `item` left out mean none"."""
     if one is None or other is None:
@@ -403,7 +409,7 @@ class Record:
         """"`guardian.ended`: what a guardian consented to for this person ends from here on"; "`deletion.completed`
         ...; the choices made before it open nothing afterwards, the opt-outs stay"."""
         return any(
-            (event["type"] == "deletion.completed" or (event["type"] == "guardian.ended" and yes["actor"] == "guardian"))
+            (was_deleted(event) or (event["type"] == "guardian.ended" and yes["actor"] == "guardian"))
             and in_force(event) <= when
             and place(yes) < place(event)
             and self.one_person(event["subject"], yes["owner"], in_force(event))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
-from reference import CLOSING, DAY, SECOND, word_on
+from reference import CATEGORIES_BY_CHANNEL, CLOSING, DAY, SECOND, word_on
 
 from consumers.opening import memory_ledger, shipped_packs
 from ledger.packfile import load_pack
@@ -313,7 +313,7 @@ def rows(draw, place, theme, most=12):
         elif kind == 18:
             type_name, data = "guardian.ended", {}
         elif any(row["type"] == "policy.published" for row in found) or draw(st.booleans()):
-            type_name, data = "deletion.completed", {"request": "d1"}
+            type_name, data = "deletion.completed", draw(st.sampled_from([{}, {}, {"request": "never-made"}]))
         else:
             type_name, data = second(theme["purpose"])
         moves = [0, 0, 0, 0, 0, -1, -2, -5]
@@ -473,3 +473,87 @@ def test_nothing_opens_what_the_transcription_keeps_closed(controller, data):
         if came.outcome == "permit" or not in_doubt(events, body):
             told = (body, need, text(at), text(known), came.clauses, [(ref.type, ref.id) for ref in came.because])
             assert (came.outcome == "permit") == expected, told
+
+
+# -- what a question leaves out ----------------------------------------------------------------------------------------
+
+OPEN_HOUSE = (
+    HOUSE.split(b"[[clause]]")[0]
+    + b"""[[clause]]
+id = "H-1"
+title = "Everything"
+rule = "Everything is free until a no."
+[[clause.permit]]
+action = ["use", "disclose", "contact"]
+"""
+)
+OPEN = load_pack(OPEN_HOUSE)
+NOES = [
+    *((type_name, {"purpose": "news"}) for type_name in ("consent.refused", "consent.withdrawn")),
+    *((type_name, {"channels": ["email"]}) for type_name in ("consent.refused", "consent.withdrawn")),
+    *((type_name, {"categories": ["email"]}) for type_name in ("consent.refused", "consent.withdrawn")),
+    *(("optout.recorded", {"scope": scope}) for scope in ("all", "general", "advertising")),
+    ("optout.recorded", {"scope": "purpose", "purpose": "news"}),
+    ("optout.recorded", {"scope": "list", "list": "offers"}),
+    ("optout.recorded", {"scope": "channel", "channel": "email"}),
+    ("optout.recorded", {"scope": "recipient", "recipient": "pal"}),
+]
+LIMITS = st.fixed_dictionaries(
+    {},
+    optional={
+        "purpose": st.sampled_from(["news", "ads"]),
+        "categories": st.sampled_from([["email"], ["name", "email"], ["telephone"]]),
+        "channels": st.sampled_from([["email"], ["post", "email"]]),
+        "list": st.just("offers"),
+        "recipients": st.just(["pal"]),
+    },
+)
+FULL = st.fixed_dictionaries(
+    {
+        "action": st.sampled_from(["contact", "use", "disclose"]),
+        "purpose": st.sampled_from(["news", "ads", "calls"]),
+        "categories": st.sampled_from([["email"], ["name", "email"], ["telephone"]]),
+        "channel": st.sampled_from(["email", "post", "sms"]),
+        "recipient": st.just("pal"),
+    },
+    optional={"list": st.just("offers")},
+)
+
+
+OF_OTHER_ACTIONS = {"contact": ("recipient",), "use": ("channel", "recipient"), "disclose": ("channel",)}
+
+
+def house_told(*told):
+    ledger = memory_ledger(OPEN, lambda: absolute(0))
+    published = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}
+    opening_rows = [
+        ("policy.published", published),
+        ("recipient.registered", {"recipient": "pal", "class": "friend"}),
+        ("subject.registered", {"kind": "customer"}),
+    ]
+    for number, (type_name, data) in enumerate([*opening_rows, *told]):
+        body = {"specversion": "1.0", "source": "urn:t", "id": str(number), "type": type_name, "controller": "house"}
+        body |= {"time": text(0), "data": data} | ({"subject": "ann"} if number > 1 else {})
+        (outcome,) = ledger.record([body], scenario=[absolute(0)])
+        assert outcome.kind == "accepted", outcome
+    return ledger
+
+
+@pytest.mark.parametrize(("type_name", "data"), NOES, ids=lambda one: one if isinstance(one, str) else "-".join(one))
+@settings(max_examples=EXAMPLES or 15, deadline=None)
+@given(limits=LIMITS, full=FULL)
+def test_a_question_that_leaves_a_field_out_is_denied_where_one_that_names_it_is(type_name, data, limits, full):
+    if type_name != "optout.recorded":
+        data = {**limits, **data}
+    ledger, without = house_told((type_name, data)), house_told()
+    full = {name: value for name, value in full.items() if name not in OF_OTHER_ACTIONS[full["action"]]}
+    body = {"controller": "house", "subject": "ann", "at": text(0), **full}
+    assert without.decide(body).outcome == "permit"
+    denied = ledger.decide(body).outcome == "deny"
+    for field in ("purpose", "categories", "channel"):
+        if field == "categories" and "channel" in body and field in body:
+            body["categories"] = list(CATEGORIES_BY_CHANNEL[body["channel"]])  # a message without is about these
+            denied = ledger.decide(body).outcome == "deny"
+        less = {name: value for name, value in body.items() if name != field}
+        assert without.decide(less).outcome == "permit"
+        assert not denied or ledger.decide(less).outcome == "deny", field
