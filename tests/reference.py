@@ -34,24 +34,25 @@ END = float("inf")
 # -- the answer --------------------------------------------------------------------------------------------------------
 
 
-def word_on(events, pack, question, need=None):
+def word_on(events, pack, question, need=None, *, keeps=False):
     """`yes`, `no` or `nothing`: what the person's own words come to for a question.
 
     `need`: the pack's condition (a dict: basis, per, named, actor, confirmed_within_days) that a yes has to meet; None
-    where the pack asks for no yes. "asks about all of them: a yes must cover them, one no is enough".
+    where the pack asks for no yes. `keeps`: a no said while names were joined stays with all at a parting, though some
+    later yes had opened this part of it (whether it stands then can be read either way). "asks about all of them: a yes must cover them, one no is enough".
     """
-    said = {_word_on_part(events, pack, part, question, need) for part in parts(pack, question)}
+    said = {_word_on_part(events, pack, part, question, need, keeps) for part in parts(pack, question)}
     if "no" in said:
         return "no"
     return "yes" if said == {"yes"} else "nothing"
 
 
-def _word_on_part(events, pack, part, question, need):
+def _word_on_part(events, pack, part, question, need, keeps):
     known = [event for event in events if event["recorded"] <= question["known_at"]]  # "Known at T: recorded_at <= T"
     now = (question["at"], END)
     record = Record(known, pack, part, need or {}, now)
     group = record.names_at(question["subject"], now)
-    words = [*record.words, *record.kept_at_partings()]
+    words = [*record.words, *record.kept_at_partings(keeps)]
     return record.verdict([word for word in words if word["owner"] in group])
 
 
@@ -421,7 +422,7 @@ class Record:
         version does not open what a later one brings, one before the first version opens nothing."
         """
         published = sorted((event for event in self.past if event["type"] == "policy.published"), key=in_force)
-        before = [event["data"]["version"] for event in published if in_force(event) <= in_force(yes)]
+        before = [event["data"]["version"] for event in published if event["time"] <= yes["time"]]
         if not before:
             return False
         own = yes["data"].get("policy_version", before[-1])
@@ -508,7 +509,7 @@ class Record:
         turns = [in_force(event) for event in self.known if event["type"] in ("subject.linked", "subject.unlinked")]
         return all(other in self.names_at(one, when) for when in [since, *(t for t in turns if since < t <= until)])
 
-    def kept_at_partings(self):
+    def kept_at_partings(self, keeps):
         """"Taken apart (`subject.unlinked`), each keeps what came under its own name, and a no said while they were
         joined, and standing at the parting, stays with all who were."
         """
@@ -520,7 +521,7 @@ class Record:
             then = Record(self.known, self.pack, self.part, self.need, just_before)
             group = then.names_at(parting["subject"], just_before)
             words = [word for word in [*then.words, *kept] if word["owner"] in group]
-            for no in then.standing_nos(words):
+            for no in then.nos(words) if keeps else then.standing_nos(words):
                 for name in group - self.names_at(no["owner"], when):
                     if then.one_person(name, no["owner"], in_force(no)):
                         kept.append({**no, "owner": name})
