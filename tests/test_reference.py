@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 from reference import CATEGORIES_BY_CHANNEL, CLOSING, DAY, SECOND, word_on
 
@@ -383,13 +383,14 @@ def opening(place):
     return [{**body, "time": -2000, "told": 0, "id": f"o{number}"} for number, body in enumerate(told)]
 
 
-def both(controller, found):
-    """A ledger that was told these rows, and the events as the transcription reads them."""
+def both(controller, found, without=None):
+    """A ledger that was told these rows (but one), and the events as the transcription reads them."""
     place = PLACES[controller]
     now = [0]
     ledger = memory_ledger(PACKS[controller], lambda: absolute(now[0]))
     events = []
-    for row in [*opening(place), *({**row, "id": f"r{number}"} for number, row in enumerate(found))]:
+    told = [{**row, "id": f"r{number}"} for number, row in enumerate(found) if number != without]
+    for row in [*opening(place), *told]:
         now[0] = row["told"] * HALF_DAYS
         data = dict(row["data"])
         if "expires_at" in data:
@@ -560,3 +561,46 @@ def test_a_question_that_leaves_a_field_out_is_denied_where_one_that_names_it_is
         less = {name: value for name, value in body.items() if name != field}
         assert without.decide(less).outcome == "permit"
         assert not denied or ledger.decide(less).outcome == "deny", field
+
+
+# -- what an answer is because of --------------------------------------------------------------------------------------
+
+
+NOT_NAMED = ("policy", "subject")  # versions are not the person's; what joins names is not named
+
+
+def day_by_day(found):
+    """The same events a day apart, each told when it happens: a reason names days."""
+    moved = []
+    for number, row in enumerate(found):
+        now = 2 * number + 2
+        data = row["data"]
+        if "expires_at" in data:
+            data = {**data, "expires_at": now + data["expires_at"] - row["time"]}
+        moved.append({**row, "time": now, "told": now, "data": data})
+    return moved
+
+
+def answer(ledger, controller, body, at):
+    came = ask(ledger, controller, body, at, at)
+    return came.outcome, came.reason, {ref.id for ref in came.because}
+
+
+@CONTROLLERS
+@settings(LOOK, max_examples=EXAMPLES or 12)
+@given(data=st.data())
+def test_an_answer_hangs_on_the_entries_it_names_and_on_no_other(controller, data):
+    place = PLACES[controller]
+    theme, _, loose = data.draw(themes(place))
+    found = [row for row in data.draw(rows(place, theme, most=6)) if row["type"].split(".")[0] not in NOT_NAMED]
+    assume(found)
+    found = day_by_day(found)
+    body = data.draw(questions(place, theme, loose))
+    at = (found[-1]["time"] + 1) * HALF_DAYS
+    whole, events = both(controller, found)
+    assume(len(events) == len(opening(place)) + len(found))  # none was refused
+    outcome, reason, because = answer(whole, controller, body, at)
+    for number, row in enumerate(found):
+        less, _ = both(controller, found, without=number)
+        changed = answer(less, controller, body, at)[:2] != (outcome, reason)
+        assert changed == (f"r{number}" in because), (number, row, body, outcome, reason, because)
