@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs lock clean setup hammer faults
+.PHONY: demo test lint bench docs lock clean setup hammer faults mutants
 
 setup: $(READY)
 
@@ -26,6 +26,9 @@ hammer: $(READY)  ## ten minutes of processes that are killed while they write, 
 
 faults: $(READY)  ## every system call of every job fails once, and the process dies at every one (needs strace)
 	$(BIN)/python tests/faults.py $(if $(JOB),--job $(JOB)) $(if $(EVERY),--every $(EVERY))
+
+mutants: $(READY)  ## the code changed in one place at a time: what no scenario and no random history notices
+	$(BIN)/python tests/mutants.py $(foreach module,$(MODULE),--module $(module))
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .

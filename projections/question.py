@@ -151,9 +151,7 @@ def check_words(question: Question, pack: Pack) -> None:
     if unknown:
         raise InvalidQuestion("categories", f"{min(unknown)!r} is no category of this pack")
     if question.action == "contact" and question.list is None and question.purpose in pack.always_by_list:
-        raise InvalidQuestion(
-            "list", f"{question.purpose!r} goes by lists only: name the one that the message is for"
-        )
+        raise InvalidQuestion("list", f"{question.purpose!r} goes by lists only: name the one that the message is for")
     classify(question, pack)
 
 

@@ -285,7 +285,7 @@ def unlink(state: State, one: str, other: str | None) -> None:
 
 
 def _still_joined(own: Track, joined: Track, names: frozenset[str]) -> Track:
-    """What counts under a name after a parting: its own, and what was said since under those that stay joined with it."""
+    """What counts under a name after a parting: its own, and what was said since under those still joined with it."""
     track = _copied(own)
     for about, said in own.optouts.items():
         own.optouts[about] = [replace(one, lifted=one.lifted & names) for one in said]

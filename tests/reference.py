@@ -2,8 +2,8 @@
 
 It shares nothing with the product, so that a fault has to be made twice to stay unseen. Events are dicts as they were
 sent (`type`, `subject`, `actor`, `data`, `source`, `id`), with `time`, `recorded` and `position` as whole numbers
-(microseconds; microseconds; the place in the log). A pack is the dict that `tomllib` reads. A question is a dict as it is
-asked, with `at` and `known_at` as whole numbers. Every function quotes the sentence that it transcribes.
+(microseconds; microseconds; the place in the log). A pack is the dict that `tomllib` reads. A question is a dict as it
+is asked, with `at` and `known_at` as whole numbers. Every function quotes the sentence that it transcribes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,20 @@ CATEGORIES_BY_CHANNEL = {
     "web": (),
 }
 CLOSING = (
-    "consent.refused consent.withdrawn optout.recorded deletion.requested access.requested correction.requested "
-    "account.deactivated guardian.ended agreement.ended recipient.agreement.ended hold.placed message.bounced "
-    "deletion.completed"
-).split()
+    "consent.refused",
+    "consent.withdrawn",
+    "optout.recorded",
+    "deletion.requested",
+    "access.requested",
+    "correction.requested",
+    "account.deactivated",
+    "guardian.ended",
+    "agreement.ended",
+    "recipient.agreement.ended",
+    "hold.placed",
+    "message.bounced",
+    "deletion.completed",
+)
 NOS = ("consent.refused", "consent.withdrawn", "optout.recorded")
 END = float("inf")
 
@@ -39,7 +49,9 @@ def word_on(events, pack, question, need=None, *, keeps=False):
 
     `need`: the pack's condition (a dict: basis, per, named, actor, confirmed_within_days) that a yes has to meet; None
     where the pack asks for no yes. `keeps`: a no said while names were joined stays with all at a parting, though some
-    later yes had opened this part of it (whether it stands then can be read either way). "asks about all of them: a yes must cover them, one no is enough".
+    later yes had opened this part of it (whether it stands then can be read either way).
+
+    "asks about all of them: a yes must cover them, one no is enough".
     """
     said = {_word_on_part(events, pack, part, question, need, keeps) for part in parts(pack, question)}
     if "no" in said:
@@ -85,7 +97,9 @@ def parts(pack, question):
 
 
 def ahead(event):
-    """"What closes cannot come too early: ... ahead of `recorded_at`, however little"."""
+    """As the contract says.
+
+    "What closes cannot come too early: ... ahead of `recorded_at`, however little"."""
     return event["type"] in CLOSING and event["time"] > event["recorded"]
 
 
@@ -98,7 +112,8 @@ def place(event):
     """Where it counts among words.
 
     "equal times in order of `position`, but a no (refused, withdrawn, opted out) counts after a yes or a lift of the
-    same time, whichever came first"; ahead: "counts after every yes or lift whose `time` is not after the one it claimed"
+    same time, whichever came first"; ahead: "counts after every yes or lift whose `time` is not after the one it
+    claimed"
     """
     last = event["type"] in NOS or ahead(event)
     return (event["time"], 1 if last else 0, event["position"])
@@ -114,14 +129,18 @@ def was_deleted(event):
 
 
 def same_list(one, other):
-    """"`list` in NFC without case". None is none: "`list` and `item` left out mean none"."""
+    """As the contract says.
+
+    "`list` in NFC without case". None is none: "`list` and `item` left out mean none"."""
     if one is None or other is None:
         return one is other
     return unicodedata.normalize("NFC", one).casefold() == unicodedata.normalize("NFC", other).casefold()
 
 
 def same_name(one, other):
-    """"A name is compared in Unicode NFC"."""
+    """As the contract says.
+
+    "A name is compared in Unicode NFC"."""
     if one is None or other is None:
         return one is other
     return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
@@ -141,7 +160,9 @@ def reaches(data, part):
 
 
 def meets(event, part, need):
-    """"... except where a clause works per list or per item": whether a yes is one that the clause asks for."""
+    """As the contract says.
+
+    "... except where a clause works per list or per item": whether a yes is one that the clause asks for."""
     data = event["data"]
     return (
         (data["basis"] == "express" or need.get("basis", "express") == "any" or not need)
@@ -220,7 +241,9 @@ def optout_from(event, part, pack, classes):
 
 
 def after_business_days(pack, moment, days):
-    """"it counts from the end of that business day after it was said"."""
+    """As the contract says.
+
+    "it counts from the end of that business day after it was said"."""
     if days is None:
         return moment
     day = datetime.fromtimestamp(moment // SECOND, UTC).date()
@@ -233,7 +256,9 @@ def after_business_days(pack, moment, days):
 
 
 def lapses_at(pack, event):
-    """"a `lapse` makes a yes count as never made after so many calendar months"; the end of the day or month it names.
+    """As the contract says.
+
+    "a `lapse` makes a yes count as never made after so many calendar months"; the end of the day or month it names.
 
     "Calendar months end on the same day of the month, or on its last"
     """
@@ -250,7 +275,9 @@ def lapses_at(pack, event):
 
 
 def after_months(moment, months):
-    """"Calendar months end on the same day of the month, or on its last"."""
+    """As the contract says.
+
+    "Calendar months end on the same day of the month, or on its last"."""
     then = datetime.fromtimestamp(moment // SECOND, UTC)
     year, month = divmod(then.year * 12 + then.month - 1 + months, 12)
     day = min(then.day, monthrange(year, month + 1)[1])
@@ -277,7 +304,9 @@ class Record:
         ]
 
     def verdict(self, words):
-        """"The latest that covers the question decides": a no that nothing later opened, else a yes that counts."""
+        """As the contract says.
+
+        "The latest that covers the question decides": a no that nothing later opened, else a yes that counts."""
         if self.standing_nos(words):
             return "no"
         return "yes" if self.yeses(words) else "nothing"
@@ -292,7 +321,9 @@ class Record:
         return [word for word in words if word["type"] in NOS and self.is_no(word)]
 
     def is_no(self, word):
-        """"A refusal or withdrawal is a no also where no opt-in was needed"."""
+        """As the contract says.
+
+        "A refusal or withdrawal is a no also where no opt-in was needed"."""
         if self.has_expired(word):
             return False
         if word["type"] != "optout.recorded":
@@ -311,7 +342,9 @@ class Record:
 
     @staticmethod
     def lift_is_about(lift, optout):
-        """"Lifting undoes earlier opt-outs of that scope and name, and only those: with the signal `gpc`, `nai`,
+        """As the contract says.
+
+        "Lifting undoes earlier opt-outs of that scope and name, and only those: with the signal `gpc`, `nai`,
         `partner` or `complaint` only those of that signal; by `operator` or `system` only those of the same actor; both
         where both; else all."
         """
@@ -367,7 +400,9 @@ class Record:
 
     @staticmethod
     def names_what_was_closed(yes, no):
-        """"opens only what it names": one channel, list or recipient that was closed, or what a refusal without purpose
+        """As the contract says.
+
+        "opens only what it names": one channel, list or recipient that was closed, or what a refusal without purpose
         names, opens by a yes that names it, and not by one that is only not limited to others."""
         said = no["data"]
         if no["type"] != "optout.recorded":
@@ -380,7 +415,9 @@ class Record:
         }.get(said["scope"], True)
 
     def replaces(self, later, older):
-        """"An express yes that counts (confirmed where that is needed; not by `system`) replaces every older yes of the
+        """As the contract says.
+
+        "An express yes that counts (confirmed where that is needed; not by `system`) replaces every older yes of the
         same actor, of `operator` or of `system` for what both cover, for good ... A yes by use replaces only yeses by
         use."
         """
@@ -393,7 +430,9 @@ class Record:
         )
 
     def has_expired(self, word, moment=None):
-        """"A choice that has expired counts as never made"; "intervals are half-open"."""
+        """As the contract says.
+
+        "A choice that has expired counts as never made"; "intervals are half-open"."""
         return word["data"].get("expires_at", END) <= (self.now[0] if moment is None else moment)
 
     def ends(self, yes):
@@ -407,18 +446,24 @@ class Record:
         return self.ends(yes) <= when[0] or self.is_ended(yes, when)
 
     def is_ended(self, yes, when):
-        """"`guardian.ended`: what a guardian consented to for this person ends from here on"; "`deletion.completed`
+        """As the contract says.
+
+        "`guardian.ended`: what a guardian consented to for this person ends from here on"; "`deletion.completed`
         ...; the choices made before it open nothing afterwards, the opt-outs stay"."""
         return any(
             (was_deleted(event) or (event["type"] == "guardian.ended" and yes["actor"] == "guardian"))
             and in_force(event) <= when
             and place(yes) < place(event)
-            and self.one_person(event["subject"], yes["owner"], in_force(event))
+            and self.one_person(  # for whom a guardian's word ended, it stays ended, taken apart or not
+                event["subject"], yes["owner"], in_force(event), in_force(event) if not was_deleted(event) else None
+            )
             for event in self.past
         )
 
     def version_opens(self, yes):
-        """"A yes belongs to its `policy_version`, else to the newest version published by its `time`: one to an earlier
+        """As the contract says.
+
+        "A yes belongs to its `policy_version`, else to the newest version published by its `time`: one to an earlier
         version does not open what a later one brings, one before the first version opens nothing."
         """
         published = sorted((event for event in self.past if event["type"] == "policy.published"), key=in_force)
@@ -510,7 +555,9 @@ class Record:
         return all(other in self.names_at(one, when) for when in [since, *(t for t in turns if since < t <= until)])
 
     def kept_at_partings(self, keeps):
-        """"Taken apart (`subject.unlinked`), each keeps what came under its own name, and a no said while they were
+        """As the contract says.
+
+        "Taken apart (`subject.unlinked`), each keeps what came under its own name, and a no said while they were
         joined, and standing at the parting, stays with all who were."
         """
         kept = []
@@ -522,7 +569,6 @@ class Record:
             group = then.names_at(parting["subject"], just_before)
             words = [word for word in [*then.words, *kept] if word["owner"] in group]
             for no in then.nos(words) if keeps else then.standing_nos(words):
-                for name in group - self.names_at(no["owner"], when):
-                    if then.one_person(name, no["owner"], in_force(no)):
-                        kept.append({**no, "owner": name})
+                left = group - self.names_at(no["owner"], when)
+                kept += [{**no, "owner": name} for name in left if then.one_person(name, no["owner"], in_force(no))]
         return kept

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
+from mutants import stale_equivalents
 from reference import CATEGORIES_BY_CHANNEL, CLOSING, DAY, SECOND, word_on
 
 from consumers.opening import memory_ledger, shipped_packs
@@ -28,6 +29,7 @@ NAMES = ("ann", "bob", "cat")
 ACTORS = ("subject", "subject", "guardian", "operator", "system")
 SIGNALS = (None, None, "link", "reply", "complaint", "gpc", "nai", "partner")
 EXPRESS = {"basis": "express"}
+YES_TO_NEWS = {"purpose": "news", "basis": "express"}
 ANY = {"basis": "any"}
 PER_LIST = {"basis": "express", "per": ["list"]}
 PER_ITEM = {"basis": "any", "named": ["item"]}
@@ -78,7 +80,7 @@ needs = [{ need = "opt-in", actor = "guardian" }]
 [[clause]]
 id = "H-3"
 title = "How a no and a yes reach"
-rule = "All messages but the club from the next business day, by post only advertising; a yes to the camp or the club for three days, to calls for a month."
+rule = "A no to all counts a business day later, by post for marketing only; a yes to some things lapses."
 [[clause.objection]]
 scope = "all"
 channels = ["email", "sms", "telephone", "web"]
@@ -246,7 +248,9 @@ def consents(draw, place, theme, earlier):
     kind = draw(st.sampled_from(["granted"] * 5 + ["refused", "withdrawn", "requested", "requested"]))
     data = {"purpose": theme["purpose"] if draw(rarely(5)) else draw(st.sampled_from(place.purposes))}
     if draw(rarely(4)) if "list" in theme else not draw(rarely(4)):
-        data["list"] = draw(st.sampled_from([theme.get("list", place.lists[0]), place.lists[1], place.lists[0].upper()]))
+        data["list"] = draw(
+            st.sampled_from([theme.get("list", place.lists[0]), place.lists[1], place.lists[0].upper()])
+        )
     if not draw(rarely(6)):
         data |= draw(st.sampled_from(place.limits))
     if "item" in theme and draw(rarely(6)):
@@ -320,7 +324,9 @@ def rows(draw, place, theme, most=12):
         happened = max(told + draw(st.sampled_from([*moves, 1, 2] if type_name in CLOSING else [*moves, *moves, 1])), 0)
         if "expires_at" in data:
             data = {**data, "expires_at": happened + data["expires_at"]}
-        found.append({"type": type_name, "subject": subject, "time": happened, "told": told, "data": data, "actor": actor})
+        found.append(
+            {"type": type_name, "subject": subject, "time": happened, "told": told, "data": data, "actor": actor}
+        )
     return found
 
 
@@ -436,7 +442,6 @@ def ask(ledger, controller, body, at, known):
 def permitted(controller, events, body, need, at, known, *, keeps=False):
     asked = {**body, "at": absolute(at), "known_at": absolute(known)}
     word = word_on(events, TOMLS[controller], asked, need, keeps=keeps)
-    event(word)
     return word != "no" if need is None else word == "yes"
 
 
@@ -471,6 +476,7 @@ def test_nothing_opens_what_the_transcription_keeps_closed(controller, data):
         body = data.draw(questions(place, theme, loose))
         at, known = data.draw(moments(found))
         expected = permitted(controller, events, body, need, at, known)
+        event(f"permitted: {expected}")
         came = ask(ledger, controller, body, at, known)
         if came.outcome == "permit" or not in_doubt(events, body):
             told = (body, need, text(at), text(known), came.clauses, [(ref.type, ref.id) for ref in came.because])
@@ -604,3 +610,44 @@ def test_an_answer_hangs_on_the_entries_it_names_and_on_no_other(controller, dat
         less, _ = both(controller, found, without=number)
         changed = answer(less, controller, body, at)[:2] != (outcome, reason)
         assert changed == (f"r{number}" in because), (number, row, body, outcome, reason, because)
+
+
+# -- what was found ----------------------------------------------------------------------------------------------------
+
+
+def told(number, type_name, data, subject="ann", actor="subject"):
+    return {"type": type_name, "subject": subject, "time": number, "told": number, "data": data, "actor": actor}
+
+
+def linked(number, other, type_name="subject.linked"):
+    return told(number, type_name, {"personal": {"other": other}})
+
+
+def outcome(found, subject="ann", **asked):
+    body = {"action": "contact", "purpose": "news", "channel": "email", "subject": subject, **asked}
+    ledger, events = both("house", found)
+    at = (found[-1]["time"] + 1) * HALF_DAYS
+    came = ask(ledger, "house", body, at, at).outcome
+    assert came == ("permit" if permitted("house", events, body, FREE, at, at) else "deny")
+    return came
+
+
+def test_a_parting_leaves_what_was_said_under_names_that_stay_joined():
+    joined = [linked(0, "bob"), linked(1, "cat")]
+    said = [told(2, "consent.refused", {"purpose": "news"}, "bob"), told(4, "consent.granted", YES_TO_NEWS)]
+    apart = linked(6, "cat", "subject.unlinked")
+    assert outcome([*joined, *said, apart]) == "permit"
+    assert outcome([*joined, *said, apart], "bob") == "permit"
+    assert outcome([*joined, *said, apart, linked(8, "bob", "subject.unlinked")], "bob") == "deny"
+
+
+@pytest.mark.parametrize(("under", "came"), [("bob", "permit"), ("cat", "deny")])
+def test_a_lift_leaves_with_the_name_under_which_it_was_said(under, came):
+    joined = [linked(0, "bob"), linked(1, "cat")]
+    no = {"scope": "purpose", "purpose": "news"}
+    said = [told(2, "optout.recorded", no), told(4, "optout.lifted", no, under)]
+    assert outcome([*joined, *said, linked(6, "cat", "subject.unlinked")]) == came
+
+
+def test_the_list_of_changes_without_effect_names_only_changes():
+    assert stale_equivalents() == []
