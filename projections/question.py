@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -151,9 +152,7 @@ def check_words(question: Question, pack: Pack) -> None:
     if unknown:
         raise InvalidQuestion("categories", f"{min(unknown)!r} is no category of this pack")
     if question.action == "contact" and question.list is None and question.purpose in pack.always_by_list:
-        raise InvalidQuestion(
-            "list", f"{question.purpose!r} goes by lists only: name the one that the message is for"
-        )
+        raise InvalidQuestion("list", f"{question.purpose!r} goes by lists only: name the one that the message is for")
     classify(question, pack)
 
 
@@ -207,6 +206,17 @@ class Answer:
     at: int
     known_at: int
     size: int
+    named: Callable[[], str | None] = lambda: None
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the answer is yes."""
+        return self.outcome == "permit"
+
+    @property
+    def id(self) -> str | None:
+        """The answer's name, for `decision` in what is done on it; None where the person's key is gone."""
+        return self.named()
 
     @property
     def position(self) -> int:
@@ -227,4 +237,5 @@ class Answer:
             "known_at": format_time(self.known_at) if self.known_at < FOREVER else None,
             "position": self.size,
             "size": self.size,
+            "id": self.id,
         }
