@@ -14,7 +14,7 @@ from typing import Final
 
 from ledger import conditions as cn
 from ledger import pack as pk
-from projections.choices import PLAIN, No, Yes, moments, word
+from projections.choices import PLAIN, WIDE, No, Yes, moments, word
 from projections.needs import Case, Finding, check, day, despite, no_in_words, quiet_ends
 from projections.question import Question, Ref, Verdict
 from projections.versions import new_use
@@ -197,10 +197,11 @@ def _fits(rule: Rule, question: Question, case: Case) -> bool:
 
 def may_bear_on(rule: Rule, question: Question) -> bool:
     """Whether a row can have a part in the answer, whatever is on record: decide it, or be named as nearest to it."""
-    fits = _purpose_fits(rule, question)
-    if fits and _categories_fit(rule, question) and _says_itself_about(rule.row, question):
+    if not _purpose_fits(rule, question):
+        return False
+    if _categories_fit(rule, question) and _says_itself_about(rule.row, question):
         return True
-    return isinstance(rule.row, pk.Permit) and _nearly(rule, question) and (fits or _aimed(rule))
+    return isinstance(rule.row, pk.Permit) and _nearly(rule, question)
 
 
 # -- the tiers ---------------------------------------------------------------------------------------------------------
@@ -380,29 +381,27 @@ def _nothing_permits(rules: Rules, pack: pk.Pack, case: Case, question: Question
     if isinstance(said, No) and said.clause:
         return _objected(said, [])
     near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _purpose_fits(rule, question)]
-    if not near:
-        near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _aimed(rule)]
     named = [rule for rule in near if rule.row.recipient_class is not None or rule.row.recipient is not None]
-    near = named or near  # a row about this recipient comes nearer than a ground that nobody spoke of
+    near = named or near  # a row about this recipient comes nearer than one about whomever
+    fitting = [rule for rule in near if _categories_fit(rule, question)]
+    if fitting or not (named or question.action == "collect"):
+        near = fitting  # what lists other categories could not have, but where it is the list that decides
     best = max((rule.narrow for rule in near), default=0)
     clauses: list[str] = []
     for rule in near:
         if rule.narrow == best and rule.clause not in clauses:
             clauses.append(rule.clause)
-    return Verdict("deny", clauses, [], [NOTHING])
+    lacks = question.purpose is None and question.action in WIDE and any(rule.purposes for rule in rules.permit)
+    return Verdict("deny", clauses, [], [*(["the question names no purpose"] if lacks else []), NOTHING])
 
 
 def _nearly(rule: Rule, question: Question) -> bool:
-    """Whether a row would be about the question if purpose, categories or ground were others."""
+    """Whether a row would be about the question if purpose or categories were others."""
     row = rule.row
-    if row.ground is not None and question.ground is None and question.recipient_class is None:
+    if row.ground is not None and question.ground not in row.ground:
         return False
     special = row.announces or row.on_record_from or row.origin
     return special is None and _aimed_at(row, question)
-
-
-def _aimed(rule: Rule) -> bool:
-    return rule.row.recipient_class is not None or rule.row.recipient is not None or rule.row.ground is not None
 
 
 def _permitted(clauses: list[str], found: list[Finding], says: str) -> Verdict:

@@ -42,7 +42,12 @@ def answer(ledger, **more):
 
 def findings_of(ledger, decision, subject="crm:ann", **more):
     data = {**SENT, "decision": decision, **more}
-    assert ledger.record([event(100 + ledger.app.head.size, "message.sent", "2026-02-01T00:00:00Z", data, subject)])[0].kind == "accepted"
+    assert (
+        ledger.record([event(100 + ledger.app.head.size, "message.sent", "2026-02-01T00:00:00Z", data, subject)])[
+            0
+        ].kind
+        == "accepted"
+    )
     return [row["reason"] for row in ledger.findings({"controller": "whereverworks", "subject": subject})]
 
 
