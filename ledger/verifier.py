@@ -435,7 +435,7 @@ class Report:
     timeline: tuple[Line, ...]
 
     def __str__(self) -> str:
-        return printable("\n".join([*self._says(), "timeline:", *self._told(), self._not_shown()]), keep="\n")
+        return "\n".join(map(printable, [*self._says(), "timeline:", *self._told(), self._not_shown()]))
 
     def _says(self) -> Iterator[str]:
         opened = ", ".join(f"{name!r} of entry {position}" for position, name in self.fields[:_NAMED]) or "none"
@@ -502,21 +502,18 @@ _INVISIBLE: Final = re.compile(
 )
 
 
-def printable(text: str, keep: str = "") -> str:
+def printable(text: str) -> str:
     """The text with everything escaped that could steer a terminal or hide in it.
 
-    That is control characters, line ends but those in `keep`, what turns the direction of writing, what has no width.
+    That is control characters, line ends among them, what turns the direction of writing, what has no width.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        one
-        if one in keep or (one.isprintable() and not _INVISIBLE.match(one))
-        else one.encode("ascii", "backslashreplace").decode()
-        if ord(one) > 0x7E
-        else f"\\x{ord(one):02x}"
-        for one in text
-    )
+    return "".join(one if one.isprintable() and not _INVISIBLE.match(one) else _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    return f"\\x{ord(one):02x}" if one < "\x80" else one.encode("ascii", "backslashreplace").decode()
 
 
 def one_line(error: object) -> str:
@@ -629,7 +626,7 @@ class _Archive:
             if directory_bytes > MAX_DIRECTORY_BYTES:
                 raise _unreadable(f"its directory is over {MAX_DIRECTORY_BYTES} bytes")
             self.members[name] = member
-            at += len(member.header()) + member.packed
+            at += _LOCAL.size + len(name) + member.packed
         return at
 
     def _member(self, at: int) -> Member:
@@ -644,11 +641,12 @@ class _Archive:
         shown = name[:80].decode()
         if method not in (0, 8):
             raise _unreadable(f"file {shown!r} is compressed otherwise than by deflate")
-        if self.raw[at : at + len(member.header())] != member.header():
+        header = member.header()
+        if self.raw[at : at + len(header)] != header:
             raise _unreadable(
                 f"the header of file {shown!r} is not what it needs (an extra field, a data descriptor, encryption?)"
             )
-        if at + len(member.header()) + packed > len(self.raw):
+        if at + len(header) + packed > len(self.raw):
             raise _unreadable(f"file {shown!r} is cut short")
         return member
 
@@ -656,8 +654,9 @@ class _Archive:
         """Where the next row of the directory begins. Of a row only who made it and the file's rights are its own."""
         row = self.raw[at : at + _ROW.size + len(member.name)]
         system, mode = (row[5], int.from_bytes(row[40:42], "little")) if len(row) > _ROW.size else (0, 0)
-        plain_file = mode >> 12 in (0, 8) and system in (0, 3)
-        if not plain_file or row != member.row(system, mode):
+        if row[:4] == b"PK\1\2" and (mode >> 12 not in (0, 8) or system not in (0, 3)):
+            raise _unreadable(f"file {member.name.decode()[:80]!r} is no plain file")
+        if row != member.row(system, mode):
             raise _unreadable(
                 f"the directory is not that of its files: file {member.name.decode()[:80]!r} does not follow "
                 "(bytes between, a comment, an extra field, another header?)"
