@@ -16,7 +16,7 @@ from ledger.derived import problems, unjournalled
 from ledger.erasure import scrub_or_wait
 from ledger.errors import InvalidQuestion, LedgerError
 from ledger.keys import JOURNAL, FileKeys
-from ledger.verifier import ED25519, NoteError, Vkey, parse_key, parse_vkey
+from ledger.verifier import ED25519, NoteError, Vkey, parse_key, parse_vkey, printable
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
@@ -38,10 +38,13 @@ def key_given(option: str, text: str, alg: int) -> Vkey:
 def check_store(ledger: Ledger, key: str | None) -> str:
     """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, InvalidQuestion."""
     vkey = parse_vkey(ledger.app.signer.vkey) if key is None else key_given("--key", key, ED25519)
-    report = verify_store(ledger.app, vkey)
+    try:
+        report = verify_store(ledger.app, vkey)
+    except StoreCorrupt as error:  # what it quotes of the store, somebody else may have written
+        raise StoreCorrupt(printable(str(error))) from None
     for found in (*database(ledger), *derived(ledger)):
-        raise StoreCorrupt(found)
-    return told(report)
+        raise StoreCorrupt(printable(found))
+    return printable(told(report))
 
 
 def told(report: StoreReport) -> str:

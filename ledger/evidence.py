@@ -80,6 +80,7 @@ def write_evidence(
         rows = sorted([row for _, those in streams for row in those] + context)
         documents = _documents(c, rows)
         fields = [field for one, those in streams for row in those for field in _opened(app, c, one, row, disclose)]
+        fields.sort(key=lambda field: (field["position"], field["name"]))
         manifest = {
             "format": FORMAT,
             "origin": app.origin,
@@ -133,8 +134,12 @@ def _streams(
     return [(one, there[one]) for one in (main, *sorted(here - {main}))], away
 
 
-def _rows(c: SQLiteCursor, stream: str, withhold: Callable[[bytes], bool] = lambda _: False) -> list[_Row]:
-    c.execute("SELECT position, version, type, state, leaf FROM entries WHERE stream=? ORDER BY version", [stream])
+def _rows(
+    c: SQLiteCursor, stream: str, withhold: Callable[[bytes], bool] = lambda _: False, *, but: str = ""
+) -> list[_Row]:
+    """The entries of a stream `but` those of one type."""
+    about = "SELECT position, version, type, state, leaf FROM entries WHERE stream=? AND type<>? ORDER BY version"
+    c.execute(about, [stream, but])
     rows = c.fetchall()
     return [
         _Row(position, version, kind, state, leaf, withhold(state)) for position, version, kind, state, leaf in rows
@@ -156,12 +161,13 @@ def _links(rows: list[_Row]) -> list[Link]:
 
 def _context(c: SQLiteCursor, controller: str) -> tuple[list[_Row], list[tuple[int, int]]]:
     """The stream about the controller, and the versions that are left out of it: refusals, where they are many."""
-    rows = _rows(c, controller_stream(controller))
-    refusals = sum(row.type == "intake.refused" for row in rows)
-    if refusals <= REFUSALS_SHOWN:
-        return rows, []
-    shown = [row for row in rows if row.type != "intake.refused"]
-    ends = [0, *(row.version for row in shown), len(rows) + 1]
+    stream = controller_stream(controller)
+    c.execute("SELECT count(*), sum(type='intake.refused') FROM entries WHERE stream=?", [stream])
+    entries, refusals = c.fetchone()
+    if not refusals or refusals <= REFUSALS_SHOWN:
+        return _rows(c, stream), []
+    shown = _rows(c, stream, but="intake.refused")
+    ends = [0, *(row.version for row in shown), entries + 1]
     return shown, [(one + 1, other - 1) for one, other in itertools.pairwise(ends) if other > one + 1]
 
 

@@ -407,13 +407,13 @@ class Line:
 class Report:
     """What was checked and holds, and what this evidence does not show.
 
-    `entries`: of the person; `joined`: how many of each name joined with the person. `withheld`: positions of those of
-    which only the hash is shown; `unbound`: of those among them that no shown entry follows, so that only whoever made
-    the evidence says whose they are. `elsewhere`: persons that a shown entry joins and that are not in it, with the
-    number of their entries by whoever made it (None: not said) and the entry that names them. `context`: entries shown
-    about the controller; `left_out`: versions of that stream that are not, first and last. `fields`: the opened ones
-    as (position, name). `documents`: digest, media type and bytes; `absent`: digests that a shown entry names and whose
-    bytes are not in it, with that entry.
+    `entries`: of the person, up to the last that is shown; `joined`: the same of each name joined with the person.
+    `withheld`: positions of which only the hash is shown; `unbound`: of those among them that no shown entry names, so
+    that only whoever made the evidence says whose they are. `elsewhere`: persons that a shown entry joins and that are
+    not in it, with the number of their entries by whoever made it (None: not said) and the entry that names them.
+    `context`: entries shown about the controller; `left_out`: versions of that stream that are not, first and last.
+    `fields`: the opened ones as (position, name). `documents`: digest, media type and bytes; `absent`: digests that a
+    shown entry names and whose bytes are not in it, with that entry.
     """
 
     format: str
@@ -449,8 +449,10 @@ class Report:
         for person, entries in self.joined:
             yield f"joined with it: {entries} entries of person {person}, versions 1 to {entries}"
         for person, entries_by_word, position in self.elsewhere:
-            many = "an unknown number of" if entries_by_word is None else entries_by_word
-            yield f"not in this file: {many} entries of person {person}, whom entry {position} names"
+            count = "the" if entries_by_word is None else f"{entries_by_word} (which is not proved)"
+            yield f"not in this file: {count} entries of person {person}, whom entry {position} joins"
+        if self.format == FORMAT_1:
+            yield "evidence of version 1: it covers one name and holds no documents"
         for sha256, media_type, length in self.documents:
             yield f"document {sha256}: {media_type}, {length} bytes"
         for sha256, position in self.absent:
@@ -458,11 +460,12 @@ class Report:
         yield f"log: {self.origin}, size {self.size}, witnesses: {', '.join(self.witnesses) or 'none asked for'}"
 
     def _told(self) -> Iterator[str]:
-        width = len(str(self.size))
+        width, unbound = len(str(self.size)), {*self.unbound}
         for line in self.timeline:
-            whose = "" if line.owner == self.person else f" ({line.owner})"
+            whose = "" if line.owner == self.person else f" ({line.owner.partition(':')[0]})"
             if line.type is None:
-                yield f"  {line.position:>{width}}  withheld, only its hash is shown{whose}"
+                proved = ", and not whose it is" if line.position in unbound else ""
+                yield f"  {line.position:>{width}}  withheld, only its hash is shown{proved}{whose}"
                 continue
             yield f"  {line.position:>{width}}  {line.time}  recorded {line.recorded_at}  {line.type}{whose}"
             for name, value in line.fields:
@@ -755,6 +758,12 @@ def _require_positions(positions: Any, size: int) -> None:
         raise EvidenceError("manifest.json: positions are whole numbers from 0, below the log's size")
 
 
+def _require_ascending(what: str, values: list[Any]) -> None:
+    for one, other in itertools.pairwise(values):
+        if not one < other:
+            raise EvidenceError(f"manifest.json: {what}: {other!r:.80} follows {one!r:.80}, wanted in ascending order")
+
+
 def _claim_1(manifest: dict[str, Any]) -> tuple[_Claim, list[str]]:
     """The claim of a manifest of version 1, and the files that it lists, in any order."""
     strings = dict.fromkeys(("format", "origin", "person", "controller"), str)
@@ -823,8 +832,11 @@ def _claim_2(manifest: dict[str, Any]) -> tuple[_Claim, list[str]]:
         fields=manifest["fields"],
         documents=_documents(manifest["documents"]),
     )
-    if len(claim.withheld) != len(manifest["withheld"]) or min(claim.elsewhere.values(), default=0) < 0:  # type: ignore[union-attr]
-        raise EvidenceError("manifest.json: withheld names an entry twice, or elsewhere fewer than no entries")
+    _require_ascending("withheld", [row["position"] for row in manifest["withheld"]])
+    _require_ascending("streams after the first", [row["person"] for row in manifest["streams"]][1:])
+    _require_ascending("elsewhere", [row["person"] for row in manifest["elsewhere"]])
+    if not all(0 <= row["entries"] <= size for row in manifest["elsewhere"]):
+        raise EvidenceError("manifest.json: elsewhere counts fewer entries than none, or more than are in the log")
     documents = [f"documents/{sha256}" for sha256, *_ in claim.documents]
     return _require_once(claim), ["manifest.json", "checkpoint", *_bundles(claim), *documents]
 
@@ -974,12 +986,13 @@ def _check_proof(position: int, leaf: bytes, proof: bytes, note: str, checkpoint
 
 def _check_person(
     person: str, controller: str, positions: list[int], proven: dict[int, _Entry]
-) -> tuple[list[int], list[int]]:
+) -> tuple[int, list[int], list[int]]:
     """Versions 1 to k of a person, in the order of the log, each naming the hash of the one before.
 
-    Returns the positions of the withheld ones, and of those among them that no shown one names.
+    Returns k, the positions of the withheld ones, and of those among them that no shown one names. k is the version of
+    the last that is shown: that anything after it is the person's, nothing says.
     """
-    last, prev = -1, None
+    last, prev, shown = -1, None, 0
     withheld: list[int] = []
     unbound: list[int] = []
     for version, position in enumerate(positions, start=1):
@@ -991,10 +1004,11 @@ def _check_person(
             _check_link(position, body, {"person": person, "controller": controller, "version": version, "prev": prev})
             if unbound and unbound[-1] == last:
                 unbound.pop()
+            shown = version
         if position <= last:
             raise EvidenceError(f"entry {position}: listed after entry {last}, out of the log's order")
         last, prev = position, encode_base64(leaf)
-    return withheld, unbound
+    return shown, withheld, unbound
 
 
 def _check_link(position: int, body: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -1096,9 +1110,9 @@ def _check_joined(claim: _Claim, proven: dict[int, _Entry]) -> list[tuple[str, i
             body = proven[position].body
             link = link_of(position, body, body["other"]) if body else None
             links += [link] if link else []
-    here = [person for person, _ in claim.streams]
+    here, one_person = [person for person, _ in claim.streams], joined(claim.person, links)
     for person in here:
-        if person not in joined(claim.person, links):
+        if person not in one_person:
             raise EvidenceError(f"person {person}: no entry shown joins this name with {claim.person}")
     named: dict[str, int] = {}
     for link in sorted(links, key=lambda link: link.position):
@@ -1186,8 +1200,9 @@ def verify_evidence(
     proven = _proven(claim, archive, note, checkpoint)
     withheld: list[int] = []
     unbound: list[int] = []
+    versions: dict[str, int] = {}
     for person, positions in claim.streams:
-        hidden, loose = _check_person(person, claim.controller, positions, proven)
+        versions[person], hidden, loose = _check_person(person, claim.controller, positions, proven)
         withheld += hidden
         unbound += loose
     left_out = _check_context(claim, proven)
@@ -1195,6 +1210,8 @@ def verify_evidence(
     fields = tuple(_check_field(row, proven) for row in claim.fields)
     if len(set(fields)) != len(fields):
         raise EvidenceError("manifest.json: a field is opened twice")
+    if claim.format == FORMAT:
+        _require_ascending("fields", list(fields))
     absent = _check_documents(claim, archive, proven)
     return Report(
         format=claim.format,
@@ -1202,8 +1219,8 @@ def verify_evidence(
         size=checkpoint.size,
         person=claim.person,
         controller=claim.controller,
-        entries=len(claim.streams[0][1]),
-        joined=tuple((person, len(positions)) for person, positions in claim.streams[1:]),
+        entries=versions.pop(claim.person),
+        joined=tuple(versions.items()),
         withheld=tuple(sorted(withheld)),
         unbound=tuple(sorted(unbound)),
         elsewhere=tuple(elsewhere),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import Cli
 from evidence_zip import (
     ANN,
     BOB,
@@ -66,14 +69,14 @@ def test_the_report_is_this():
         "personal fields opened: 1 ('email' of entry 4)",
         "log: example.com/ledger, size 11, witnesses: none asked for",
         "timeline:",
-        "   0  2026-01-01T00:00:00Z  recorded 2026-01-02T00:00:00Z  policy.published (controller:acme)",
+        "   0  2026-01-01T00:00:00Z  recorded 2026-01-02T00:00:00Z  policy.published (controller)",
         "   2  2026-01-01T00:00:02Z  recorded 2026-01-02T00:00:00Z  service.used",
         "   4  2026-01-01T00:00:04Z  recorded 2026-01-02T00:00:00Z  consent.granted",
         '        email: "ann@example.com"',
         "   5  2026-01-01T00:00:05Z  recorded 2026-01-02T00:00:00Z  consent.withdrawn",
-        "   6  2026-01-01T00:00:06Z  recorded 2026-01-02T00:00:00Z  recipient.registered (controller:acme)",
+        "   6  2026-01-01T00:00:06Z  recorded 2026-01-02T00:00:00Z  recipient.registered (controller)",
         "   8  2026-01-01T00:00:08Z  recorded 2026-01-02T00:00:00Z  service.used",
-        "   9  2026-01-01T00:00:09Z  recorded 2026-01-02T00:00:00Z  intake.refused (controller:acme)",
+        "   9  2026-01-01T00:00:09Z  recorded 2026-01-02T00:00:00Z  intake.refused (controller)",
         NOT_SHOWN,
     ]
 
@@ -359,6 +362,18 @@ def test_damaged_evidence_is_refused(damage):
     refused(evidence.zipped(), message)
 
 
+def test_both_programs_refuse_it_with_the_same_line(tmp_path, capsys):
+    file = tmp_path / "evidence.zip"
+    for damage, (change, _) in DAMAGES.items():
+        evidence = Evidence()
+        change(evidence)
+        file.write_bytes(evidence.zipped())
+        assert verifier.main([str(file), "--key", SIGNER.vkey]) == 1, damage
+        alone = capsys.readouterr()
+        assert (alone.out, alone.err.count("\n")) == ("", 1)
+        assert f"{file}: {alone.err.strip()}" == Cli(None).fails("verify", file, "--key", SIGNER.vkey)
+
+
 def test_a_text_that_was_not_stored_is_said():
     evidence = Evidence()
     evidence.documents.pop(digest(TEXT))
@@ -494,7 +509,14 @@ def test_a_name_that_an_entry_joins_is_in_it_or_counted():
     evidence.manifest["elsewhere"] = [{"person": BOB, "entries": 1}]
     report = verified(evidence)
     assert report.elsewhere == ((BOB, 1, 3),)
-    assert f"not in this file: 1 entries of person {BOB}, whom entry 3 names\n" in str(report)
+    assert f"not in this file: 1 (which is not proved) entries of person {BOB}, whom entry 3 joins\n" in str(report)
+
+
+@pytest.mark.parametrize("entries", [-1, 9, 10**30])
+def test_a_count_that_the_log_cannot_hold_is_refused(entries):
+    evidence = Evidence(linked_log(), (ANN, CARL))
+    evidence.manifest["elsewhere"] = [{"person": BOB, "entries": entries}]
+    refused(evidence.zipped(), "^manifest.json: elsewhere counts fewer entries than none, or more than are in the log$")
 
 
 def test_a_name_whose_own_entry_joins_it_is_bound_by_that():
@@ -553,12 +575,14 @@ def test_a_withheld_entry_counts_as_a_version(positions, unbound):
         kept = [one for one in evidence.manifest["documents"] if one["sha256"] != digest(WORDING)]
         evidence.manifest["documents"] = kept
     report = verified(evidence)
-    assert (report.entries, report.withheld, report.unbound) == (4, positions, unbound)
+    shown = max(n for n, one in enumerate((2, 4, 5, 8), 1) if one not in positions)  # what follows is nobody's
+    assert (report.entries, report.withheld, report.unbound) == (shown, positions, unbound)
     listing = ", entry ".join(map(str, positions))
     said = str(report)
     assert f"\nwithheld, only the hash is shown: {len(positions)} of these (entry {listing})\n" in said
-    assert ("is about this person; whether a version 5 exists" in said) == bool(unbound)
-    assert said.count("  withheld, only its hash is shown\n") == len(positions)
+    assert (f"is about this person; whether a version {shown + 1} exists" in said) == bool(unbound)
+    assert said.count("  withheld, only its hash is shown\n") == len(positions) - len(unbound)
+    assert said.count("  withheld, only its hash is shown, and not whose it is\n") == len(unbound)
     assert "withheld" not in str(verified(Evidence()))
 
 
@@ -584,7 +608,10 @@ WITHHELD_DAMAGES = {
     "hash-a-number": (lambda e: row(e, "withheld", leaf=5), "^manifest.json: a row of withheld: wants exactly"),
     "shown-too": (lambda e: e.add(5), f"^file '{ENTRIES}': has 7 whole lines, the manifest shows 6 entries$"),
     "not-listed": (lambda e: row(e, "withheld", position=3), "^manifest.json: withheld names 3, which is no entry"),
-    "twice": (lambda e: e.manifest["withheld"].append(dict(e.manifest["withheld"][0])), "^manifest.json: .* twice, or"),
+    "twice": (
+        lambda e: e.manifest["withheld"].append(dict(e.manifest["withheld"][0])),
+        "^manifest.json: withheld: 5 follows 5, wanted in ascending order$",
+    ),
     "about-the-controller": (lambda e: e.withhold(6), "^manifest.json: withheld names 6, which is no entry of the"),
     "missing-proof": (lambda e: put(e.proofs, 5, b""), f"^file '{PROOFS}': is not 7 proofs"),
     "left-out": (lambda e: (e.drop(5), e.manifest.update(withheld=[])), "^entry 8: version is 4, wanted 3$"),
@@ -607,6 +634,132 @@ def test_damage_to_a_withheld_entry_is_named(damage):
     change, message = WITHHELD_DAMAGES[damage]
     change(evidence)
     refused(evidence.zipped(), message)
+
+
+# -- every bit, every value --------------------------------------------------------------------------------------------
+
+
+def test_one_bit_changed_anywhere_is_refused_or_changes_nothing():
+    whole = Evidence(linked_log(), (ANN, BOB, CARL)).withhold(5)
+    whole.manifest["fields"] = [opened(1), opened(2)]
+    raw, report = whole.zipped(), verified(whole)
+    unseen = 0
+    for at in range(len(raw)):
+        changed = raw[:at] + bytes([raw[at] ^ (1 << at % 8)]) + raw[at + 1 :]
+        try:
+            assert verify_evidence(changed, KEYS) == report
+            unseen += 1
+        except verifier.EvidenceError:
+            continue
+    # what is nobody's: by which system it was zipped, the rights of each file, bits that pad what is deflated
+    assert unseen < 16 * len(whole.members())
+
+
+def leaves(value, path=()):
+    """Every value in the JSON, and the way to it."""
+    yield path, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from leaves(one, (*path, key))
+
+
+def altered(manifest):
+    """The manifest with one value changed, taken out, given twice or exchanged with the next; what was done."""
+    other = {
+        str: ["", "x", ANN, BOB, CARL],
+        int: [0, 1, 2, 5, 7, 8, -1],
+        bool: [],
+        list: [[], [0], [[1, 1]]],
+        dict: [{}],
+    }
+    for path, value in list(leaves(manifest))[1:]:
+        for change in [*other[type(value)], None, True, "taken out", "twice", "exchanged"]:
+            copy = json.loads(json.dumps(manifest))
+            *way, last = path
+            where = copy
+            for key in way:
+                where = where[key]
+            if change == "taken out":
+                del where[last]
+            elif change in ("twice", "exchanged") and not isinstance(where, list):
+                continue
+            elif change == "twice":
+                where.insert(last, where[last])
+            elif change == "exchanged" and last + 1 < len(where):
+                where[last], where[last + 1] = where[last + 1], where[last]
+            else:
+                where[last] = change
+            if copy != manifest:
+                yield path, change, copy
+
+
+def test_a_manifest_that_says_anything_else_is_refused_but_for_what_the_report_does_not_take_for_proved():
+    log = linked_log()
+    log.write(ANN, "subject.linked", {"other": "e" * 32})
+    whole = Evidence(log, (ANN, BOB, CARL)).withhold(5)
+    whole.manifest["fields"] = [opened(1), opened(2)]
+    whole.manifest["elsewhere"] = [{"person": "e" * 32, "entries": 2}]
+    given, report, tried = whole.manifest, verified(whole), 0
+    for path, change, manifest in altered(given):
+        whole.manifest = manifest
+        tried += 1
+        try:
+            found = verified(whole)
+        except verifier.EvidenceError as error:
+            assert "\n" not in verifier.one_line(error)  # noqa: PT017  some changes hold
+            continue
+        same = {
+            name: getattr(found, name) for name in ("person", "entries", "joined", "withheld", "context", "left_out")
+        }
+        assert same == {name: getattr(report, name) for name in same}, (path, change)
+        # a field may be left closed, and the number of entries elsewhere is nobody's proof
+        assert path[0] == "elsewhere" or (path[0] == "fields" and change in ("taken out", [])), (path, change)
+    assert tried > 300
+
+
+def runs(versions):
+    """Pairs of first and last."""
+    found = []
+    for one in versions:
+        if found and found[-1][1] == one - 1:
+            found[-1][1] = one
+        else:
+            found.append([one, one])
+    return found
+
+
+def proved(fates):
+    """Those up to the last that is shown."""
+    return fates[: max(n for n, one in enumerate(fates, 1) if one == "shown" or n == 1)]
+
+
+def suffix_only(fates):
+    """Whether nothing stands after the first that was dropped."""
+    return "dropped" not in fates or set(fates[fates.index("dropped") :]) == {"dropped"}
+
+
+def test_whatever_a_forger_leaves_out_is_refused_or_counted_but_for_the_end():
+    log = Log()
+    about = [log.write("acme", "recipient.registered") for _ in range(3)]
+    hers = [log.write(ANN) for _ in range(4)]
+    for fates in itertools.product(("shown", "hidden", "dropped"), repeat=7):
+        evidence = Evidence(log)
+        of_acme, of_ann = fates[:3], fates[3:]
+        for position, fate in zip(about + hers, fates, strict=True):
+            if fate == "dropped" or (fate == "hidden" and position in about):
+                evidence.drop(position)
+            elif fate == "hidden":
+                evidence.withhold(position)
+        evidence.manifest["context"]["left_out"] = runs([n for n, fate in enumerate(of_acme, 1) if fate == "hidden"])
+        if not suffix_only(of_acme) or "dropped" in proved(of_ann) or "shown" not in of_ann:
+            refused(evidence.zipped(), "^(entry|manifest.json)")
+            continue
+        report = verified(evidence)
+        assert report.withheld == tuple(one for one, fate in zip(hers, of_ann, strict=True) if fate == "hidden")
+        assert sum(last - first + 1 for first, last in report.left_out) == of_acme.count("hidden")
+        assert (report.entries, report.context) == (len(proved(of_ann)), of_acme.count("shown"))
+        end = 4 - of_acme.count("dropped")
+        assert f"whether a version {report.entries + 1} exists, a version {end} about the controller;" in str(report)
 
 
 # -- as a program ------------------------------------------------------------------------------------------------------
