@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from consumers.health import DoesNotHold, check_store, examine
+from consumers.health import DoesNotHold, check_store, examine, key_given
 from consumers.opening import discard, projection_path, require_free, require_one_file
 from ledger import files, points
 from ledger.application import open_file
@@ -27,21 +28,33 @@ from ledger.incoming import parse_line
 from ledger.keys import FileKeys
 from ledger.recorder import APPLICATION_ID, readable_errors
 from ledger.times import format_time, parse_held
-from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
+from ledger.verifier import (
+    COSIGNATURE,
+    ED25519,
+    MAX_DOCUMENT_BYTES,
+    EvidenceError,
+    one_line,
+    parse_vkey,
+    printable,
+    verify_evidence,
+)
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
 __all__ = [
-    "back_up", "check_evidence", "check_store", "erase", "evidence_for", "examine", "letter_rows", "restore", "retry",
+    "back_up", "check_evidence", "check_store", "document_file", "erase", "evidence_for", "examine", "letter_rows",
+    "restore", "retry",
 ]  # fmt: skip
 
 
 def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> str:
-    """The report on an evidence zip. Raises DoesNotHold."""
+    """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key."""
+    known = [key_given("--key", key, ED25519)]
+    cosigned = [key_given("--witness", one, COSIGNATURE) for one in witnesses]
     try:
-        return str(verify_evidence(file, [parse_vkey(key)], [parse_vkey(one) for one in witnesses]))
-    except (EvidenceError, ValueError) as error:
-        raise DoesNotHold(f"{file}: does not hold: {error}") from None
+        return str(verify_evidence(file, known, cosigned))
+    except EvidenceError as error:
+        raise DoesNotHold(f"{printable(str(file))}: does not hold: {one_line(error)}") from None
 
 
 def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> bytes:
@@ -72,6 +85,14 @@ def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequen
         with files.readable(output):
             files.replace(output, whole)
     return len(whole)
+
+
+def document_file(file: Path, media_type: str | None) -> tuple[bytes, str]:
+    """The bytes of a text and its media type, by the ending of its name unless one is given."""
+    with file.open("rb") as stream:
+        body = stream.read(MAX_DOCUMENT_BYTES + 1)
+    guessed, _ = mimetypes.MimeTypes().guess_type(file.name)  # by Python's own table: the same on every machine
+    return body, media_type or guessed or "application/octet-stream"
 
 
 def erase(ledger: Ledger, body: Row) -> list[int]:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from ledger.verifier import for_stream
 from projections.question import Answer
 
 COLOURS = {"permit": "green", "deny": "red", "not-applicable": "yellow"}
@@ -28,6 +29,11 @@ def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def print_text(text: str) -> None:
+    """A text on standard output, with what its encoding lacks escaped."""
+    sys.stdout.write(for_stream(text, sys.stdout.encoding) + "\n")
 
 
 def print_answer(answer: Answer, question: str | None = None) -> None:

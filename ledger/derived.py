@@ -16,6 +16,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger.application import LedgerApplication
+from ledger.documents import altered
 from ledger.entry import CONTROLLER_PREFIX, Entry, decode
 from ledger.erasure import deleted_until
 from ledger.errors import LedgerError, NewerEntry
@@ -68,6 +69,7 @@ def problems(app: LedgerApplication, c: SQLiteCursor, progress: Callable[[int], 
             progress(start)
     yield from _compared(c, expected)
     yield from _packs(app, c)
+    yield from altered(c)
     yield from _deletions(c)
     yield from _letters(app, c)
     yield from _names(app, c, expected)

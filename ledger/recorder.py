@@ -29,7 +29,7 @@ from ledger.held import FORKED, guard
 from ledger.merkle import ReadLeaves, ReadSubtree
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
-STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
+STORE_FORMAT: Final = 4  # the file's user_version; older ones are raised when they are opened for writing
 
 # A write-ahead log that grew while somebody read for long is cut back to this when it is begun anew.
 LOG_BYTES: Final = 16 << 20
@@ -40,6 +40,8 @@ PRAGMAS: Final = (
     "cache_size=-65536",
     f"journal_size_limit={LOG_BYTES}",
 )
+
+READ_FORMAT: Final = 3  # the oldest that is read as it is where it cannot be raised
 
 # Callers wait for a connection as long as it takes: each has one at a time, so that one always comes back.
 PATIENCE_SECONDS: Final = 10 * 365 * 86_400
@@ -71,6 +73,10 @@ LETTERS: Final = (
 )
 # Until when, in force, the fields of a person are deleted: what is told late of a time before is not kept.
 DELETED: Final = "CREATE TABLE deleted (person TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID"
+# Texts as persons were shown them, exact bytes.
+DOCUMENTS: Final = (
+    "CREATE TABLE documents (sha256 TEXT PRIMARY KEY, media_type TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID"
+)
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     # The log. `leaf` is the RFC 6962 leaf hash of `state`, kept so that a flipped byte can be named.
@@ -112,6 +118,7 @@ SCHEMA: Final = (
         sealed BLOB NOT NULL)""",
     *LETTERS,
     DELETED,
+    DOCUMENTS,
     *(
         f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, '{table} are never changed'); END"

@@ -3,6 +3,7 @@
 1 -> 2  suppression: what somebody opted out of outlives erasure
 2 -> 3  the newest entry of every stream, entries that name another person, names bound to their persons; whom refused
         events and letters name; until when fields are deleted
+3 -> 4  documents: the texts that persons were shown
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ledger.entry import Entry, decode
 from ledger.erasure import note_deleted
 from ledger.letterwords import strings
 from ledger.person import connected
-from ledger.recorder import DELETED, LETTERS, MENTIONS, REFUSED_NAMES, STORE_FORMAT, STREAMS, SUPPRESSION
+from ledger.recorder import DELETED, DOCUMENTS, LETTERS, MENTIONS, REFUSED_NAMES, STORE_FORMAT, STREAMS, SUPPRESSION
 from ledger.traces import index_letter
 from ledger.vault import Vault
 
@@ -36,6 +37,8 @@ def upgrade(c: SQLiteCursor, vault: Vault) -> None:
         c.execute(REFUSED_NAMES)
         _letters(c, vault)
         _deleted(c)
+    if found < 4:
+        c.execute(DOCUMENTS)
     c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
 
