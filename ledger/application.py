@@ -41,13 +41,14 @@ from ledger.errors import (
 )
 from ledger.heads import SignedHead
 from ledger.held import Held, Still, hold, read, release
+from ledger.hints import with_hints
 from ledger.incoming import Prepared, prepare
 from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
 from ledger.merkle import Frontier, root_at
 from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
-from ledger.packfile import load_pack
+from ledger.packfile import load_pack, require_within_limits
 from ledger.person import linked
 from ledger.reader import Reader
 from ledger.recorder import (
@@ -423,6 +424,7 @@ class LedgerApplication(Application[str]):
 
     def add_pack(self, body: bytes) -> Pack:
         """Store a pack by its digest and register its controller with it. Idempotent."""
+        require_within_limits(body)
         pack = load_pack(body)
         with self.writing() as c:
             c.execute("INSERT OR IGNORE INTO packs VALUES (?,?,?)", [pack.sha256, pack.controller, body])
@@ -482,7 +484,10 @@ class LedgerApplication(Application[str]):
         All of a call is one transaction: a failure (StoreError) leaves nothing of it.
         """
         with paused():
-            return self._submit(self._prepared(bodies, scenario), now)
+            prepared = self._prepared(bodies, scenario)
+            outcomes = self._submit(prepared, now)
+            packs = self.controllers if self.any_pack is None else {self.any_pack.controller: self.any_pack}
+            return with_hints(prepared, outcomes, packs)
 
     def _prepared(self, bodies: Sequence[Any], scenario: Sequence[int] | None) -> list[Prepared | InvalidEvent]:
         prepared: list[Prepared | InvalidEvent] = []

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
+from typing import Final
 
 from ledger.conditions import AnyOf, Credit, OnRecord
 from ledger.events import TYPES
+from ledger.limits import PACK_PROBLEM_LIMIT
 from ledger.pack import TELLING, Clause, Match, Pack, Permit
 from ledger.readings import reading_of, rows_of
 from ledger.tomllines import Path
+
+_COMPARED: Final = 200  # characters of words that are compared with others
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +33,31 @@ class Problem:
 
 def like(word: str, known: Collection[str]) -> str:
     """` (did you mean 'newsletter'?)`, or nothing where no known word is like it."""
-    near = get_close_matches(word, known, 1)
+    short = [one for one in known if len(one) <= _COMPARED]
+    near = get_close_matches(word, short, 1) if len(word) <= _COMPARED else []
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def unknown_words(pack: Pack) -> list[Problem]:
-    """Every unknown purpose, category, class, fact, clause, event type, event field and reading, and what is twice."""
-    problems = list(_twice(pack))
-    problems += _in_settings(pack)
+    """Unknown purposes, categories, classes, facts, clauses, event types, event fields, readings, and what is twice.
+
+    All of them, as far as they are no more than anybody mends at once.
+    """
+    return list(islice(_all_unknown(pack), PACK_PROBLEM_LIMIT))
+
+
+def _all_unknown(pack: Pack) -> Iterator[Problem]:
+    yield from _twice(pack)
+    yield from _in_settings(pack)
     facts = {define.fact for clause in pack.clause for define in clause.define}
     for number, clause in enumerate(pack.clause):
         place: Path = ("clause", number)
         for mechanism in ("permit", "forbid", "gate"):
             for index, rule in enumerate(getattr(clause, mechanism)):
-                problems += _in_match((*place, mechanism, index), clause.id, rule, pack, facts)
-        problems += _in_others(place, clause, pack)
-        problems += _in_events(place, clause)
-    return problems + list(_unknown_readings(pack))
+                yield from _in_match((*place, mechanism, index), clause.id, rule, pack, facts)
+        yield from _in_others(place, clause, pack)
+        yield from _in_events(place, clause)
+    yield from _unknown_readings(pack)
 
 
 def _unknown(
