@@ -1,4 +1,4 @@
-"""The data of an event in the ways that CloudEvents has for it: `data` or `data_base64`, of a media type that is JSON."""
+"""The data of an event in the ways that CloudEvents has for it: `data` or `data_base64`, of a type that is JSON."""
 
 from __future__ import annotations
 
