@@ -29,7 +29,7 @@ SCENARIO_VALUE_LIMIT: Final = 1_000_000  # what anchors repeat counts each time
 
 JOURNAL_LIMIT_BYTES: Final = 1 << 30  # of one file beside the keys
 
-_AT_ONCE: Final = 100_000
+_AT_ONCE: Final = 100_000  # of one depth
 
 
 def deeper(value: Any, limit: int) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import time
 import unicodedata
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +24,7 @@ from consumers.packcheck import check_file
 from consumers.scenarios import load_scenarios, run_files
 from consumers.show import plain
 from consumers.yamlfile import ScenarioFileError
-from ledger import append, cleartext, files
+from ledger import append, cleartext, files, limits
 from ledger.cleartext import find, forbidden_number
 from ledger.deadletters import listed
 from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, PackError, StoreError, StoreFull
@@ -140,6 +141,18 @@ def test_an_entry_with_a_name_from_before_is_read_and_its_event_still_known(stor
     assert (outcome_of(ledger, old).duplicate, outcome_of(ledger, old).position) == (True, position)
     assert outcome_of(ledger, {**old, "id": "another"}).kind == "invalid"
     assert erase(ledger, {"controller": "parature", "subject": old["subject"]})
+
+
+def test_the_reference_has_every_limit_and_every_name():
+    text = (Path(__file__).parents[1] / "docs" / "reference" / "limits.md").read_text()
+    numbers = [
+        f"{value:,}"
+        for name, value in vars(limits).items()
+        if name[0].isupper() and name.isupper() and isinstance(value, int)
+    ]
+    assert len(numbers) > 12
+    assert [one for one in numbers if f" {one}" not in text] == []
+    assert [name for name in DEFAULT_NAMES if f"`{name}`" not in text] == []
 
 
 # -- events ------------------------------------------------------------------------------------------------------------
