@@ -63,7 +63,7 @@ from ledger.recorder import (
     readers,
 )
 from ledger.vault import Vault
-from ledger.verifier import EMPTY_ROOT
+from ledger.verifier import EMPTY_ROOT, ProofError
 
 if TYPE_CHECKING:
     from ledger.erasure import Unscrubbed
@@ -408,7 +408,10 @@ class LedgerApplication(Application[str]):
         if self.head is None or head.size != self.head.size or head.root != self.head.root:
             self.forget()
             nodes = [head.edge[n : n + 32] for n in range(0, len(head.edge), 32)]
-            self.frontier = Frontier.from_nodes(head.size, nodes)
+            try:
+                self.frontier = Frontier.from_nodes(head.size, nodes)
+            except ProofError:
+                self.frontier = Frontier()
             if self.frontier.root() != head.root:
                 raise StoreError(f"{self.where}: the head does not fit its own tree (run verify, restore a backup)")
             self.head = head

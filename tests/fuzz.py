@@ -54,6 +54,7 @@ from ledger.times import parse_time
 SLOW_SECONDS = 2
 HUNG_SECONDS = 60
 GROWTH_BYTES = 64 << 20  # caches fill: the addresses and words that were seen last
+SHOWN_BYTES = 4_000  # of an input; the command that is printed makes all of it again
 RENEWED = 2_000  # inputs that one ledger in memory takes
 TRACED = 40  # one input in so many, where lines are traced
 NOW = parse_time("2026-06-30T12:00:00Z")
@@ -417,7 +418,11 @@ class Run:
         again = f"python tests/fuzz.py --seed {self.seed}" + (
             f" --first {number} --inputs 1" if number is not None else ""
         )
-        shown = repr(body) if len(body) < 2_000 else f"base64 {base64.b64encode(body).decode()}"
+        shown = (
+            f"{len(body)} bytes, base64: {base64.b64encode(body[:SHOWN_BYTES]).decode()}"
+            if len(body) > SHOWN_BYTES
+            else repr(body)
+        )
         self.failures.append(f"{what} ({kind}): {again}\n  input: {shown}\n  {detail}")
 
     def report(self):

@@ -6,8 +6,10 @@ import base64
 import json
 import os
 import shutil
+import sqlite3
 import time
 import unicodedata
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +29,7 @@ from consumers.yamlfile import ScenarioFileError
 from ledger import append, cleartext, files, limits
 from ledger.cleartext import find, forbidden_number
 from ledger.deadletters import listed
-from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, PackError, StoreError, StoreFull
+from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger, PackError, StoreError, StoreFull
 from ledger.files import read_lines
 from ledger.incoming import prepare
 from ledger.letterwords import normal
@@ -391,6 +393,22 @@ def test_a_question_about_a_word_that_is_none_says_what_was_meant(shop):
         assert (caught.value.field, word in str(caught.value)) == (field, False)
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('define]]\nfact = "f"\nsays = "s"\nevents = [{ type = "service.used", is = "sitee" }]\n', "service 'sitee'"),
+        ('door]]\nevent = "message.sent"\nneeds = "item"\nwhere = { list = "product-new" }\n', "list 'product-new'"),
+        ('expect]]\nevent = "message.sent"\nfield = "item"\nwhere = { item = "webinars" }\n', "item 'webinars'"),
+    ],
+)  # fmt: skip
+def test_a_pack_uses_the_words_that_it_closed(row, said):
+    closed = 'lists = ["product-news"]\nitems = ["webinar"]\nservices = ["site"]\n[categories]\n'
+    clause = f'[[clause]]\nid = "X"\ntitle = "x"\nrule = "x"\n[[clause.{row}'
+    assert read_draft((SHIPPED + clause).encode()).problems == []
+    found = read_draft((SHIPPED.replace("[categories]\n", closed, 1) + clause).encode()).problems
+    assert any(f"unknown {said} (did you mean" in str(problem) for problem in found)
+
+
 def test_a_pack_that_closes_nothing_knows_any_word(memory):
     assert outcome_of(memory, event("consent.granted", {"list": "anything at all"})).kind == "accepted"
 
@@ -542,6 +560,61 @@ def test_anchors_that_repeat_a_little_are_fine(tmp_path):
 
 
 # -- journals and backups ----------------------------------------------------------------------------------------------
+
+
+DAMAGED = {
+    "size": ("UPDATE head SET size=x'00'", "head"),
+    "negative size": ("UPDATE head SET size=-1", "head"),
+    "root": ("UPDATE head SET root='x'", "head"),
+    "edge": ("UPDATE head SET edge=5", "head"),
+    "short edge": ("UPDATE head SET edge=x'00'", "head|tree"),
+    "leaf": ("UPDATE entries SET leaf=x'00' WHERE position=0", "hash|leaf|entry 0"),
+    "no leaf": ("DELETE FROM entries WHERE position=0", "hash|missing|entry 0|gap"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_is_told_by_an_error_of_the_ledgers_own(store, tmp_path, name):
+    statement, said = DAMAGED[name]
+    accept(store.ledger, event(), event())
+    copy = tmp_path / "copy.db"
+    back_up(store.ledger, copy)
+    accept(store.ledger, event())
+    with closing(sqlite3.connect(copy)) as db:
+        db.execute("PRAGMA ignore_check_constraints=ON")
+        for (trigger,) in db.execute("SELECT name FROM sqlite_master WHERE type='trigger'").fetchall():
+            db.execute(f"DROP TRIGGER {trigger}")
+        db.execute(statement)
+        db.commit()
+    with pytest.raises(LedgerError, match=said):
+        restore(copy, tmp_path / "restored.db", store.keys)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"kind": "erase", "persons": [], "suppressed": [[[], "x", 1]]}, {"kind": "later", "suppressed": 5},
+        {"kind": "deletion", "persons": ["x"], "until": None}, {"kind": "deletion", "persons": ["x"], "until": 2**63},
+        {"kind": "erase", "persons": [], "traces": [[]]},
+        {"kind": "deletion", "persons": ["x"], "until": 1, "suppressed": [["00", "x", 2**63]]},
+        {"kind": "erase"}, {"kind": ["erase"], "persons": []}, {"kind": "traces", "traces": ["x"]},
+    ],
+)  # fmt: skip
+def test_a_row_of_a_journal_that_is_not_what_it_should_be_is_read_past(store, row):
+    accept(store.ledger, event())
+    store.shut()
+    with (store.keys / "erasures.ndjson").open("ab") as journal:
+        journal.write(json.dumps(row).encode() + b"\n")
+    ledger = store.open()
+    assert ledger.app.keys.erasures() == []
+    assert ledger.app.keys.foreign_lines()["erasures.ndjson"] == 1
+    assert all(line["ok"] or "journal" in str(line) or "keys" in str(line) for line in maintenance.examine(ledger))
+
+
+def test_a_state_without_a_person_is_no_question(memory):
+    accept(memory, event(), event(subject="crm:2"))
+    with pytest.raises(InvalidQuestion, match="subject: is missing"):
+        memory.state({"controller": "parature"})
 
 
 def test_a_journal_over_its_limit_says_so_and_nothing_is_read_of_it(tmp_path, monkeypatch):
