@@ -22,6 +22,7 @@ from ledger.erasure import after_deletion, spare_held
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
 from ledger.incoming import SKEW, Prepared
+from ledger.limits import too_large
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
@@ -252,6 +253,10 @@ class Batch:
         for number, category in enumerate(data.get("categories") or (), 1):
             if category not in pack.known_categories:
                 raise InvalidEvent("categories", f"number {number} is no category of this pack")
+        for name in pack.closed if event.subject is not None else ():  # the service of a recipient is a purpose
+            if isinstance(word := data.get(name), str) and not pack.knows(name, word):
+                raise InvalidEvent(name, f"is no {name} of this pack")
+        _personal_words(event.personal, pack)
         recipient = data.get("recipient")
         model = event.model
         if isinstance(model, ev.RecipientRegistered):
@@ -531,3 +536,19 @@ class Batch:
             from ledger.erasure import scrub_or_wait
 
             scrub_or_wait(self.app, self.destroyed)
+
+
+def _personal_words(personal: dict[str, str], pack: Pack) -> None:
+    """Refuse personal fields by names that the pack does not know, which would stay, and values over its limit."""
+    for name, value in personal.items():
+        if not pack.knows_personal(name):
+            raise InvalidEvent(
+                "personal",
+                "has a field whose name this pack does not know: use one of its names, or have it added to the pack "
+                "under [personal_fields]",
+            )
+        limit = pack.limit_bytes(name)
+        if len(value) * 4 > limit and (size := len(value.encode())) > limit:
+            raise InvalidEvent(
+                name, f"{too_large('its value', size, limit)}: shorten it, or set limit_bytes in the pack"
+            )

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import cleartext
 from ledger.conditions import Minor, Need, OptIn
 from ledger.incoming import Prepared
 from ledger.pack import Forbid, Pack
@@ -83,12 +82,12 @@ def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
 
 def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
     """A personal field whose name, or whose value as a valid number, is of a forbidden category."""
-    for name, value in event.personal.items():
+    for name in event.personal:
         declared = pack.personal_field(name)
         category = declared.category if declared else None
         kinds = [category or name.lower().replace("_", "-")]
-        hit = cleartext.forbidden_number(value) if declared is None or declared.numbers else None
-        if hit is not None and (detected := pack.detected_kinds.get(hit.kind.value)):
+        number = event.numbers.get(name) if declared is None or declared.numbers else None
+        if number is not None and (detected := pack.detected_kinds.get(number)):
             kinds.append(detected)
         found = _forbidden(pack, kinds)
         if found is not None:

@@ -19,6 +19,7 @@ A row that carries a `reading` counts only while its clause is read so: see `led
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from datetime import date
 from functools import cached_property
@@ -28,12 +29,20 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ledger.conditions import DeletionAsked, Minor, Need, Table
 from ledger.facts import Channel, Ground, Scope
+from ledger.limits import VALUE_LIMIT_BYTES, VALUE_MOST_BYTES
+from ledger.personal import known_names, spelt
 from ledger.times import DAY, after_months
 
 Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
 Words = list[str]
 ACTIONS: Final = ("collect", "use", "contact", "disclose", "transfer", "request")
 Count = Annotated[int, Field(ge=1)]
+
+
+def alike(field: str, word: str) -> str:
+    """How the words of a field are compared: in one form of Unicode, and lists without case."""
+    form = unicodedata.normalize("NFC", word)
+    return unicodedata.normalize("NFC", form.casefold()) if field == "list" else form
 
 
 # -- mechanisms --------------------------------------------------------------------------------------------------------
@@ -298,12 +307,13 @@ class Change(Table):
 
 
 class PersonalField(Table):
-    """What the pack says of a personal field, by its name."""
+    """What the pack says of a personal field, by its name. `limit_bytes`: of its value, in UTF-8."""
 
     category: str | None = None
     stored: bool = True
     numbers: bool = True  # its value is looked at for numbers of a forbidden category
     address: Literal["email", "telephone", "text"] | None = None  # an address, and how two spellings are compared
+    limit_bytes: Annotated[int, Field(ge=1, le=VALUE_MOST_BYTES)] = VALUE_LIMIT_BYTES
 
 
 class Processor(Table):
@@ -335,6 +345,9 @@ class Pack(Table):
     marketing: Words = []
     by_list: Words = []  # purposes that always go by lists: a message names one, or it is not permitted
     classes: Words
+    lists: Words | None = None  # where one of these three stands, no other word of its kind is known
+    items: Words | None = None
+    services: Words | None = None
     categories: Categories
     advertising_purposes: Words = []
     advertising_classes: Words = []
@@ -435,6 +448,38 @@ class Pack(Table):
     def detected_kinds(self) -> dict[str, str]:
         """Category by the kind of number that was found."""
         return {str(kind): category for kind, category in self.detected.items()}
+
+    @cached_property
+    def closed(self) -> dict[str, dict[str, str]]:
+        """Field of an event or a question -> the words it can have, by how they are compared. Others are open."""
+        kinds = {"list": self.lists, "item": self.items, "service": self.services}
+        return {
+            field: {alike(field, word): word for word in words} for field, words in kinds.items() if words is not None
+        }
+
+    def words_of(self, field: str) -> dict[str, str] | None:
+        """The words that a field of an event or a question can have, by how they are compared. None: any."""
+        return {word: word for word in self.purposes} if field == "purpose" else self.closed.get(field)
+
+    def knows(self, field: str, word: str) -> bool:
+        """Whether a field can have that word. Requires no word of a field that is neither closed nor a purpose."""
+        if field == "purpose":
+            return word in self.known_purposes
+        known = self.closed.get(field)
+        return known is None or alike(field, word) in known
+
+    @cached_property
+    def known_personal(self) -> frozenset[str]:
+        """The names that personal fields can have, as `spelt` has them."""
+        return known_names(self.known_categories, self.personal_fields)
+
+    def knows_personal(self, name: str) -> bool:
+        return spelt(name) in self.known_personal
+
+    def limit_bytes(self, name: str) -> int:
+        """How long the value of a personal field may be, in UTF-8."""
+        declared = self.personal_field(name)
+        return declared.limit_bytes if declared else VALUE_LIMIT_BYTES
 
     def personal_field(self, name: str) -> PersonalField | None:
         """What is said of a personal field, however its name is spelt: `Friend-Email` is `friend_email`."""

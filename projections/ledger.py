@@ -313,7 +313,9 @@ class Ledger:
         from projections.document import state_document
 
         view, persons, at = self._asked(body)
-        (person,) = persons
+        if len(persons) != 1 or body.get("subject") is None:
+            raise InvalidQuestion("subject", "is missing")
+        person = persons[0]
         case = view.case(person, at)
         return {**state_document(case, at), "at": format_time(at), **self._who(person)}
 
@@ -341,7 +343,7 @@ class Ledger:
     @_of_one_size
     def named(self, body: dict[str, Any]) -> tuple[str, str]:
         """The controller and the name in a body, whether or not that leads to anybody. Raises InvalidQuestion."""
-        question = parse_question({"action": "use", **body})
+        question = parse_about(body)
         if question.subject is None:
             raise InvalidQuestion("subject", "is missing")
         view = self._view(self._session, self._controller(question), FOREVER)

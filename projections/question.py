@@ -10,7 +10,9 @@ from unicodedata import normalize
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
+from ledger.hints import hint
 from ledger.pack import ACTIONS, Pack
+from ledger.packwords import like
 from ledger.times import FOREVER, format_optional, format_time, parse_time
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
@@ -146,11 +148,14 @@ def _moment(name: str, value: object) -> int:
 
 def check_words(question: Question, pack: Pack) -> None:
     """Refuse words that the pack does not know, and note what the categories are. Raises InvalidQuestion."""
-    if question.purpose is not None and question.purpose not in pack.known_purposes:
-        raise InvalidQuestion("purpose", f"{question.purpose!r} is no purpose of this pack")
+    for name in ("purpose", *pack.closed):
+        word = getattr(question, name)
+        if word is not None and not pack.knows(name, word):
+            raise InvalidQuestion(name, f"is no {name} of this pack{hint(name, word, pack)}")
     unknown = question.categories - pack.known_categories
     if unknown:
-        raise InvalidQuestion("categories", f"{min(unknown)!r} is no category of this pack")
+        near = like(min(unknown)[:64], pack.known_categories)
+        raise InvalidQuestion("categories", f"one of them is no category of this pack{near}")
     if question.action == "contact" and question.list is None and question.purpose in pack.always_by_list:
         raise InvalidQuestion("list", f"{question.purpose!r} goes by lists only: name the one that the message is for")
     classify(question, pack)
