@@ -13,7 +13,7 @@ from ledger import events as ev
 from ledger.conditions import Minor, OptIn
 from ledger.entry import Entry, decode
 from ledger.pack import Pack
-from ledger.times import parse_time
+from ledger.times import FOREVER, after_months, parse_time
 
 
 def linked(c: SQLiteCursor, person: str) -> set[str]:
@@ -75,22 +75,40 @@ def joined_by(edges: Edges, name: str) -> frozenset[str]:
     return frozenset(group)
 
 
-def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int) -> bool:
+Told = tuple[int | None, int | None, bool]  # an age, an upper bound, and whether a guardian is needed
+
+
+def minor_until(need: Minor, told: Told, since: int, *, grow: bool) -> int | None:
+    """Until when somebody of whom that was told is a minor in the pack's sense: FOREVER, or that moment; None: is none.
+
+    The one rule for the door and for decisions. `grow`: an age grows by one each year after it was told.
+    """
+    age, under, guardian = told
+    if need.guardian and guardian:
+        return FOREVER
+    if under is not None and under <= need.under:
+        return FOREVER
+    if age is None or age >= need.under:
+        return None
+    return after_months(since, 12 * (need.under - age)) if grow else FOREVER
+
+
+def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int, pack: Pack) -> bool:
     """Whether the person, under any joined name, is known at `at` to be a minor in the pack's sense."""
     for name in connected(c, person, at):
-        young = False
+        until: int | None = None
         for entry in stream_entries(c, [name], ("subject.age.learned", "subject.registered")):
             data = entry.data
             if entry.time > at or entry.role == "processor":
                 continue
+            told: Told | None = None
             if isinstance(data, ev.SubjectRegistered) and data.age is not None:
-                young = data.age < need.under
+                told = data.age, None, False
             elif isinstance(data, ev.SubjectAgeLearned):
-                young = (data.age is not None and data.age < need.under) or (
-                    data.under is not None and data.under <= need.under
-                )
-                young = young or (need.guardian and bool(data.needs_guardian))
-        if young:
+                told = data.age, data.under, bool(data.needs_guardian)
+            if told is not None:
+                until = minor_until(need, told, entry.time, grow=pack.ages.grow)
+        if until is not None and at < until:
             return True
     return False
 
@@ -139,12 +157,17 @@ def standing_holds(entries: Iterable[Entry]) -> list[str]:
 
 
 def effective_deletions(entries: Iterable[Entry]) -> list[tuple[int, int]]:
-    """The completed deletions, in order; the answer to a request that was never made is without effect."""
+    """The completed deletions, in order; the answer to a request that does not stand is without effect.
+
+    That is one that was never made, or was taken back before: see `projections.state`.
+    """
     asked: set[str] = set()
     found = []
     for entry in entries:
         if isinstance(entry.data, ev.DeletionRequested):
             asked.add(entry.data.request)
+        elif isinstance(entry.data, ev.RequestTakenBack):
+            asked.discard(entry.data.request)
         elif isinstance(entry.data, ev.DeletionCompleted) and entry.data.request in (None, *asked):
             found.append(entry.order)
     return found
