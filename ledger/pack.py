@@ -182,10 +182,18 @@ class Door(Row):
     needs: str
 
 
+CLOCKS: Final = (
+    "due_in_days",
+    "due_in_business_days",
+    "due_in_months",
+    "due_in_hours",
+)  # the first that is said counts
+
+
 class Duty(Row):
     """Something owed from an event on. An hour is 3,600 s, a day 24 of them; without any period there is no clock.
 
-    Months come before days where both count: a period and its extension are one sum of months, then the days.
+    A period and its extension are one sum of calendar months, then the days.
     """
 
     kind: Literal["deletion", "correction", "access", "breach-notice", "authority-notice", "complaint"]
@@ -201,6 +209,11 @@ class Duty(Row):
     owed_when: Minor | None = None  # owed without a request
     activity: Words | None = None  # owed without a request, from the last of these events on; a new one begins again
     every_breach: bool = False  # of an authority-notice: also where the breach says that no notice is required
+
+    @property
+    def clock(self) -> str | None:
+        """The period that counts."""
+        return next((name for name in CLOCKS if getattr(self, name) is not None), None)
 
     @property
     def by_request(self) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ledger.conditions import AnyOf, Credit, OnRecord
+from ledger.conditions import AnyOf, Credit, OnRecord, RecipientAgreement
 from ledger.events import TYPES
-from ledger.pack import TELLING, Clause, Match, Pack, Permit
+from ledger.pack import ACTIVITY, TELLING, Clause, Match, Pack, Permit
 from ledger.readings import reading_of, rows_of
 from ledger.tomllines import Path
 
@@ -33,7 +33,7 @@ def like(word: str, known: Collection[str]) -> str:
 
 
 def unknown_words(pack: Pack) -> list[Problem]:
-    """Every unknown purpose, category, class, fact, clause, event type, event field and reading, and what is twice."""
+    """Every unknown word, group, fact, clause, event type, event field and reading, and what is twice."""
     problems = list(_twice(pack))
     problems += _in_settings(pack)
     facts = {define.fact for clause in pack.clause for define in clause.define}
@@ -110,6 +110,8 @@ def _in_match(path: Path, clause: str, rule: Match, pack: Pack, facts: set[str])
     for name in ("categories", "any_category"):
         yield from _unknown((*path, name), getattr(rule, name), pack.known_categories, "category", clause)
     yield from _unknown((*path, "class"), rule.recipient_class, pack.known_classes, "class", clause)
+    for name in ("country_in", "country_not_in"):
+        yield from _unknown((*path, name), getattr(rule, name), pack.countries, "group of countries", clause)
     if isinstance(rule, Permit):
         yield from _unknown((*path, "beside"), rule.beside, pack.ids, "clause", clause)
     for name in ("needs", "when", "unless"):
@@ -118,6 +120,8 @@ def _in_match(path: Path, clause: str, rule: Match, pack: Pack, facts: set[str])
                 place = (*path, name, number)
                 if isinstance(inner, OnRecord):
                     yield from _unknown(place, [inner.fact], facts, "fact", clause)
+                elif isinstance(inner, RecipientAgreement):
+                    yield from _unknown(place, [inner.kind], pack.known_agreements, "kind of agreement", clause)
                 elif isinstance(inner, Credit):
                     yield from _unknown(place, [inner.category], pack.known_categories, "category", clause)
                     yield from _unknown(place, [inner.purpose], pack.known_purposes, "purpose", clause)
@@ -130,6 +134,10 @@ def _in_others(path: Path, clause: Clause, pack: Pack) -> Iterator[Problem]:
     for number, lapse in enumerate(clause.lapse):
         place = (*path, "lapse", number, "purpose")
         yield from _unknown(place, lapse.purpose, pack.known_purposes, "purpose", clause.id)
+    for number, keep in enumerate(clause.keep):
+        place = (*path, "keep", number)
+        yield from _unknown((*place, "categories"), keep.categories, pack.known_categories, "category", clause.id)
+        yield from _unknown((*place, "purpose"), keep.purpose, pack.known_purposes, "purpose", clause.id)
     for number, expect in enumerate(clause.expect):
         place = (*path, "expect", number, "class")
         yield from _unknown(place, expect.recipient_class, pack.known_classes, "class", clause.id)
@@ -157,6 +165,13 @@ def _in_events(path: Path, clause: Clause) -> Iterator[Problem]:
         if expect.until is not None:
             yield from _event((*place, "until"), expect.until, clause.id)
             yield from _field((*place, "same"), expect.until, expect.same, clause.id)
+    for number, duty in enumerate(clause.duty):
+        place = (*path, "duty", number, "activity")
+        for index, name in enumerate(duty.activity or ()):
+            yield from _event((*place, index), name, clause.id)
+            if name in TYPES and name not in ACTIVITY:
+                kept = ", ".join(sorted(ACTIVITY))
+                yield Problem((*place, index), clause.id, f"{name} is no activity that is kept (those are {kept})")
     kept = ", ".join(sorted(TELLING))
     for number, define in enumerate(clause.define):
         for index, pattern in enumerate(define.events):

@@ -26,13 +26,18 @@ def due_at(
     spans = _known(pauses, now)
     months = (duty.extended_by_months or 0) if extended else 0
     days = (duty.extended_by_days or 0) if extended else 0
-    if duty.due_in_business_days is not None:
-        passed = pack.calendar.after(after_months(start, months), duty.due_in_business_days, spans)
-        return min(counted(passed, days * DAY, [span for span in spans if span[1] > passed]), LATEST)
-    if duty.due_in_months is None and duty.due_in_days is None and duty.due_in_hours is None:
-        return None
-    end = after_months(start, months + (duty.due_in_months or 0))
-    end += (days + (duty.due_in_days or 0)) * DAY + (duty.due_in_hours or 0) * HOUR
+    match duty.clock:
+        case None:
+            return None
+        case "due_in_business_days":
+            passed = pack.calendar.after(after_months(start, months), duty.due_in_business_days or 0, spans)
+            return min(counted(passed, days * DAY, [span for span in spans if span[1] > passed]), LATEST)
+        case "due_in_months":
+            end = after_months(start, months + (duty.due_in_months or 0)) + days * DAY
+        case "due_in_hours":
+            end = after_months(start, months) + days * DAY + (duty.due_in_hours or 0) * HOUR
+        case _:
+            end = after_months(start, months) + (days + (duty.due_in_days or 0)) * DAY
     return min(counted(start, end - start, spans), LATEST)
 
 
