@@ -240,8 +240,12 @@ def _door(door: pk.Door) -> str:
     return f"An event {door.event}{f' with {where}' if where else ''} is refused without {door.needs}."
 
 
+def _so_many(number: int, unit: str) -> str:
+    return f"{number} {unit.removesuffix('s') if number == 1 else unit}"
+
+
 def _keep(keep: pk.Keep) -> str:
-    length = f"{keep.for_months} months" if keep.for_months else f"{keep.for_days} days"
+    length = _so_many(keep.for_months, "months") if keep.for_months else _so_many(keep.for_days or 0, "days")
     use = f" and is used for {', '.join(keep.purpose)}" if keep.purpose else " and is used where the law requires it"
     return f"A deletion that says so leaves {', '.join(keep.categories)}; it stays for {length} after it{use}."
 
@@ -249,10 +253,10 @@ def _keep(keep: pk.Keep) -> str:
 def _duty(duty: pk.Duty) -> str:
     name = duty.clock
     unit = (name or "").removeprefix("due_in_").replace("_", " ")
-    clock = f"within {getattr(duty, name)} {unit}" if name is not None else "without a clock"
+    clock = f"within {_so_many(getattr(duty, name), unit)}" if name is not None else "without a clock"
     words = [f"Owed {clock}: {duty.kind.replace('-', ' ')}"]
-    longer = [f"{duty.extended_by_months} months"] if duty.extended_by_months else []
-    longer += [f"{duty.extended_by_days} days"] if duty.extended_by_days else []
+    longer = [_so_many(duty.extended_by_months, "months")] if duty.extended_by_months else []
+    longer += [_so_many(duty.extended_by_days, "days")] if duty.extended_by_days else []
     if longer:
         words.append(f"it can be extended once, by at most {' and '.join(longer)}, if the person is told in time")
     if duty.activity is not None:
