@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator
 
 from ledger import pack as pk
 from ledger.times import DAY, FOREVER, HOUR, LATEST, after_months
-from projections.record import Request, State
+from projections.record import Extension, Request, State
 
 Spans = Iterable[tuple[int, int | None]]  # [begin, end), None: not ended
-Extension = tuple[int, int]  # when it was told, and until when
 
 
 def due_at(
@@ -42,8 +41,8 @@ def due_at(
 
 
 def _known(pauses: Spans, now: int) -> list[tuple[int, int]]:
-    """Pauses as they are known up to `now`, in order."""
-    return sorted((begin, min(now if end is None else end, now)) for begin, end in pauses)
+    """Pauses as they are known up to `now`, in order; not those that begin later."""
+    return sorted((begin, min(now if end is None else end, now)) for begin, end in pauses if begin < now)
 
 
 def counted(start: int, left: int, spans: Iterable[tuple[int, int]]) -> int:
@@ -65,12 +64,12 @@ def extension(duty: pk.Duty, pack: pk.Pack, request: Request, start: int, pauses
 
 def extends(duty: pk.Duty, pack: pk.Pack, one: Extension, start: int, pauses: Spans) -> bool:
     """Whether an extension could move what is due: told before that, and no longer than both periods together."""
-    told, until = one
-    due = due_at(duty, pack, start, pauses, told)
-    latest = due_at(duty, pack, start, pauses, told, extended=True)
+    due = due_at(duty, pack, start, pauses, one.told)
+    latest = due_at(duty, pack, start, pauses, one.told, extended=True)
     if not duty.extends or due is None or latest is None:
         return False
-    return start <= told < due and until <= latest
+    started = duty.kind != "deletion" or set(identification(pack)[1]) <= {*one.named}
+    return started and one.told < due and one.until <= latest
 
 
 def request_due(duty: pk.Duty, pack: pk.Pack, request: Request, state: State, now: int) -> int | None:
@@ -82,8 +81,7 @@ def request_due(duty: pk.Duty, pack: pk.Pack, request: Request, state: State, no
     moved = extension(duty, pack, request, start, pauses)
     if moved is None:
         return due_at(duty, pack, start, pauses, now)
-    told, until = moved
-    return min(counted(told, until - told, _known(pauses, now)), LATEST)
+    return min(counted(moved.told, moved.until - moved.told, _known(pauses, now)), LATEST)
 
 
 def pauses_of(duty: pk.Duty, state: State) -> Iterator[tuple[int, int | None]]:

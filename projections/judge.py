@@ -22,7 +22,7 @@ from projections.duties import extends, extension, identified, pauses_of, reques
 from projections.needs import Case, check
 from projections.obligations import authority_notices, followed, hold_clause
 from projections.question import Question, Verdict, classify
-from projections.record import Order, Request, State
+from projections.record import Extension, Order, Request, State
 from projections.state import evolve, fold
 from projections.world import World
 
@@ -345,7 +345,7 @@ def _why_in_vain(
         return "its clock had not started"
     if extension(duty, pack, request, start, pauses) is not None:
         return "it was extended before"
-    one = (told, parse_time(data.until))
+    one = Extension(told, parse_time(data.until), tuple(request.named))
     return None if extends(duty, pack, one, start, pauses) else "it was told too late, or goes too far"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.person import Edges
 from projections.question import Ref
@@ -74,9 +74,17 @@ class Collected:
     spent: Ref | None = None  # the last message that used one
 
 
+class Extension(NamedTuple):
+    """That an answer will take longer: when that was told, until when, and what the request named by then."""
+
+    told: int
+    until: int
+    named: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Request:
-    """A request of the person, by its id. `extended`: (when, until) of every extension while it was open."""
+    """A request of the person, by its id. `extended`: every extension that was told while it was open."""
 
     kind: str
     opened: Ref
@@ -89,7 +97,7 @@ class Request:
     taken_back: Ref | None = None
     denied: Ref | None = None
     unproved: bool = False  # denied, because nobody proved to be the person
-    extended: list[tuple[int, int]] = field(default_factory=list)
+    extended: list[Extension] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:

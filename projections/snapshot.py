@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from projections.question import Ref
-from projections.record import Choice, Collected, Confirmed, Disclosure, Hold, Notice, Request, State, Track
+from projections.record import Choice, Collected, Confirmed, Disclosure, Extension, Hold, Notice, Request, State, Track
 
 FORMAT: Final = 6
 
@@ -192,5 +192,5 @@ def _request(kind: str, opened: list[Any], categories: list[str], named: dict[st
     answered, next_steps, purged, taken_back, denied = refs
     return Request(
         kind, Ref(*opened), tuple(categories), named, answered, next_steps, archive_until, purged, taken_back, denied,
-        unproved, [(told, until) for told, until in extended],
+        unproved, [Extension(told, until, tuple(named)) for told, until, named in extended],
     )  # fmt: skip

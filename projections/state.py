@@ -14,7 +14,7 @@ from ledger.entry import Entry
 from ledger.pack import ACTIVITY, PARTICULARS
 from ledger.times import parse_time
 from projections.question import Ref
-from projections.record import Collected, Disclosure, Hold, Notice, Order, Request, State, new_state
+from projections.record import Collected, Disclosure, Extension, Hold, Notice, Order, Request, State, new_state
 from projections.words import carry, choose, link, opt_out, scope_name, tracks_of, unlink
 
 BY_PERSON = (None, "subject", "guardian")  # actors whose word is the person's
@@ -231,7 +231,7 @@ def _about_request(state: State, ref: Ref, data: ev.RequestTakenBack | ev.Reques
                 request.denied = ref
                 request.unproved = data.ground == "not-identified"
             case ev.RequestExtended() if not request.ended:
-                request.extended.append((ref.time, parse_time(data.until)))
+                request.extended.append(Extension(ref.time, parse_time(data.until), tuple(request.named)))
             case _:
                 pass  # of no effect, which projections.judge finds
 
