@@ -5,14 +5,10 @@ from __future__ import annotations
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 
-import pytest
-from conftest import PACKS, PERSON, accept, assert_whole, event, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumers.maintenance import erase
 from consumers.opening import memory_ledger
-from ledger.derived import problems
 from ledger.packfile import load_pack
 from ledger.times import DAY, format_time, from_datetime, parse_time
 
