@@ -5,10 +5,14 @@ from __future__ import annotations
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from conftest import PERSON, accept, assert_whole, event, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from consumers.maintenance import erase
 from consumers.opening import memory_ledger
+from ledger.derived import problems
 from ledger.packfile import load_pack
 from ledger.times import DAY, format_time, from_datetime, parse_time
 
@@ -285,3 +289,132 @@ def test_what_is_due_is_what_a_slow_twin_of_the_contract_says(story, moments):
 def parsed(text):
     """A moment as a number of days since the start."""
     return (parse_time(text) - parse_time(on(0))) // DAY
+
+
+def test_a_hold_after_an_extension_moves_what_is_due():
+    events = [
+        (0, 0, "deletion.requested", "r1", True),
+        (3, 1, "request.extended", "r1", 50),
+        (20, 2, "hold.placed", "h1", None),
+        (24, 3, "hold.released", "h1", None),
+    ]
+    assert listed(told(events), 30) == [("deletion", "r1", on(0), "running", on(54))]
+    assert twin_of(events, 30)[0] == [("deletion", "r1", 0, "running", on(54))]
+
+
+# -- what a request closes ---------------------------------------------------------------------------------------------
+
+WW = {"controller": "whereverworks"}
+DELETED_AT, LATER, LATE = "2026-02-10T00:00:00Z", "2026-02-11T00:00:00Z", "2026-02-20T00:00:00Z"
+
+
+def ann(type_name, data=None, *, time="2026-02-01T00:00:00Z", subject=PERSON, email=None):
+    personal = {"email": email} if email else None
+    return event(type_name, data, personal, subject=subject, time=time, **WW)
+
+
+def contacted(ledger, subject=PERSON):
+    ask = {"action": "contact", "purpose": "newsletter", "channel": "email"}
+    return ledger.decide({**WW, **ask, "subject": subject, "at": LATE}).outcome
+
+
+def ended(how, time=LATER, **more):
+    data = {"request": "deletion-1"}
+    if how != "taken_back":
+        data |= {"ground": how, "explained": True}
+    return ann(f"request.{'taken_back' if how == 'taken_back' else 'denied'}", data, time=time, **more)
+
+
+ENDS = {"taken_back": "permit", "not-identified": "permit", "law": "deny", "unfounded": "deny", "other": "deny"}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_what_a_request_closed_reopens_if_it_was_taken_back_or_nobody_proved_to_be_the_person(memory, how):
+    accept(memory, ann("subject.registered", {"kind": "customer"}), ann("deletion.requested"))
+    assert contacted(memory) == "deny"
+    accept(memory, ended(how))
+    assert contacted(memory) == ENDS[how]
+    (row,) = memory.obligations({**WW, "subject": PERSON, "at": LATE})
+    assert (row["request"], row["status"], row["due"]) == ("deletion-1", "done", None)
+    accept(memory, ann("deletion.requested", time="2026-02-12T00:00:00Z"))  # the same id, asked again
+    assert contacted(memory) == "deny"
+    listed_now = memory.obligations({**WW, "subject": PERSON, "at": LATE})
+    assert [row["status"] for row in listed_now] == ["done", "running"]
+
+
+def test_the_first_denial_stands_and_what_never_was_cannot_be_taken_back(memory):
+    accept(memory, ended("taken_back", time="2026-01-01T00:00:00Z"), ann("deletion.requested"))
+    assert contacted(memory) == "deny"
+    accept(memory, ended("law"), ended("not-identified", time="2026-02-12T00:00:00Z"))
+    assert contacted(memory) == "deny"
+
+
+def test_a_request_is_taken_back_under_any_joined_name(memory):
+    link = event("subject.linked", None, {"other": "web:ann"}, subject=PERSON, time="2026-01-05T00:00:00Z", **WW)
+    accept(memory, ann("subject.registered", {"kind": "customer"}), link, ann("deletion.requested"))
+    assert [contacted(memory, one) for one in (PERSON, "web:ann")] == ["deny", "deny"]
+    accept(memory, ended("taken_back", subject="web:ann"))
+    assert [contacted(memory, one) for one in (PERSON, "web:ann")] == ["permit", "permit"]
+
+
+def whole(ledger):
+    with ledger.app.reading() as c:
+        return list(problems(ledger.app, c))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_deletion_after_its_request_was_taken_back_is_without_effect(store, late):
+    """Told late it was carried out meanwhile: what is gone is gone, and what comes later is kept."""
+    store.clock.set(LATE)
+    accept(store.ledger, ann("subject.registered", {"kind": "customer"}, email="ann@example.com"))
+    told_ = [ann("deletion.requested"), ended("taken_back", "2026-02-05T00:00:00Z")]
+    done = ann("deletion.completed", time=DELETED_AT)
+    accept(store.ledger, *([told_[0], done, told_[1]] if late else [*told_, done]))
+    assert whole(store.ledger) == []
+    assert len(rows(store.ledger, "SELECT 1 FROM secrets")) == (0 if late else 1)
+    assert rows(store.ledger, "SELECT 1 FROM deleted") == []
+    accept(store.ledger, ann("service.used", {"service": "desk"}, time="2026-02-06T00:00:00Z", email="a@example.com"))
+    assert len(rows(store.ledger, "SELECT 1 FROM secrets")) == (1 if late else 2)
+    assert contacted(store.ledger) == "permit"
+    assert_whole(store.ledger)
+
+
+def test_what_was_done_on_a_request_stays_when_it_is_taken_back(store):
+    store.clock.set(LATE)
+    accept(store.ledger, ann("subject.registered", {"kind": "customer"}, email="ann@example.com"))
+    accept(store.ledger, ann("deletion.requested"), ann("deletion.completed", time=DELETED_AT), ended("taken_back"))
+    assert rows(store.ledger, "SELECT 1 FROM secrets") == []
+    assert len(rows(store.ledger, "SELECT 1 FROM deleted")) == 1
+    ask = {"action": "use", "purpose": "support", "categories": ["email"], "subject": PERSON, "at": LATE}
+    assert store.ledger.decide({**WW, **ask}).outcome == "deny"
+    assert whole(store.ledger) == []
+
+
+@pytest.mark.parametrize("how", [None, *ENDS])
+def test_a_request_that_no_longer_closes_anything_is_not_carried_over_an_erasure(store, how):
+    store.clock.set(LATE)
+    accept(store.ledger, ann("subject.registered", {"kind": "visitor"}, email="ann@example.com"))
+    accept(store.ledger, ann("deletion.requested"), *([ended(how)] if how else []))
+    erase(store.ledger, {**WW, "subject": PERSON})
+    store.clock.set("2026-03-01T00:00:00Z")
+    accept(store.ledger, ann("subject.registered", {"kind": "visitor"}, subject="web:new", email="ann@example.com"))
+    carried = rows(store.ledger, "SELECT 1 FROM entries WHERE type='suppression.carried'")
+    assert len(carried) == (0 if ENDS.get(how) == "permit" else 1)
+
+
+def test_a_denial_that_comes_late_is_a_late_answer_and_the_answer_after_it_is_not_the_first():
+    body = HOUSE.replace(b"due_in_days = 10", b"due_in_days = 10\nlate_answer_is_finding = true")
+    ledger = memory_ledger(load_pack(body), lambda: parse_time(TOLD))
+    events = [
+        (0, 0, "correction.requested", "r1", None),
+        (0, 1, "correction.requested", "r2", None),
+        (9, 2, "request.denied", "r1", None),
+        (10, 3, "request.denied", "r2", None),
+        (11, 4, "correction.completed", "r2", None),
+    ]
+    data = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}
+    opening = {"specversion": "1.0", "id": "p", "source": "urn:t", "controller": "house", "type": "policy.published"}
+    ledger.record([{**opening, "time": on(-9), "data": data}])
+    ledger.record([body_of(number, day, *rest) for day, number, *rest in events])
+    found = ledger.findings({"controller": "house", "subject": "ann", "at": on(90)})
+    assert [(row["id"], row["clause"]) for row in found] == [("r3", "A")]
