@@ -6,6 +6,7 @@ Intake and erasure need these inside their own transaction, where no projection 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
@@ -95,22 +96,42 @@ def minor_until(need: Minor, told: Told, since: int, *, grow: bool) -> int | Non
 
 def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int, pack: Pack) -> bool:
     """Whether the person, under any joined name, is known at `at` to be a minor in the pack's sense."""
-    for name in connected(c, person, at):
-        until: int | None = None
-        for entry in stream_entries(c, [name], ("subject.age.learned", "subject.registered")):
-            data = entry.data
-            if entry.time > at or entry.role == "processor":
+    group = connected(c, person, at)
+    entries = [one for one in stream_entries(c, group, _ON_AGES) if one.time <= at and one.role != "processor"]
+    ends = (minor_until(need, told, since, grow=pack.ages.grow) for told, since in _ages(entries, group).values())
+    return any(until is not None and at < until for until in ends)
+
+
+_ON_AGES: Final = ("subject.age.learned", "subject.registered", "subject.linked", "subject.unlinked")
+
+
+def _ages(entries: Iterable[Entry], group: set[str]) -> dict[str, tuple[Told, int]]:
+    """What counts of each name, and since when: said under one of joined names, it is said of all.
+
+    Taken apart, each keeps what came under its own name: as `projections.words` has it of choices.
+    """
+    own: dict[str, tuple[Told, int]] = {}
+    counts: dict[str, tuple[Told, int]] = {}
+    edges: Edges = set()
+    for entry in entries:
+        data = entry.data
+        match data:
+            case ev.SubjectRegistered() if data.age is not None:
+                own[entry.stream] = (data.age, None, False), entry.time
+            case ev.SubjectAgeLearned():
+                own[entry.stream] = (data.age, data.under, bool(data.needs_guardian)), entry.time
+            case ev.SubjectLinked() | ev.SubjectUnlinked() if data.other in group:
+                before = joined_by(edges, entry.stream)
+                note_edge(edges, entry)
+                if before - joined_by(edges, entry.stream):
+                    counts.update({name: own[name] for name in before if name in own})
+                    for name in before - own.keys():
+                        counts.pop(name, None)
                 continue
-            told: Told | None = None
-            if isinstance(data, ev.SubjectRegistered) and data.age is not None:
-                told = data.age, None, False
-            elif isinstance(data, ev.SubjectAgeLearned):
-                told = data.age, data.under, bool(data.needs_guardian)
-            if told is not None:
-                until = minor_until(need, told, entry.time, grow=pack.ages.grow)
-        if until is not None and at < until:
-            return True
-    return False
+            case _:
+                continue
+        counts.update(dict.fromkeys(joined_by(edges, entry.stream), own[entry.stream]))
+    return counts
 
 
 def agreed(c: SQLiteCursor, person: str, need: OptIn, categories: Iterable[str], at: int, pack: Pack) -> bool:

@@ -78,6 +78,7 @@ def keep(path: Path, clause: str, row: pk.Keep, pack: pk.Pack) -> Iterator[Probl
 
 def _is_for(rule: pk.Permit, purpose: str, categories: list[str]) -> bool:
     named = (rule.purpose is None or purpose in rule.purpose) and purpose not in (rule.not_purpose or ())
+    named = named and not {"use", "contact", "disclose", "transfer"}.isdisjoint(rule.action)
     return named and (rule.categories is None or not set(rule.categories).isdisjoint(categories))
 
 
