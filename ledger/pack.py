@@ -22,9 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -418,13 +419,15 @@ class Calendar(Table):
     @field_validator("zone")
     @classmethod
     def _is_a_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        """Files beside the zones, such as `localtime`, say something else on every machine: they are none."""
+        known = {"UTC"} if name == "UTC" else available_timezones()
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            lacks = "this machine lacks the time zone data: install the system's package tzdata, or the Python one"
             raise ValueError(
-                f"no time zone {name!r} is known here (its name is IANA's, such as Europe/Berlin; if it is right, this"
-                " machine lacks the time zone data: install the system's package tzdata, or the Python one)"
-            ) from None
+                f"no time zone {name!r} is known here{hint}: its name is IANA's, and if it is right, {lacks}"
+            )
         return name
 
     def after(self, micros: int, days: int, pauses: Iterable[tuple[int, int]] = ()) -> int:

@@ -106,10 +106,13 @@ def _owed_unasked(
     clause: pk.Clause, duty: pk.Duty, pack: pk.Pack, case: Case, now: int
 ) -> list[tuple[tuple[int, int], Row]]:
     """A deletion that is owed without a request: to a minor, or to somebody who was not active for long."""
+    deletions = case.state.deletions
     since = _opened_by(duty, pack, case, now)
+    if since is None and deletions:  # who was a minor then may have grown up since
+        then = _opened_by(duty, pack, case, deletions[-1].time)
+        since = then if then is not None and then.order < deletions[-1].order else None
     if since is None:
         return []
-    deletions = case.state.deletions
     gone = deletions and deletions[-1].order > since.order
     if gone or (deletions and duty.activity is None and not case.state.returned):
         archived = format_optional(case.state.archived_until)

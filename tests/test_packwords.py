@@ -192,6 +192,28 @@ def is_young(told, name, at):
     return any(young(*counts[one], at) for one in names if one in counts)
 
 
+@pytest.mark.parametrize(
+    ("at", "young_ones"),
+    [("2024-06-01", ["ann"]), ("2024-09-01", []), ("2024-12-01", ["ann"]), ("2025-02-01", ["ann", "bob"])],
+)
+def test_an_age_that_was_said_of_both_is_nobodys_when_they_are_taken_apart(at, young_ones):
+    ledger = club(at="2040-01-01T00:00:00Z")
+    for subject in ("ann", "bob"):
+        tell(ledger, "service.used", {"service": "x"}, time="2024-01-01T00:00:00Z", subject=subject)
+    tell(ledger, "subject.age.learned", {"age": 14, "under": None}, time="2024-02-01T00:00:00Z", subject="ann")
+    tell(ledger, "subject.linked", time="2024-07-01T00:00:00Z", personal={"other": "bob"})
+    tell(ledger, "subject.age.learned", {"age": 30, "under": None}, time="2024-08-01T00:00:00Z", subject="bob")
+    tell(ledger, "subject.unlinked", time="2024-10-01T00:00:00Z", personal={"other": "bob"})
+    tell(ledger, "subject.linked", time="2025-01-01T00:00:00Z", personal={"other": "bob"})  # the younger counts
+    at = f"{at}T00:00:00Z"
+    collected = {"categories": ["name"], "origin": "subject", "service": None}
+    for name in ("ann", "bob"):
+        answer = ask(ledger, at, subject=name, action="use", purpose="membership", categories=["name"])
+        assert ("BOOK-CHILD-1" in answer.clauses) is (name in young_ones)
+        outcome = outcome_of(ledger, body("information.collected", collected, time=at, subject=name))
+        assert (outcome.kind == "refused") is (name in young_ones)
+
+
 @pytest.mark.parametrize(("told", "birthdays"), [(14, 2), (15, 1), (10, 6)])
 def test_the_answer_says_when_somebody_stops_to_be_a_minor(told, birthdays):
     ledger = club(at="2040-01-01T00:00:00Z")
@@ -235,6 +257,18 @@ def test_activity_under_any_joined_name_begins_the_clock_again():
     tell(ledger, "subject.linked", time="2026-01-05T00:00:00Z", personal={"other": "ann:2"})
     tell(ledger, "service.used", {"service": "library"}, time="2026-05-01T00:00:00Z", subject="ann:2")
     assert owed(ledger, "2026-06-01T00:00:00Z", subject="ann") == [("deletion", "running", "2028-05-01T00:00:00Z")]
+
+
+def test_what_was_owed_to_a_minor_and_done_stays_done_when_they_are_grown_up():
+    duty = '[[clause.duty]]\nkind = "deletion"\nowed_when = { need = "minor", under = 16 }\ndue_in_days = 10\n'
+    ledger = club(SHOP.replace('[[clause]]\nid = "BOOK-BREACH-1"', duty + '[[clause]]\nid = "BOOK-BREACH-1"'))
+    tell(ledger, "subject.age.learned", {"age": 15, "under": None})
+    assert owed(ledger, "2026-02-01T00:00:00Z", subject="ann") == [("deletion", "overdue", "2026-01-11T00:00:00Z")]
+    assert owed(ledger, "2027-01-01T00:00:00Z", subject="ann") == []
+    tell(ledger, "deletion.completed", {"request": None}, time="2026-02-02T00:00:00Z")
+    assert [owed(ledger, f"{year}-02-03T00:00:00Z", subject="ann") for year in (2026, 2029)] == [
+        [("deletion", "done", None)]
+    ] * 2
 
 
 DISCOVERED = {"breach": "b", "categories": ["email"]}
