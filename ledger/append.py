@@ -6,6 +6,7 @@ are written before the entries they belong to, the checkpoint last.
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from ledger.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, 
 from ledger.erasure import after_deletion, spare_held
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
+from ledger.eventwords import check_words
 from ledger.incoming import SKEW, Prepared
 from ledger.limits import too_large
 from ledger.mapper import Draft
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
 OWN_SOURCE: Final = "urn:consent-ledger"  # of what the ledger writes itself
-# also a request told late: the completion that was told before it takes effect now
-_ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
+# also a request told late, or taken back late: the completion that was told before it takes effect now, or none
+_ENDS_IN_DELETION: Final = (
+    "deletion.requested", "request.taken_back", "deletion.completed", "hold.placed", "hold.released",
+)  # fmt: skip
 
 
 class _Look:
@@ -59,7 +63,9 @@ class _Look:
 
     def is_minor(self, need: Minor) -> bool:
         person = self._person()
-        return person is not None and is_minor(self.batch.c, person, need, self.event.time)
+        if person is None:
+            return False
+        return is_minor(self.batch.c, person, need, self.event.time, self.batch.pack_of(self.event))
 
     def holds(self, need: Need) -> bool:
         person, judge = self._person(), self.batch.app.judge
@@ -266,6 +272,7 @@ class Batch:
                 raise InvalidEvent("service", "is no purpose of this pack")
         elif recipient is not None and (event.controller, recipient) not in self.app.recipients:
             raise InvalidEvent("recipient", "is not registered: publish recipient.registered first")
+        check_words(model, pack, partial(self._signed, event.controller))
         if isinstance(model, ev.PolicyPublished):
             self._published(event, model, pack)
         elif isinstance(model, ev.ConsentGranted) and model.policy_version is not None:
@@ -283,6 +290,12 @@ class Batch:
             if isinstance(one.data, ev.PolicyPublished) and one.data.version == name and one.time <= event.time:
                 return
         raise InvalidEvent("policy_version", "was not published by then: name the version that was shown, or none")
+
+    def _signed(self, controller: str, recipient: str, kind: str) -> bool:
+        """Whether an agreement of that kind was ever signed with a recipient."""
+        self.flush()
+        entries = stream_entries(self.c, [controller_stream(controller)], (ev.RecipientAgreementSigned.type,))
+        return any((entry.data.recipient, entry.data.kind) == (recipient, kind) for entry in entries)  # type: ignore[union-attr]
 
     def _published(self, event: Prepared, model: ev.PolicyPublished, pack: Pack) -> None:
         for number, use in enumerate(model.change.new_uses if model.change else (), 1):

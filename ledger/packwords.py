@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Final
 
-from ledger.conditions import AnyOf, Credit, OnRecord
+from ledger.conditions import AnyOf, Credit, OnRecord, RecipientAgreement
 from ledger.events import TYPES
 from ledger.limits import PACK_PROBLEM_LIMIT
-from ledger.pack import TELLING, Clause, Match, Pack, Permit
+from ledger.pack import ACTIVITY, TELLING, Clause, Match, Pack, Permit
 from ledger.readings import reading_of, rows_of
 from ledger.tomllines import Path
 
@@ -39,7 +39,7 @@ def like(word: str, known: Collection[str]) -> str:
 
 
 def unknown_words(pack: Pack) -> list[Problem]:
-    """Unknown purposes, categories, classes, facts, clauses, event types, event fields, readings, and what is twice.
+    """Every unknown word, group, fact, clause, event type, event field and reading, and what is twice.
 
     All of them, as far as they are no more than anybody mends at once.
     """
@@ -124,6 +124,8 @@ def _in_match(path: Path, clause: str, rule: Match, pack: Pack, facts: set[str])
     for name in ("categories", "any_category"):
         yield from _unknown((*path, name), getattr(rule, name), pack.known_categories, "category", clause)
     yield from _unknown((*path, "class"), rule.recipient_class, pack.known_classes, "class", clause)
+    for name in ("country_in", "country_not_in"):
+        yield from _unknown((*path, name), getattr(rule, name), pack.countries, "group of countries", clause)
     if isinstance(rule, Permit):
         yield from _unknown((*path, "beside"), rule.beside, pack.ids, "clause", clause)
     for name in ("needs", "when", "unless"):
@@ -132,6 +134,8 @@ def _in_match(path: Path, clause: str, rule: Match, pack: Pack, facts: set[str])
                 place = (*path, name, number)
                 if isinstance(inner, OnRecord):
                     yield from _unknown(place, [inner.fact], facts, "fact", clause)
+                elif isinstance(inner, RecipientAgreement):
+                    yield from _unknown(place, [inner.kind], pack.known_agreements, "kind of agreement", clause)
                 elif isinstance(inner, Credit):
                     yield from _unknown(place, [inner.category], pack.known_categories, "category", clause)
                     yield from _unknown(place, [inner.purpose], pack.known_purposes, "purpose", clause)
@@ -144,6 +148,10 @@ def _in_others(path: Path, clause: Clause, pack: Pack) -> Iterator[Problem]:
     for number, lapse in enumerate(clause.lapse):
         place = (*path, "lapse", number, "purpose")
         yield from _unknown(place, lapse.purpose, pack.known_purposes, "purpose", clause.id)
+    for number, keep in enumerate(clause.keep):
+        place = (*path, "keep", number)
+        yield from _unknown((*place, "categories"), keep.categories, pack.known_categories, "category", clause.id)
+        yield from _unknown((*place, "purpose"), keep.purpose, pack.known_purposes, "purpose", clause.id)
     for number, expect in enumerate(clause.expect):
         place = (*path, "expect", number, "class")
         yield from _unknown(place, expect.recipient_class, pack.known_classes, "class", clause.id)
@@ -173,6 +181,13 @@ def _in_events(path: Path, clause: Clause, pack: Pack) -> Iterator[Problem]:
         if expect.until is not None:
             yield from _event((*place, "until"), expect.until, clause.id)
             yield from _field((*place, "same"), expect.until, expect.same, clause.id)
+    for number, duty in enumerate(clause.duty):
+        place = (*path, "duty", number, "activity")
+        for index, name in enumerate(duty.activity or ()):
+            yield from _event((*place, index), name, clause.id)
+            if name in TYPES and name not in ACTIVITY:
+                kept = ", ".join(sorted(ACTIVITY))
+                yield Problem((*place, index), clause.id, f"{name} is no activity that is kept (those are {kept})")
     kept = ", ".join(sorted(TELLING))
     for number, define in enumerate(clause.define):
         for index, pattern in enumerate(define.events):

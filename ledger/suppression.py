@@ -213,7 +213,9 @@ def _note(track: _Track, entry: Entry, pack: Pack) -> None:
         case ev.SuppressionCarried():
             track["refusal", _about(data), data.expires_at] = time, _said(data.said, data)
         case ev.DeletionRequested() if pack.closes_for_good:
-            track["deletion", None, None] = time, {"said": "deletion.requested"}
+            track["deletion", (data.request,), None] = time, {"said": "deletion.requested"}
+        case ev.RequestTakenBack() | ev.RequestDenied(ground="not-identified"):
+            track.pop(("deletion", (data.request,), None), None)
         case _:
             pass
 

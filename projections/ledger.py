@@ -232,7 +232,7 @@ class Ledger:
                 rows += [{**self._who(person), **row} for row in obligations(pack, case, at)]
         if body.get("subject") is None:
             entries = [entry for entry in view.entries if entry.time <= at]
-            rows += [{"person": None, **row} for row in controller_obligations(entries, view.newest_pack)]
+            rows += [{"person": None, **row} for row in controller_obligations(entries, view.newest_pack, at)]
         return rows
 
     @_of_one_size
@@ -453,7 +453,8 @@ def _bearing(pack: Pack, case: Case, verdict: Verdict, at: int) -> list[Row]:
     """Open obligations of the clauses that decided."""
     state = case.state
     owing = state.requests or state.affected or state.disclosures or state.complaints
-    if not owing and not any(track.age for track in state.tracks.values()):
+    aged = any(track.age for track in state.tracks.values())
+    if not owing and not aged and not pack.counts_activity:
         return []
     return [row for row in obligations(pack, case, at) if row["clause"] in verdict.clauses and row["status"] != "done"]
 
