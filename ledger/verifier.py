@@ -268,7 +268,7 @@ def _split_note(note: bytes | str) -> tuple[str, list[tuple[str, bytes, bytes]]]
         too_long = len(whole.encode()) > MAX_NOTE_BYTES
         # partition and split, not splitlines: that also splits at characters which a text or a name may hold
         text, empty, lines = whole.removesuffix("\n").rpartition("\n\n")
-        found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n")[: MAX_SIGNATURES + 1]]
+        found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n", MAX_SIGNATURES)]
         signatures = [(one[1], decode_base64(one[2])) for one in found if one]
     except ValueError:  # UnicodeError is one
         raise NoteError("a note is UTF-8 text and its signatures are exact base64") from None
@@ -737,8 +737,9 @@ def _claim(archive: _Archive) -> _Claim:
     for name in ("manifest.json", "checkpoint"):
         if name not in archive.members:
             raise EvidenceError(f"file {name!r}: missing from the zip")
-    if archive.members["manifest.json"].size > MAX_MANIFEST_BYTES:
-        raise EvidenceError(f"manifest.json: over {MAX_MANIFEST_BYTES} bytes")
+    for name, limit in (("manifest.json", MAX_MANIFEST_BYTES), ("checkpoint", MAX_NOTE_BYTES)):
+        if archive.members[name].size > limit:
+            raise EvidenceError(f"{name}: over {limit} bytes")
     manifest = _parse_json(archive.read("manifest.json"), "manifest.json")
     found = manifest.get("format")
     if found not in (FORMAT, FORMAT_1):
@@ -966,14 +967,14 @@ def _pieces_2(claim: _Claim, archive: _Archive, note: str) -> Iterator[_Piece]:
         files = f"entries/{number}.ndjson", f"proofs/{number}.tlog-proofs"
         bundle = positions[start : start + BUNDLE]
         shown = sum(position not in claim.withheld for position in bundle)
-        *lines, rest = archive.read(files[0]).split(b"\n")
-        if len(lines) != shown or rest:
-            raise EvidenceError(f"file {files[0]!r}: has {len(lines)} whole lines, the manifest shows {shown} entries")
-        *proofs, rest = archive.read(files[1]).split(ending)
-        if len(proofs) != len(bundle) or rest:
+        lines, proofs = archive.read(files[0]), archive.read(files[1])
+        # counted first: of a file of nothing but ends a list would be many times its size
+        if (found := lines.count(b"\n")) != shown or lines[-1:] not in (b"", b"\n"):
+            raise EvidenceError(f"file {files[0]!r}: has {found} whole lines, the manifest shows {shown} entries")
+        if proofs.count(ending) != len(bundle) or not proofs.endswith(ending):
             raise EvidenceError(f"file {files[1]!r}: is not {len(bundle)} proofs that end in the file 'checkpoint'")
-        left = iter(lines)
-        for position, proof in zip(bundle, proofs, strict=True):
+        left = iter(lines.split(b"\n"))
+        for position, proof in zip(bundle, proofs.split(ending), strict=False):
             yield position, None if position in claim.withheld else next(left), proof + ending, files
 
 
