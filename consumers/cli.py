@@ -426,17 +426,18 @@ def verify(
     witness: Annotated[list[str] | None, typer.Option("--witness", help="A witness that must have cosigned.")] = None,
     store: Store = None,
     keys: Keys = None,
+    json: Json = False,
 ) -> None:
     """Check evidence, or a whole store. Exit 1 with one line that names what does not hold."""
     from consumers.maintenance import check_evidence, check_store
 
     if file is None:
-        typer.echo(check_store(opening.open_ledger(store, keys), key))
+        show.print_text(check_store(opening.open_ledger(store, keys), key, as_json=json))
         return
     if key is None:
         typer.echo("consent-ledger: --key: is needed: the log's verifier key, from a source you trust", err=True)
         raise typer.Exit(2)
-    show.print_text(check_evidence(file, key, witness or []))
+    show.print_text(check_evidence(file, key, witness or [], as_json=json))
 
 
 @app.command()

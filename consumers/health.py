@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from consumers import opening
@@ -35,7 +37,7 @@ def key_given(option: str, text: str, alg: int) -> Vkey:
         raise InvalidQuestion(option, str(error)) from None
 
 
-def check_store(ledger: Ledger, key: str | None) -> str:
+def check_store(ledger: Ledger, key: str | None, *, as_json: bool = False) -> str:
     """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, InvalidQuestion."""
     vkey = parse_vkey(ledger.app.signer.vkey) if key is None else key_given("--key", key, ED25519)
     try:
@@ -44,7 +46,7 @@ def check_store(ledger: Ledger, key: str | None) -> str:
         raise StoreCorrupt(printable(str(error))) from None
     for found in (*database(ledger), *derived(ledger)):
         raise StoreCorrupt(printable(found))
-    return printable(told(report))
+    return json.dumps(asdict(report), indent=2) if as_json else printable(told(report))
 
 
 def told(report: StoreReport) -> str:

@@ -48,14 +48,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> str:
+def check_evidence(file: Path, key: str, witnesses: Sequence[str], *, as_json: bool = False) -> str:
     """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key."""
     known = [key_given("--key", key, ED25519)]
     cosigned = [key_given("--witness", one, COSIGNATURE) for one in witnesses]
     try:
-        return str(verify_evidence(file, known, cosigned))
+        report = verify_evidence(file, known, cosigned)
     except EvidenceError as error:
         raise DoesNotHold(f"{printable(str(file))}: does not hold: {one_line(error)}") from None
+    return report.json() if as_json else str(report)
 
 
 def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> bytes:

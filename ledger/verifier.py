@@ -1,6 +1,6 @@
 r"""Checks evidence offline: needs this file, Python 3.11 and `cryptography`, nothing else and no network.
 
-    python verify.py evidence.zip --key example.com/ledger+1f2e3d4c+ASgw... [--witness VKEY ...]
+    python verify.py evidence.zip --key example.com/ledger+1f2e3d4c+ASgw... [--witness VKEY ...] [--json]
 
 The key must not come from whoever sent the zip. The rest of the ledger takes its hashing, its proofs and its formats
 from here, so that what a regulator runs and what the ledger runs are the same lines.
@@ -45,8 +45,9 @@ import re
 import struct
 import sys
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
@@ -267,7 +268,7 @@ def _split_note(note: bytes | str) -> tuple[str, list[tuple[str, bytes, bytes]]]
         too_long = len(whole.encode()) > MAX_NOTE_BYTES
         # partition and split, not splitlines: that also splits at characters which a text or a name may hold
         text, empty, lines = whole.removesuffix("\n").rpartition("\n\n")
-        found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n")[: MAX_SIGNATURES + 1]]
+        found = [_SIGNATURE.fullmatch(line) for line in lines.split("\n", MAX_SIGNATURES)]
         signatures = [(one[1], decode_base64(one[2])) for one in found if one]
     except ValueError:  # UnicodeError is one
         raise NoteError("a note is UTF-8 text and its signatures are exact base64") from None
@@ -436,6 +437,10 @@ class Report:
 
     def __str__(self) -> str:
         return "\n".join(map(printable, [*self._says(), "timeline:", *self._told(), self._not_shown()]))
+
+    def json(self) -> str:
+        """All of it as JSON in ASCII, which steers no terminal either."""
+        return json.dumps(asdict(self), indent=2).replace("\x7f", "\\u007f")
 
     def _says(self) -> Iterator[str]:
         opened = ", ".join(f"{name!r} of entry {position}" for position, name in self.fields[:_NAMED]) or "none"
@@ -732,8 +737,9 @@ def _claim(archive: _Archive) -> _Claim:
     for name in ("manifest.json", "checkpoint"):
         if name not in archive.members:
             raise EvidenceError(f"file {name!r}: missing from the zip")
-    if archive.members["manifest.json"].size > MAX_MANIFEST_BYTES:
-        raise EvidenceError(f"manifest.json: over {MAX_MANIFEST_BYTES} bytes")
+    for name, limit in (("manifest.json", MAX_MANIFEST_BYTES), ("checkpoint", MAX_NOTE_BYTES)):
+        if archive.members[name].size > limit:
+            raise EvidenceError(f"{name}: over {limit} bytes")
     manifest = _parse_json(archive.read("manifest.json"), "manifest.json")
     found = manifest.get("format")
     if found not in (FORMAT, FORMAT_1):
@@ -961,14 +967,14 @@ def _pieces_2(claim: _Claim, archive: _Archive, note: str) -> Iterator[_Piece]:
         files = f"entries/{number}.ndjson", f"proofs/{number}.tlog-proofs"
         bundle = positions[start : start + BUNDLE]
         shown = sum(position not in claim.withheld for position in bundle)
-        *lines, rest = archive.read(files[0]).split(b"\n")
-        if len(lines) != shown or rest:
-            raise EvidenceError(f"file {files[0]!r}: has {len(lines)} whole lines, the manifest shows {shown} entries")
-        *proofs, rest = archive.read(files[1]).split(ending)
-        if len(proofs) != len(bundle) or rest:
+        lines, proofs = archive.read(files[0]), archive.read(files[1])
+        # counted first: of a file of nothing but ends a list would be many times its size
+        if (found := lines.count(b"\n")) != shown or lines[-1:] not in (b"", b"\n"):
+            raise EvidenceError(f"file {files[0]!r}: has {found} whole lines, the manifest shows {shown} entries")
+        if proofs.count(ending) != len(bundle) or not proofs.endswith(ending):
             raise EvidenceError(f"file {files[1]!r}: is not {len(bundle)} proofs that end in the file 'checkpoint'")
-        left = iter(lines)
-        for position, proof in zip(bundle, proofs, strict=True):
+        left = iter(lines.split(b"\n"))
+        for position, proof in zip(bundle, proofs.split(ending), strict=False):
             yield position, None if position in claim.withheld else next(left), proof + ending, files
 
 
@@ -1025,17 +1031,17 @@ def _check_context(claim: _Claim, proven: dict[int, _Entry]) -> list[tuple[int, 
         if "person" in body or body.get("stream") != f"controller:{body.get('controller')}":
             raise EvidenceError(f"entry {position}: given as context, but not about the controller")
     left_out = _missing(bodies) if claim.left_out is None else claim.left_out
-    hidden, version, last, prev = list(left_out), 0, -1, None
+    hidden, version, last, prev = deque(left_out), 0, -1, None
     for position, body in bodies:
         version, known = version + 1, True
         if hidden and hidden[0][0] == version:
-            version, known = hidden.pop(0)[1] + 1, False
+            version, known = hidden.popleft()[1] + 1, False
         wanted = {"controller": claim.controller, "version": version}
         _check_link(position, body, {**wanted, "prev": prev} if known else wanted)
         if position <= last:
             raise EvidenceError(f"entry {position}: listed after entry {last}, out of the log's order")
         last, prev = position, encode_base64(proven[position].leaf)
-    if hidden[1:] or (hidden and hidden[0][0] != version + 1):
+    if len(hidden) > 1 or (hidden and hidden[0][0] != version + 1):
         raise EvidenceError("manifest.json: left_out names versions about the controller that are shown, or lie apart")
     return left_out
 
@@ -1083,17 +1089,17 @@ def link_of(position: int, body: dict[str, Any], other: object) -> Link | None:
 
 def joined(person: str, links: Iterable[Link]) -> set[str]:
     """The names that are one person after these entries, by their time and equal times in the log's order."""
-    pairs: set[frozenset[str]] = set()
+    beside: dict[str, set[str]] = {}
     for link in sorted(links):
-        pair = frozenset((link.one, link.other))
-        if link.joins:
-            pairs.add(pair)
-        else:
-            pairs.discard(pair)
+        for one, other in ((link.one, link.other), (link.other, link.one)):
+            names = beside.setdefault(one, set())
+            if link.joins:
+                names.add(other)
+            else:
+                names.discard(other)
     found, todo = {person}, [person]
     while todo:
-        here = todo.pop()
-        new = {name for pair in pairs if here in pair for name in pair} - found
+        new = beside.get(todo.pop(), set()) - found
         found |= new
         todo += new
     return found
@@ -1277,9 +1283,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("evidence", help="the zip")
     parser.add_argument("--key", action="append", required=True, metavar="VKEY", type=_key_of_type(ED25519))
     parser.add_argument("--witness", action="append", default=[], metavar="VKEY", type=_key_of_type(COSIGNATURE))
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     try:
-        answer, status = str(verify_evidence(options.evidence, options.key, options.witness)), 0
+        report = verify_evidence(options.evidence, options.key, options.witness)
+        answer, status = report.json() if options.json else str(report), 0
     except EvidenceError as error:
         answer, status = f"does not hold: {one_line(error)}", 1
     stream = sys.stderr if status else sys.stdout

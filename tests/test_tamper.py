@@ -209,6 +209,12 @@ def test_the_store_that_was_not_damaged_holds(copy):
     assert said.startswith("holds: 300 entries in 14 streams of log consent-ledger.local/ledger")
 
 
+def test_what_a_store_says_of_itself_does_not_steer_the_terminal(copy):
+    name = "evil\x9b31m\u202e\u3164/log"
+    copy.sql("UPDATE head SET checkpoint=?", Signer(b"\x05" * 32, name).sign(format_checkpoint(name, SIZE, bytes(32))))
+    assert "but 'evil\\x9b31m\\u202e\\u3164/log' (" in copy.verify()
+
+
 @pytest.mark.parametrize("damage", STORE_DAMAGES)
 def test_a_damaged_store_is_refused_by_name(copy, damage):
     change, message = STORE_DAMAGES[damage]

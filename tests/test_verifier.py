@@ -42,6 +42,7 @@ NOT_SHOWN = (
     "not shown by this file: whether a version 5 exists, a version 4 about the controller; "
     "whether an entry under another name joins that name with this person"
 )
+GOLDEN = Path(__file__).parent / "golden"
 WITNESSES = [Signer(bytes([n]) * 32, f"witness.example/w{n}") for n in (3, 4)]
 
 
@@ -53,6 +54,15 @@ def test_whole_evidence_holds_and_the_report_says_what_was_checked():
     assert [sha256 for sha256, *_ in report.documents] == sorted(map(digest, (PACK, TEXT, WORDING)))
     empty = ("joined", "withheld", "unbound", "elsewhere", "left_out", "absent", "witnesses")
     assert [name for name in empty if getattr(report, name)] == []
+
+
+def test_evidence_that_was_written_once_holds_for_ever():
+    key = parse_vkey((GOLDEN / "evidence-2.vkey").read_text().strip())
+    report = verify_evidence(GOLDEN / "evidence-2.zip", [key])
+    assert (report.entries, [entries for _, entries in report.joined], report.withheld) == (4, [1], (4,))
+    assert (report.context, report.left_out, len(report.documents), report.absent) == (3, (), 2, ())
+    assert [entries for _, entries, _ in report.elsewhere] == [0]
+    assert report.timeline[1].fields == (("email", "zoë@example.com"),)
 
 
 def test_the_report_is_this():
@@ -789,6 +799,8 @@ def test_as_a_script_it_answers_0_1_or_2(script, tmp_path):
     done = script(whole, *key)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"holds: 4 entries of person {ANN}, versions 1 to 4\n")
+    assert json.loads(script(whole, *key, "--json").stdout)["fields"] == [[4, "email"]]
+    assert json.loads(Cli(None)("verify", whole, *key, "--json").stdout)["entries"] == 4
     asked = ["--witness", witness]
     for arguments in ([damaged, *key], [whole, "--key", OTHER.vkey], ["none", *key], [whole, *key, *asked]):
         done = script(*arguments)
@@ -841,6 +853,9 @@ def test_no_string_in_evidence_steers_the_terminal(kind):
         evidence.manifest["fields"] = [opened(1, text, text)]
     said = str(verified(evidence))
     assert steering(said) == []
+    as_json = verified(evidence).json()
+    assert steering(as_json) == []
+    assert [json.loads(as_json)["timeline"][1][name] for name in ("type", "time", "recorded_at")] == [text] * 3
     assert len(said.splitlines()) == (8 if kind == "lone-surrogate" else 9)
     for change in (
         lambda e: e.manifest.update(controller=text),

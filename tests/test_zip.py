@@ -304,6 +304,7 @@ def test_what_is_no_file_is_said(tmp_path):
         ("MAX_ZIP_BYTES", "over 10 bytes$"),
         ("MAX_DIRECTORY_BYTES", "its directory is over 10 bytes$"),
         ("MAX_MANIFEST_BYTES", "^manifest.json: over 10 bytes$"),
+        ("MAX_NOTE_BYTES", "^checkpoint: over 10 bytes$"),
         ("MAX_UNPACKED_BYTES", "it unpacks to over 10 bytes$"),
         ("MAX_FILE_BYTES", "file 'manifest.json' unpacks to .* bytes, the limit is 10$"),
         ("MAX_DOCUMENT_BYTES", "^manifest.json: document .* at most 10 bytes$"),
@@ -334,6 +335,18 @@ def test_a_bomb_is_not_unpacked(says):
     tracemalloc.start()
     refused(raw, "^manifest.json: over 16777216 bytes$" if says is None else "does not unpack to what its header says$")
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["entries/0.ndjson", "proofs/0.tlog-proofs", "checkpoint"])
+def test_a_file_of_nothing_but_line_ends_takes_no_more_memory_than_it_has_bytes(name):
+    evidence = Evidence()
+    evidence.files[name] = b"\n" * (8 << 20)
+    raw = evidence.zipped()
+    del evidence
+    tracemalloc.start()
+    refused(raw, "^(file|checkpoint: over)")
+    assert tracemalloc.get_traced_memory()[1] < 24 << 20
     tracemalloc.stop()
 
 
