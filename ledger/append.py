@@ -6,7 +6,6 @@ are written before the entries they belong to, the checkpoint last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +14,10 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger import points
-from ledger.conditions import Minor, OptIn
+from ledger.closing import closes
+from ledger.conditions import Minor, Need
 from ledger.door import Refusal, refuse
-from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
+from ledger.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, encode
 from ledger.erasure import after_deletion, spare_held
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
@@ -26,7 +26,7 @@ from ledger.limits import too_large
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
-from ledger.person import agreed, is_minor
+from ledger.person import is_minor, stream_entries
 from ledger.suppression import address_keys, any_kept, any_of, name_keys, note_addresses, to_carry
 from ledger.times import format_time
 from ledger.vault import VaultWrites
@@ -61,11 +61,11 @@ class _Look:
         person = self._person()
         return person is not None and is_minor(self.batch.c, person, need, self.event.time)
 
-    def agreed(self, need: OptIn, categories: Iterable[str]) -> bool:
-        person = self._person()
-        if person is None:
-            return False
-        return agreed(self.batch.c, person, need, categories, self.event.time, self.batch.pack_of(self.event))
+    def holds(self, need: Need) -> bool:
+        person, judge = self._person(), self.batch.app.judge
+        if person is None or judge is None:
+            return False  # closed, where nobody can say
+        return judge(need, self.batch.c, person, self.event, self.batch.pack_of(self.event))
 
 
 class Batch:
@@ -96,6 +96,7 @@ class Batch:
         self.grown: set[str] = set()  # streams whose newest entry is not yet written to `streams`
         self.mentions: list[tuple[str, int]] = []  # other persons that entries name
         self.looked_up: set[bytes] = set()  # aliases that the store was asked about
+        self.published: dict[str, tuple[tuple[int, bytes], list[Entry]]] = {}  # controller's stream -> tip, versions
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Batch:
                 outcomes.append(self._invalid(event))
                 continue
             self.clock(event.recorded_at if event.recorded_at is not None else now)
-            if event.recorded_at is None and event.time > self.recorded_at + SKEW:
+            if event.recorded_at is None and event.time > self.recorded_at + SKEW and not closes(event.model):
                 ahead = "is more than five minutes ahead of this clock: mend the clock that wrote it"
                 outcomes.append(self._invalid(InvalidEvent("time", ahead)))
                 continue
@@ -267,6 +268,21 @@ class Batch:
             raise InvalidEvent("recipient", "is not registered: publish recipient.registered first")
         if isinstance(model, ev.PolicyPublished):
             self._published(event, model, pack)
+        elif isinstance(model, ev.ConsentGranted) and model.policy_version is not None:
+            self._version(event, model.policy_version)
+
+    def _version(self, event: Prepared, name: str) -> None:
+        """A yes was given to a version that was there to be seen."""
+        stream = controller_stream(event.controller)
+        if stream in self.grown:
+            self.flush()
+        tip = self._tip(stream)
+        if self.published.get(stream, (None,))[0] != tip:
+            self.published[stream] = tip, stream_entries(self.c, [stream], ("policy.published",))
+        for one in self.published[stream][1]:
+            if isinstance(one.data, ev.PolicyPublished) and one.data.version == name and one.time <= event.time:
+                return
+        raise InvalidEvent("policy_version", "was not published by then: name the version that was shown, or none")
 
     def _published(self, event: Prepared, model: ev.PolicyPublished, pack: Pack) -> None:
         for number, use in enumerate(model.change.new_uses if model.change else (), 1):

@@ -66,6 +66,7 @@ from ledger.vault import Vault
 from ledger.verifier import EMPTY_ROOT, ProofError
 
 if TYPE_CHECKING:
+    from ledger.door import Judge
     from ledger.erasure import Unscrubbed
 
 PAGE: Final = 1000
@@ -139,6 +140,7 @@ class LedgerApplication(Application[str]):
         self._waiting: list[_Call] = []
         self._queue_lock = threading.Lock()
         self._packs: dict[str, Pack] = {}
+        self.judge: Judge | None = None  # what decides, for the door; set by whoever answers questions
         self.forget()
 
     def close(self) -> None:

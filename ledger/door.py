@@ -6,11 +6,13 @@ without a field that its clause needs, and to forbidden personal fields. What el
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ledger.conditions import Minor, OptIn
+from eventsourcing.sqlite import SQLiteCursor
+
+from ledger.conditions import Minor, Need, OptIn
 from ledger.incoming import Prepared
 from ledger.pack import Forbid, Pack
 
@@ -28,9 +30,13 @@ class Look(Protocol):
 
     def is_minor(self, need: Minor) -> bool: ...
 
-    def agreed(self, need: OptIn, categories: Iterable[str]) -> bool:
-        """Whether a yes as that condition wants it stands, to whatever purpose, that covers these categories."""
+    def holds(self, need: Need) -> bool:
+        """Whether a condition holds for a collection such as the event tells of: as a decision would find it."""
         ...
+
+
+Judge = Callable[[Need, SQLiteCursor, str, Prepared, Pack], bool]
+"""Whether a condition holds for a person, as of an event's time: need, cursor, person, event, pack."""
 
 
 def refuse(event: Prepared, pack: Pack, look: Look) -> Refusal | None:
@@ -56,12 +62,14 @@ def refuse(event: Prepared, pack: Pack, look: Look) -> Refusal | None:
 
 def _unlocked(event: Prepared, rule: Forbid, look: Look) -> bool:
     """Whether what the rule says under `unless` is there: a consent by the right actor is that itself."""
-    needs = [need for need in rule.unless if isinstance(need, OptIn)]
-    if not needs or len(needs) < len(rule.unless):
+    if not rule.unless:
         return False
-    if event.type == "consent.granted":
-        return all(need.actor is not None and event.actor == need.actor for need in needs)
-    return all(look.agreed(need, event.data["categories"]) for need in needs)
+    consent = event.type == "consent.granted"
+    return all(
+        (consent and isinstance(need, OptIn) and need.actor is not None and event.actor == need.actor)
+        or (not consent and look.holds(need))
+        for need in rule.unless
+    )
 
 
 def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:

@@ -16,6 +16,7 @@ from ledger.acts import (
     AccessAnswered,
     AccessRequested,
     ArchivePurged,
+    AuthorityNotified,
     BreachAffected,
     BreachDelayEnded,
     BreachDelayOrdered,
@@ -36,6 +37,7 @@ from ledger.acts import (
     InformationUsed,
     IntakeRefused,
     LogRecovered,
+    MessageBounced,
     MessageSent,
     OwnershipTransferAnnounced,
     OwnershipTransferCompleted,
@@ -45,7 +47,10 @@ from ledger.acts import (
     RecipientAgreementSigned,
     RecipientRegistered,
     RecipientTold,
+    RequestDenied,
+    RequestExtended,
     RequestNextStepsSent,
+    RequestTakenBack,
     SubjectErased,
     SuppressionCarried,
 )
@@ -61,6 +66,7 @@ from ledger.facts import (
     ConsentWithdrawn,
     ControllerFact,
     Fact,
+    GuardianEnded,
     InformationCollected,
     OptoutLifted,
     OptoutRecorded,
@@ -89,6 +95,7 @@ ControllerData = (
     | BreachDiscovered
     | BreachDelayOrdered
     | BreachDelayEnded
+    | AuthorityNotified
     | IntakeRefused
     | LogRecovered
 )
@@ -104,6 +111,7 @@ PersonData = (
     | AgreementStarted
     | AgreementEnded
     | AccountDeactivated
+    | GuardianEnded
     | InformationCollected
     | ConsentRequested
     | ConsentGranted
@@ -112,6 +120,7 @@ PersonData = (
     | OptoutRecorded
     | OptoutLifted
     | MessageSent
+    | MessageBounced
     | InformationUsed
     | DisclosureMade
     | DisclosureCompelled
@@ -125,6 +134,9 @@ RequestData = (
     | AccessRequested
     | AccessAnswered
     | RequestNextStepsSent
+    | RequestTakenBack
+    | RequestDenied
+    | RequestExtended
     | DeletionRequested
     | DeletionIdentified
     | DeletionCompleted
@@ -216,6 +228,7 @@ __all__ = [
     "AgreementEnded",
     "AgreementStarted",
     "ArchivePurged",
+    "AuthorityNotified",
     "BreachAffected",
     "BreachDelayEnded",
     "BreachDelayOrdered",
@@ -240,12 +253,14 @@ __all__ = [
     "DisclosureCompelled",
     "DisclosureMade",
     "Fact",
+    "GuardianEnded",
     "HoldPlaced",
     "HoldReleased",
     "InformationCollected",
     "InformationUsed",
     "IntakeRefused",
     "LogRecovered",
+    "MessageBounced",
     "MessageSent",
     "OptoutLifted",
     "OptoutRecorded",
@@ -264,7 +279,10 @@ __all__ = [
     "RecipientRegistered",
     "RecipientTold",
     "RequestData",
+    "RequestDenied",
+    "RequestExtended",
     "RequestNextStepsSent",
+    "RequestTakenBack",
     "ServiceUsed",
     "SubjectAgeLearned",
     "SubjectErased",

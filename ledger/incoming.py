@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from ledger import cleartext
+from ledger.decisionid import parse as parse_decision
 from ledger.entry import LIMIT_BYTES, upcast
 from ledger.errors import InvalidEvent
 from ledger.events import (
@@ -54,7 +55,7 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # words of the pack, checked there; hashes and times: the rest of what stays is looked at
 _NOT_TEXT: Final = frozenset(
     ("purpose", "categories", "class", "new_uses", "text_sha256", "pack_sha256", "expires_at", "effective_at",
-     "secret_until", "archive_until", "until")
+     "secret_until", "archive_until", "until", "decision")
 )  # fmt: skip
 _PERSONAL: Final = DEFAULT_NAMES | {name for model in TYPES.values() for name in model.personal_names or ()}
 _FIELDS: Final = (
@@ -191,6 +192,8 @@ def _prepare(body: Any) -> Prepared:
             raise InvalidEvent("other", "who somebody is goes under data.personal")
         if not personal.get("other") or personal["other"] == subject:
             raise InvalidEvent("other", "wants another name of the same person, under data.personal")
+    if data.get("decision") is not None and parse_decision(data["decision"]) is None:
+        raise InvalidEvent("decision", "wants the id of an answer, as it was given, or nothing")
     told = _json([type_name, controller, subject, time, role, of, actor, data, personal])
     _require_size(told, data)
     _look_at(source, event_id, data, role, of)
@@ -377,12 +380,20 @@ def _look_at(source: str, event_id: str, data: dict[str, Any], role: str, of: st
     for name, value in data.items():
         if name in _NOT_TEXT or (name == "of" and role != "processor"):
             continue
-        if isinstance(value, str):
-            _look_at_one(name, value)
-        elif isinstance(value, list):
-            for one in value:
-                if isinstance(one, str):
-                    _look_at_one(name, one)
+        _look_into(name, value)
+
+
+def _look_into(name: str, value: Any) -> None:
+    if isinstance(value, str):
+        _look_at_one(name, value)
+    elif isinstance(value, list):
+        for one in value:
+            if isinstance(one, str):
+                _look_at_one(name, one)
+    elif isinstance(value, dict):
+        for inner, one in value.items():
+            if inner not in _NOT_TEXT:
+                _look_into(inner, one)
 
 
 def _look_at_one(name: str, value: str) -> None:

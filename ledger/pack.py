@@ -28,13 +28,12 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ledger.conditions import DeletionAsked, Minor, Need, Table
-from ledger.facts import Channel, Ground
+from ledger.facts import Channel, Ground, Scope
 from ledger.limits import VALUE_LIMIT_BYTES, VALUE_MOST_BYTES
 from ledger.personal import known_names, spelt
 from ledger.times import DAY, after_months
 
 Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
-Scope = Literal["all", "general", "purpose", "list", "recipient", "advertising"]
 Words = list[str]
 ACTIONS: Final = ("collect", "use", "contact", "disclose", "transfer", "request")
 Count = Annotated[int, Field(ge=1)]
@@ -344,6 +343,7 @@ class Pack(Table):
     title: str
     purposes: Words
     marketing: Words = []
+    by_list: Words = []  # purposes that always go by lists: a message names one, or it is not permitted
     classes: Words
     lists: Words | None = None  # where one of these three stands, no other word of its kind is known
     items: Words | None = None
@@ -368,6 +368,10 @@ class Pack(Table):
     @cached_property
     def known_purposes(self) -> frozenset[str]:
         return frozenset(self.purposes)
+
+    @cached_property
+    def always_by_list(self) -> frozenset[str]:
+        return frozenset(self.by_list)
 
     @cached_property
     def known_classes(self) -> frozenset[str]:

@@ -85,6 +85,7 @@ def _twice(pack: Pack) -> Iterator[Problem]:
 def _in_settings(pack: Pack) -> Iterator[Problem]:
     for name, words, known, what in (
         ("marketing", pack.marketing, pack.known_purposes, "purpose"),
+        ("by_list", pack.by_list, pack.known_purposes, "purpose"),
         ("advertising_purposes", pack.advertising_purposes, pack.known_purposes, "purpose"),
         ("advertising_classes", pack.advertising_classes, pack.known_classes, "class"),
     ):

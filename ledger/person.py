@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
-from ledger.conditions import Minor, OptIn
+from ledger.conditions import Minor
 from ledger.entry import Entry, decode
-from ledger.pack import Pack
-from ledger.times import parse_time
 
 
 def linked(c: SQLiteCursor, person: str) -> set[str]:
@@ -93,38 +91,6 @@ def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int) -> bool:
         if young:
             return True
     return False
-
-
-def agreed(c: SQLiteCursor, person: str, need: OptIn, categories: Iterable[str], at: int, pack: Pack) -> bool:
-    """Whether under some joined name a yes stands at `at` as the condition wants it, that covers the categories.
-
-    The door's own, smaller look: a later no to the same purpose, or to all of them, takes every earlier yes back.
-    """
-    standing: list[ev.ConsentGranted] = []
-    types = ("consent.granted", "consent.refused", "consent.withdrawn", "deletion.completed")
-    for entry in stream_entries(c, connected(c, person, at), types):
-        data = entry.data
-        if entry.time > at or entry.role == "processor":
-            continue
-        match data:
-            case ev.ConsentGranted():
-                express = data.basis == "express" or need.basis == "any"
-                if express and need.actor in (None, entry.actor) and not _over(data, entry.time, at, pack):
-                    standing.append(data)
-            case ev.ConsentRefused() | ev.ConsentWithdrawn() if data.purpose is not None:
-                standing = [one for one in standing if one.purpose != data.purpose]
-            case _:
-                standing = []
-    wanted = set(categories)
-    return any(data.categories is None or wanted <= set(data.categories) for data in standing)
-
-
-def _over(data: ev.ConsentGranted, said: int, at: int, pack: Pack) -> bool:
-    """Whether a yes has expired or lapsed at `at`."""
-    ends = [lapse.ends(said) for _, lapse in pack.lapses if lapse.purpose is None or data.purpose in lapse.purpose]
-    if data.expires_at is not None:
-        ends.append(parse_time(data.expires_at))
-    return any(end <= at for end in ends)
 
 
 def standing_holds(entries: Iterable[Entry]) -> list[str]:

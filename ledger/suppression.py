@@ -48,7 +48,18 @@ _SHORT: Final = (
 _COUNTRIES: Final = frozenset(str(code) for code in _SHORT)
 _EXTENSION: Final = re.compile(r"((?<=\d)[^\d]*[^\W\d_]|[;#,]).*", re.DOTALL)  # what a letter after the digits begins
 _NO_WORD: Final = re.compile(r"[\W_]+")
-_NAMED: Final = ("scope", "purpose", "list", "recipient", "categories", "recipients", "channels", "item", "expires_at")
+_NAMED: Final = (
+    "scope",
+    "purpose",
+    "list",
+    "channel",
+    "recipient",
+    "categories",
+    "recipients",
+    "channels",
+    "item",
+    "expires_at",
+)
 
 
 class Kept(NamedTuple):

@@ -52,7 +52,7 @@ class Named:
 
     about: tuple[tuple[str | None, str | None], ...] = ((None, None),)  # (list, item); neither, too
     more: tuple[Asking, ...] = ()  # whole questions
-    channels: bool = False  # whether some choice names channels
+    channels: bool = False  # whether something said counts for one channel and not for another
 
 
 def named_by(entries: Iterable[Entry], world: World, notice_purposes: Iterable[str]) -> Named:
@@ -65,7 +65,7 @@ def named_by(entries: Iterable[Entry], world: World, notice_purposes: Iterable[s
         data = entry.data
         if entry.role == "processor":
             continue
-        channels = channels or bool(getattr(data, "channels", None))
+        channels = channels or _tells_channels_apart(data)
         match data:
             case ev.MessageSent() | ev.OptoutRecorded() | ev.OptoutLifted():
                 about[data.list, None] = None
@@ -90,6 +90,17 @@ def named_by(entries: Iterable[Entry], world: World, notice_purposes: Iterable[s
         for channel in CHANNELS
     )
     return Named(tuple(about), (*more, *notices), channels)
+
+
+def _tells_channels_apart(data: ev.Data) -> bool:
+    """Whether a word counts for one channel and not for another: named, or by the address that it goes to."""
+    match data:
+        case ev.ConsentGranted() | ev.ConsentRefused() | ev.ConsentWithdrawn() | ev.SuppressionCarried():
+            return bool(data.channels or data.categories)
+        case ev.OptoutRecorded():
+            return data.scope == "channel"
+        case _:
+            return isinstance(data, ev.MessageBounced)
 
 
 class Catalogue:

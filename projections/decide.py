@@ -14,9 +14,8 @@ from typing import Final
 
 from ledger import conditions as cn
 from ledger import pack as pk
-from ledger.acts import SuppressionCarried
-from projections.choices import PLAIN, No, moments, word
-from projections.needs import Case, Finding, check, day, quiet_ends
+from projections.choices import PLAIN, WIDE, No, Yes, moments, word
+from projections.needs import Case, Finding, check, day, despite, no_in_words, quiet_ends
 from projections.question import Question, Ref, Verdict
 from projections.versions import new_use
 
@@ -198,10 +197,11 @@ def _fits(rule: Rule, question: Question, case: Case) -> bool:
 
 def may_bear_on(rule: Rule, question: Question) -> bool:
     """Whether a row can have a part in the answer, whatever is on record: decide it, or be named as nearest to it."""
-    fits = _purpose_fits(rule, question)
-    if fits and _categories_fit(rule, question) and _says_itself_about(rule.row, question):
+    if not _purpose_fits(rule, question):
+        return False
+    if _categories_fit(rule, question) and _says_itself_about(rule.row, question):
         return True
-    return isinstance(rule.row, pk.Permit) and _nearly(rule, question) and (fits or _aimed(rule))
+    return isinstance(rule.row, pk.Permit) and _nearly(rule, question)
 
 
 # -- the tiers ---------------------------------------------------------------------------------------------------------
@@ -264,9 +264,9 @@ def _allowed(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: i
     if top:
         verdict = _weigh(top, pack, case, question, now)
     elif fresh is not None and question.action != "disclose":
-        verdict = _objected(pack, case, question, now, fresh.clauses) or Verdict(
-            "permit", list(fresh.clauses), list(fresh.because), [fresh.says]
-        )
+        said = _word_beside(pack, case, question, now)
+        verdict = Verdict("permit", list(fresh.clauses), list(fresh.because), [fresh.says])
+        verdict = _objected(said, fresh.clauses) if isinstance(said, No) else verdict
         return _with_gates(verdict, gates, gated)
     else:
         if several and question.action in ("use", "disclose") and not question.anonymous:
@@ -317,11 +317,10 @@ def _weigh(top: list[Rule], pack: pk.Pack, case: Case, question: Question, now: 
     for rule in top:
         row = rule.row
         assert isinstance(row, pk.Permit)
-        if not row.despite_no:
-            objected = _objected(pack, case, question, now, [rule.clause], row)
-            if objected is not None:
-                denials.append(objected)
-                continue
+        said = None if row.despite_no else _word_beside(pack, case, question, now, row)
+        if isinstance(said, No):
+            denials.append(_objected(said, [rule.clause], row))
+            continue
         found = [check(need, case, question, now, pack) for need in row.needs]
         failed = [one for one in found if not one.holds]
         if failed:
@@ -330,6 +329,8 @@ def _weigh(top: list[Rule], pack: pk.Pack, case: Case, question: Question, now: 
         if row.on_record_from is not None:
             refs = [case.state.collected[category].first for category in sorted(question.personal)]
             found.append(Finding(True, list(dict.fromkeys(refs)), "on record from other sources only"))
+        if isinstance(said, Yes) and said.over is not None:
+            found.append(Finding(True, said.refs, f"said yes on {day(said.ref)}{despite(said)}"))
         passed += found
         clauses += [rule.clause] if rule.clause not in clauses else []
     if not denials:
@@ -354,19 +355,21 @@ def _refused(rule: Rule, row: pk.Permit, failed: list[Finding]) -> Verdict:
     return verdict
 
 
-def _objected(
-    pack: pk.Pack, case: Case, question: Question, now: int, clauses: list[str], row: pk.Permit | None = None
-) -> Verdict | None:
-    """The denial by the person's no, if one stands."""
-    needs = row.needs if row is not None else []
-    if any(isinstance(need, cn.OptIn) for need in needs):
-        return None  # the need itself looks at the person's word, on its own terms
-    said = word(case.state, question, now, pack, PLAIN)
-    if not isinstance(said, No):
+def _word_beside(
+    pack: pk.Pack, case: Case, question: Question, now: int, row: pk.Permit | None = None
+) -> Yes | No | None:
+    """The person's word, where a row does not itself look at it on its own terms."""
+    if row is not None and any(isinstance(need, cn.OptIn) for need in row.needs):
         return None
+    return word(case.state, question, now, pack, PLAIN, case.world)
+
+
+def _objected(said: No, clauses: list[str], row: pk.Permit | None = None) -> Verdict:
+    """The denial by the person's no."""
+    needs = row.needs if row is not None else []
     own = any(isinstance(need, cn.AnyOptIn) for need in needs)  # the clause itself says who may get it
     carried = [said.clause] if said.clause and not own else list(clauses)
-    verdict = Verdict("deny", carried, [said.ref], [_no_in_words(said)])
+    verdict = Verdict("deny", carried, [said.ref], [no_in_words(said)])
     if row is not None and row.consequence:
         verdict.consequences = [(clauses[0], row.consequence)]
     return verdict
@@ -374,41 +377,31 @@ def _objected(
 
 def _nothing_permits(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     """Denied, with the rows that could have permitted."""
-    if question.action == "contact" and (objected := _objected(pack, case, question, now, [])) and objected.clauses:
-        return objected
+    said = _word_beside(pack, case, question, now) if question.action == "contact" else None
+    if isinstance(said, No) and said.clause:
+        return _objected(said, [])
     near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _purpose_fits(rule, question)]
-    if not near:
-        near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _aimed(rule)]
     named = [rule for rule in near if rule.row.recipient_class is not None or rule.row.recipient is not None]
-    near = named or near  # a row about this recipient comes nearer than a ground that nobody spoke of
+    near = named or near  # a row about this recipient comes nearer than one about whomever
+    fitting = [rule for rule in near if _categories_fit(rule, question)]
+    if fitting or not (named or question.action == "collect"):
+        near = fitting  # what lists other categories could not have, but where it is the list that decides
     best = max((rule.narrow for rule in near), default=0)
     clauses: list[str] = []
     for rule in near:
         if rule.narrow == best and rule.clause not in clauses:
             clauses.append(rule.clause)
-    return Verdict("deny", clauses, [], [NOTHING])
+    lacks = question.purpose is None and question.action in WIDE and any(rule.purposes for rule in rules.permit)
+    return Verdict("deny", clauses, [], [*(["the question names no purpose"] if lacks else []), NOTHING])
 
 
 def _nearly(rule: Rule, question: Question) -> bool:
-    """Whether a row would be about the question if purpose, categories or ground were others."""
+    """Whether a row would be about the question if purpose or categories were others."""
     row = rule.row
-    if row.ground is not None and question.ground is None and question.recipient_class is None:
+    if row.ground is not None and question.ground not in row.ground:
         return False
     special = row.announces or row.on_record_from or row.origin
     return special is None and _aimed_at(row, question)
-
-
-def _aimed(rule: Rule) -> bool:
-    return rule.row.recipient_class is not None or rule.row.recipient is not None or rule.row.ground is not None
-
-
-def _no_in_words(no: No) -> str:
-    if no.ref.type == SuppressionCarried.type:
-        return f"opted out{f' of {no.scope}' if no.scope else ''} before an erasure, carried over on {day(no.ref)}"
-    if no.scope is None:
-        return f"{'refused' if no.ref.type == 'consent.refused' else 'took the consent back'} on {day(no.ref)}"
-    what = f" ({no.name})" if no.name else ""
-    return f"opted out of {no.scope}{what} on {day(no.ref)}"
 
 
 def _permitted(clauses: list[str], found: list[Finding], says: str) -> Verdict:
@@ -424,7 +417,7 @@ def _denied(clauses: list[str], found: list[Finding], says: str) -> Verdict:
     verdict = Verdict("deny", list(clauses), [], [])
     for one in found:
         verdict.because += [ref for ref in one.because if ref not in verdict.because]
-        text = _no_in_words(one.objection) if one.objection else one.says
+        text = no_in_words(one.objection) if one.objection else one.says
         verdict.phrases += [text] if text else []
     if says and not verdict.phrases:
         verdict.phrases = [says]

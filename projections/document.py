@@ -28,9 +28,9 @@ def state_document(case: Case, now: int) -> dict[str, Any]:
         {
             "scope": scope,
             "name": name,
-            "since": format_time(said[-1][0].time),
-            "position": said[-1][0].position,
-            "carried_over": said[-1][0].type == CARRIED,
+            "since": format_time(said[-1].ref.time),
+            "position": said[-1].ref.position,
+            "carried_over": said[-1].ref.type == CARRIED,
         }
         for track in state.tracks.values()
         for (scope, name), said in track.optouts.items()

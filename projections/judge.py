@@ -17,6 +17,7 @@ from ledger.conditions import OptIn
 from ledger.entry import Entry
 from ledger.person import Edges, joined_by, note_edge
 from ledger.times import format_time
+from projections.acts import Digest, wrong_with
 from projections.decide import decide
 from projections.needs import Case, check
 from projections.obligations import due_at, followed, hold_clause
@@ -39,6 +40,8 @@ class Record:
     world_at: WorldAt  # the controller as it was just before an entry
     case_of: MakeCase
     pack_of: Callable[[Case], pk.Pack | None]  # None: before the first policy, when nothing was promised
+    controller: str
+    digest: Digest
 
 
 Then = Callable[[Entry], Record]  # the same as it was known at an entry's time, without the person's entries
@@ -74,7 +77,7 @@ class _Groups:
         found = self._states.get(name)
         if found is None:
             group = joined_by(self._edges, name)
-            found = fold((entry for entry in self._before if entry.stream in group), group)
+            found = fold(self._before, group)
             self._states.update(dict.fromkeys(group, found))
         return found
 
@@ -134,6 +137,7 @@ def judge(record: Record, *, then: Then) -> Judged:
             if scene is not None:
                 _judge_act(judged, entry, scene, past)
                 judged.findings += _shortcomings(entry, scene, past)
+                judged.findings += _decided(entry, scene, record)
         groups.evolve(entry)
     return judged
 
@@ -172,7 +176,11 @@ def _verdict(entry: Entry, scene: _Scene) -> Verdict | None:
     classify(question, scene.pack)
     recipient = scene.world.recipients.get(question.recipient or "")
     question.recipient_class = recipient.recipient_class if recipient else None
-    return decide(scene.pack, scene.case, question, entry.time)
+    verdict = decide(scene.pack, scene.case, question, entry.time)
+    unlisted = question.action == "contact" and question.list is None
+    if verdict.outcome == "permit" and unlisted and question.purpose in scene.pack.always_by_list:
+        return Verdict("deny", verdict.clauses, [], ["names no list, by which such messages always go"])
+    return verdict
 
 
 def _at_the_door(entry: Entry, scene: _Scene) -> Verdict | None:
@@ -246,6 +254,16 @@ def _act(entry: Entry, scene: _Scene) -> Question | None:
 def _is_change(world: World, name: str) -> bool:
     version = world.version(name)
     return version is not None and version.supersedes is not None
+
+
+def _decided(entry: Entry, scene: _Scene, record: Record) -> list[Row]:
+    """A finding where an act names a decision that does not carry it."""
+    decision: str | None = getattr(entry.data, "decision", None)
+    question = _act(entry, scene) if decision is not None else None
+    if decision is None or question is None:
+        return []
+    wrong = wrong_with(decision, question, record.controller, scene.case.state.tracks, record.digest)
+    return [] if wrong is None else [_finding(entry, None, known_then=True, reason=wrong)]
 
 
 def _shortcomings(entry: Entry, scene: _Scene, past: _Past) -> list[Row]:

@@ -15,6 +15,8 @@ from ledger.errors import InvalidQuestion, LedgerError
 from ledger.pack import Pack
 from ledger.reader import Moved
 from ledger.times import FOREVER, format_time, parse_time
+from projections.acts import about
+from projections.atthedoor import holds
 from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
@@ -78,6 +80,7 @@ class Ledger:
 
     def __init__(self, app: LedgerApplication, clock: Callable[[], int], projection: Path | None = None) -> None:
         self.app = app
+        app.judge = holds
         self.clock = clock
         self.projector = Projector(app, projection)
         self._here = _Here()
@@ -154,7 +157,9 @@ class Ledger:
         case = self._case(view, person, question, at)
         size = session.size if question.known_at is None else self.app.size_at(known_at)
         if question.role == "processor":
-            return self._as_processor(question, case, view, at, question.known_at or now, size)
+            answer = self._as_processor(question, case, view, at, question.known_at or now, size)
+            answer.named = self._named(question, view, person, answer.outcome, size, at)
+            return answer
         pack = view.pack_of(case)
         self._check(question, view, case, pack)
         verdict = decide(pack, case, question, at)
@@ -171,7 +176,21 @@ class Ledger:
             at,
             now if question.known_at is None else question.known_at,
             size,
+            self._named(question, view, person, verdict.outcome, size, at),
         )
+
+    def _named(
+        self, question: Question, view: View, person: Person, outcome: str, size: int, at: int
+    ) -> Callable[[], str | None]:
+        """What names an answer, when it is asked to."""
+        known = "now" if question.known_at is None else format_time(question.known_at)
+
+        def name() -> str | None:
+            return view.decision_id(
+                about(question, view.controller, person.person), outcome, size, format_time(at), known
+            )
+
+        return name
 
     def _case(self, view: View, person: Person, question: Question, at: int) -> Case:
         """The case as of `at`; a transfer is judged as of its effective time."""
@@ -451,7 +470,7 @@ def history_row(entry: Entry) -> Row:
     return {
         "position": entry.position,
         "version": entry.version,
-        "time": format_time(entry.time),
+        "time": format_time(entry.said_at),
         "recorded_at": format_time(entry.recorded_at),
         "type": entry.type,
         "source": entry.source,

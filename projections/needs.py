@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from ledger import conditions as cn
+from ledger.acts import SuppressionCarried
 from ledger.pack import Pack
 from ledger.times import DAY, after_months, format_time
 from projections.choices import (
@@ -15,13 +16,14 @@ from projections.choices import (
     Yes,
     any_opt_in,
     ends,
+    in_time,
     lapse_moments,
     last_word,
     newest_yes,
     word,
     yes_to_collect,
 )
-from projections.question import Question, Ref
+from projections.question import Question, Ref, same_list
 from projections.record import State
 from projections.versions import InForce, Packs, in_force
 from projections.world import World
@@ -85,7 +87,7 @@ def check(need: cn.Need, case: Case, question: Question, now: int, pack: Pack) -
         case cn.OptIn():
             return _opt_in(need, case, question, now, pack)
         case cn.AnyOptIn():
-            choice = any_opt_in(state, now, pack)
+            choice = any_opt_in(state, now, pack, case.world)
             return Finding(choice is not None, [choice.ref] if choice else [], "an opt-in to some communication")
         case cn.Quiet():
             return _quiet(need, case, question, now, pack)
@@ -131,15 +133,12 @@ def _first(state: State, type_name: str) -> list[Ref]:
 
 def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack) -> Finding:
     terms = terms_of(need)
-    said = word(case.state, question, now, pack, terms)
+    said = word(case.state, question, now, pack, terms, case.world)
     if said is None and question.action == "collect" and question.purpose is None:
-        choice = yes_to_collect(case.state, question, now, pack, terms)
-        said = None if choice is None else Yes(choice)
+        said = yes_to_collect(case.state, question, now, pack, terms, case.world)
     match said:
         case Yes():
-            what = f"opted in to {question.list}" if question.list else "opted in"
-            confirmed = " and confirmed it" if need.confirmed_within_days is not None else ""
-            return Finding(True, [said.ref], f"{what}{confirmed} on {day(said.ref)}")
+            return _opted_in(said, question, terms, pack)
         case No():
             return Finding(False, [said.ref], "said no", objection=said)
         case None:
@@ -148,9 +147,35 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
             assert_never(said)
 
 
+def _opted_in(said: Yes, question: Question, terms: Terms, pack: Pack) -> Finding:
+    what = f"opted in to {question.list}" if question.list else "opted in"
+    refs = said.refs
+    if terms.confirmed_within is not None:
+        choice, within = said.choice, terms.confirmed_within
+        by = next(one for one in reversed(choice.confirms) if in_time(one, choice, within, pack))
+        refs += [ref for ref in (by.first, by.answered) if ref not in refs]
+        what += f" on {day(by.first)} and confirmed it"
+    return Finding(True, refs, f"{what} on {day(said.ref)}{despite(said)}")
+
+
+def despite(said: Yes) -> str:
+    """In words, the no that a yes has overcome."""
+    return "" if said.over is None else f", after {no_in_words(said.over)}"
+
+
+def no_in_words(no: No) -> str:
+    """A no as a phrase."""
+    if no.ref.type == SuppressionCarried.type:
+        return f"opted out{f' of {no.scope}' if no.scope else ''} before an erasure, carried over on {day(no.ref)}"
+    if no.scope is None:
+        return f"{'refused' if no.ref.type == 'consent.refused' else 'took the consent back'} on {day(no.ref)}"
+    what = f" ({no.name})" if no.name else ""
+    return f"opted out of {no.scope}{what} on {day(no.ref)}"
+
+
 def _no_opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack) -> Finding:
     """Why there is none: never said, not confirmed, or lapsed."""
-    if pack.lapses and (choice := newest_yes(case.state, question, terms_of(need))):
+    if pack.lapses and (choice := newest_yes(case.state, question, pack, terms_of(need))):
         end = ends(choice, pack)
         by = [clause for clause, moment in lapse_moments(choice, pack) if moment == end]
         if end is not None and end <= now and by:
@@ -158,8 +183,8 @@ def _no_opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: P
             return Finding(False, [choice.ref], text, also=by)
     if need.confirmed_within_days is not None:
         terms = replace(terms_of(need), confirmed_within=None)
-        choice = newest_yes(case.state, question, terms)
-        if choice is not None and choice.confirms is None:
+        choice = newest_yes(case.state, question, pack, terms)
+        if choice is not None and not choice.confirms:
             return Finding(False, [choice.ref], f"the opt-in of {day(choice.ref)} was not confirmed")
         if choice is not None:
             return Finding(False, [choice.ref], f"the opt-in of {day(choice.ref)} was confirmed too late")
@@ -168,7 +193,7 @@ def _no_opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: P
 
 def _quiet(need: cn.Quiet, case: Case, question: Question, now: int, pack: Pack) -> Finding:
     yes, no = last_word(case.state, question, pack)
-    asked = case.state.asked.get((question.purpose, question.list, question.item)) if need.unanswered else None
+    asked = _last_asked(need, case.state, question)
     for ref, what in ((no, "said no"), (asked, "was asked")):
         if ref is None or (ref is asked and yes is not None and yes.order > ref.order):
             continue
@@ -177,10 +202,15 @@ def _quiet(need: cn.Quiet, case: Case, question: Question, now: int, pack: Pack)
     return Finding(False, says="has not said no lately")
 
 
+def _last_asked(need: cn.Quiet, state: State, question: Question) -> Ref | None:
+    about = (question.purpose, same_list(question.list), question.item)
+    return state.asked.get(about) if need.unanswered else None
+
+
 def quiet_ends(need: cn.Quiet, case: Case, question: Question, pack: Pack) -> list[int]:
     """The moments at which such a condition stops to hold by time alone."""
     _, no = last_word(case.state, question, pack)
-    asked = case.state.asked.get((question.purpose, question.list, question.item)) if need.unanswered else None
+    asked = _last_asked(need, case.state, question)
     return [after_months(ref.time, need.months) for ref in (no, asked) if ref is not None]
 
 

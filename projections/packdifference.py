@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ledger import conditions as cn
-from ledger.pack import ACTIONS, Change, Define, Pack, Row, Scope
+from ledger.facts import Scope
+from ledger.pack import ACTIONS, Change, Define, Pack, Row
 from projections.decide import Rule, conditions_of, may_bear_on, rules_of
 from projections.question import Question
 from projections.record import State
 
 WORDS_ONLY: Final = {"action", "reading", "consequence", "says"}  # rules are compared action by action
 _CHANGED_BY: Final = ("use", "contact", "disclose")  # actions that a new use can open: see projections.decide
-SCOPES: Final[tuple[Scope, ...]] = ("all", "general", "purpose", "list", "recipient", "advertising")
+SCOPES: Final[tuple[Scope, ...]] = ("all", "general", "purpose", "list", "channel", "recipient", "advertising")
 
 
 @dataclass(frozen=True, slots=True)

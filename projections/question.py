@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
+from unicodedata import normalize
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
@@ -23,6 +26,14 @@ _TEXTS: Final = frozenset(
 FIELDS: Final = frozenset(
     (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
 )
+
+
+@lru_cache(maxsize=4096)
+def same_list(name: str | None) -> str | None:
+    """The name of a list as it is compared: Unicode NFC, without case."""
+    if name is None or (name.isascii() and name.islower()):
+        return name
+    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 @dataclass(slots=True)
@@ -50,6 +61,10 @@ class Question:
     personal: frozenset[str] = frozenset()
     anonymous: bool = False
     recipient_class: str | None = None
+
+    def about(self, purpose: str | None) -> Question:
+        """The same question about a purpose."""
+        return replace(self, purpose=purpose)
 
     def narrowed(self, category: str, pack: Pack) -> Question:
         """The same question about one category."""
@@ -141,6 +156,8 @@ def check_words(question: Question, pack: Pack) -> None:
     if unknown:
         near = like(min(unknown)[:64], pack.known_categories)
         raise InvalidQuestion("categories", f"one of them is no category of this pack{near}")
+    if question.action == "contact" and question.list is None and question.purpose in pack.always_by_list:
+        raise InvalidQuestion("list", f"{question.purpose!r} goes by lists only: name the one that the message is for")
     classify(question, pack)
 
 
@@ -194,6 +211,17 @@ class Answer:
     at: int
     known_at: int
     size: int
+    named: Callable[[], str | None] = lambda: None
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the answer is yes."""
+        return self.outcome == "permit"
+
+    @property
+    def id(self) -> str | None:
+        """The answer's name, for `decision` in what is done on it; None where the person's key is gone."""
+        return self.named()
 
     @property
     def position(self) -> int:
@@ -214,4 +242,5 @@ class Answer:
             "known_at": format_time(self.known_at) if self.known_at < FOREVER else None,
             "position": self.size,
             "size": self.size,
+            "id": self.id,
         }

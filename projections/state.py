@@ -12,18 +12,29 @@ from typing import assert_never
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.times import parse_time
-from projections.question import Ref
-from projections.record import Collected, Disclosure, Hold, Notice, Order, Request, State, new_state
-from projections.words import carry, choose, link, opt_out, scope_name, tracks_of, unlink
+from projections.question import Ref, same_list
+from projections.record import Collected, Disclosure, Hold, Notice, Order, Request, State, new_state, rank
+from projections.words import say, tracks_of
 
 RETURNING = frozenset(("subject.registered", "information.collected", "service.used", "consent.granted"))
 
 
 def fold(entries: Iterable[Entry], names: Iterable[str]) -> State:
-    """The state after `entries`, in the order in which they are in force."""
-    state = new_state(names)
-    for entry in sorted(entries, key=_order):
-        evolve(state, entry)
+    """The state after `entries`, in the order in which they are in force, of the person with these names.
+
+    Entries of others, who were joined with them for a time, may be among them: of these only what was said counts, for
+    it was said for all who were joined.
+    """
+    ours, all_entries = frozenset(names), sorted(entries, key=_order)
+    state = new_state({*ours, *(entry.stream for entry in all_entries)})
+    for entry in all_entries:
+        if entry.stream in ours:
+            evolve(state, entry)
+        elif entry.role != "processor":
+            say(state, entry, Ref(entry.time, entry.position, entry.type, entry.source, entry.id))
+    for name in state.tracks.keys() - ours:
+        del state.tracks[name], state.joined[name]
+        state.own.pop(name, None)
     return state
 
 
@@ -52,17 +63,16 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
             _collect(state, ref, data)
         case ev.ConsentGranted():
             _on_record(state, ref, data.purpose)
-            choose(state, entry, ref, data)
-        case ev.ConsentRefused() | ev.ConsentWithdrawn():
-            choose(state, entry, ref, data)
-        case ev.OptoutRecorded():
-            opt_out(state, entry.stream, ref, data)
-        case ev.OptoutLifted():
-            for track in tracks_of(state, entry.stream):
-                track.optouts.pop((data.scope, scope_name(data)), None)
+            say(state, entry, ref)
+        case ev.ConsentRefused() | ev.ConsentWithdrawn() | ev.OptoutRecorded():
+            state.noes.append(ref)
+            say(state, entry, ref)
         case ev.ConsentRequested():
-            state.asked[data.purpose, data.list, data.item] = ref
-        case ev.InformationUsed():
+            state.asked[data.purpose, same_list(data.list), data.item] = ref
+            say(state, entry, ref)
+        case ev.OptoutLifted() | ev.SubjectLinked() | ev.SubjectUnlinked() | ev.GuardianEnded():
+            say(state, entry, ref)
+        case ev.InformationUsed() | ev.MessageBounced():
             pass
         case ev.DisclosureMade() | ev.DisclosureCompelled():
             state.disclosures.append(_disclosure(ref, data))
@@ -71,10 +81,6 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
         case ev.SubjectAgeLearned():
             for track in tracks_of(state, entry.stream):
                 track.age = (data.age, data.under, bool(data.needs_guardian), ref)
-        case ev.SubjectLinked():
-            link(state, entry.stream, data.other)
-        case ev.SubjectUnlinked():
-            unlink(state, entry.stream, data.other)
         case ev.AgreementStarted():
             state.terms.setdefault(data.service, ref)
         case ev.AgreementEnded():
@@ -121,7 +127,7 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
             if asked := state.requests.get(("deletion", data.request)):
                 _identify(asked, entry, data.service)
         case ev.DeletionCompleted():
-            _delete(state, ref, data)
+            _delete(state, entry, ref, data)
         case ev.ArchivePurged():
             if asked := state.requests.get(("deletion", data.request)):
                 asked.purged = asked.purged or ref
@@ -142,8 +148,8 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
         case ev.ComplaintEscalated():
             _complaint(state, data.complaint, 2, ref)
         case ev.SuppressionCarried():
-            carry(state, entry, ref, data)
-        case ev.SubjectErased():
+            say(state, entry, ref)
+        case ev.SubjectErased() | ev.RequestTakenBack() | ev.RequestDenied() | ev.RequestExtended():
             pass
         case _:
             assert_never(data)
@@ -217,11 +223,12 @@ def _identify(request: Request, entry: Entry, service: str | None) -> None:
         request.named.setdefault(name, entry.time)
 
 
-def _delete(state: State, ref: Ref, data: ev.DeletionCompleted) -> None:
+def _delete(state: State, entry: Entry, ref: Ref, data: ev.DeletionCompleted) -> None:
     request = state.requests.get(("deletion", data.request)) if data.request is not None else None
     if data.request is not None and request is None:
         return  # an answer to a request that was never made is without effect
     state.deletions.append(ref)
+    state.deleted_upto = max(state.deleted_upto, rank(entry.said_at, entry.position, yes=False))
     state.fresh.clear()
     state.returned = False
     for on_record in state.collected.values():
