@@ -270,10 +270,7 @@ def read_lines(path: Path) -> tuple[list[Any], int]:
         body = read_at_most(path, JOURNAL_LIMIT_BYTES)
     except FileNotFoundError:
         return [], 0
-    if len(body) > JOURNAL_LIMIT_BYTES:
-        raise StoreError(
-            f"{path}: more than {JOURNAL_LIMIT_BYTES} bytes, no journal of ours is (put the right file back)"
-        )
+    require_journal(path, len(body))
     found, foreign = [], 0
     for line in body.split(b"\n"):
         if not line.strip(b"\0 \r\t"):
@@ -289,6 +286,14 @@ def read_at_most(path: Path, limit: int) -> bytes:
     """A file's bytes, at most one more than the limit: then it is over it. Also of a pipe, or a device without end."""
     with path.open("rb") as file:
         return file.read(limit + 1)
+
+
+def require_journal(path: Path, size: int) -> None:
+    """Raise StoreError for more bytes than a journal beside the keys has."""
+    if size > JOURNAL_LIMIT_BYTES:
+        raise StoreError(
+            f"{path}: more than {JOURNAL_LIMIT_BYTES} bytes, no journal of ours is (put the right file back)"
+        )
 
 
 def private_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _STRING: Final = re.compile(
     r'"""(?:\\[\s\S]|[^\\])*?"""(?:"{0,2})'  # up to two quotes can stand before the three that close it
     r"|'''[\s\S]*?'''(?:'{0,2})"
-    r'|"(?:\\.|[^"\\\n])*"'
+    r'|"(?:\\.|[^"\\\n]++)*+"'
     r"|'[^'\n]*'"
 )
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")

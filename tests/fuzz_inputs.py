@@ -11,6 +11,7 @@ import re
 import sqlite3
 import zipfile
 from contextlib import closing, suppress
+from copy import deepcopy
 
 import yaml
 
@@ -95,7 +96,7 @@ def odd(rng, depth=0):
         if rng.random() < 0.5:
             return [odd(rng, depth + 1) for _ in range(rng.randrange(4))]
         return {word(rng): odd(rng, depth + 1) for _ in range(rng.randrange(4))}
-    return rng.choice(ODD) if rng.random() < 0.6 else word(rng)
+    return deepcopy(rng.choice(ODD)) if rng.random() < 0.6 else word(rng)  # whoever gets it may change it
 
 
 WORDS = tuple(

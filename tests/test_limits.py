@@ -627,6 +627,14 @@ def test_a_journal_over_its_limit_says_so_and_nothing_is_read_of_it(tmp_path, mo
         read_lines(file)
 
 
+def test_so_does_the_file_of_signed_heads(store):
+    accept(store.ledger, event())
+    store.shut()
+    os.truncate(store.keys / "signed.ndjson", limits.JOURNAL_LIMIT_BYTES + 1)
+    with pytest.raises(StoreError, match="no journal of ours"):
+        store.open()
+
+
 def test_a_backup_that_there_is_no_room_for_is_refused_before_anything_is_written(store, tmp_path, monkeypatch):
     copy, target = tmp_path / "copy.db", tmp_path / "restored.db"
     back_up(store.ledger, copy)
