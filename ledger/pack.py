@@ -24,7 +24,7 @@ from datetime import date
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from ledger.conditions import DeletionAsked, Minor, Need, Table
 from ledger.facts import Channel, Ground, Scope
@@ -341,6 +341,8 @@ class Pack(Table):
     personal_fields: dict[str, PersonalField] = {}
     processor: Processor | None = None
     calendar: Calendar = Calendar()
+    calling_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}$")] | None = None  # of numbers without
+    addresses_bind: bool = True  # a no binds an address, whoever else has it
     change: Change | None = None
     clause: list[Clause]
     sha256: str = ""

@@ -29,7 +29,7 @@ from ledger.held import FORKED, guard
 from ledger.merkle import ReadLeaves, ReadSubtree
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
-STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
+STORE_FORMAT: Final = 4  # the file's user_version; older ones are raised when they are opened for writing
 
 # A write-ahead log that grew while somebody read for long is cut back to this when it is begun anew.
 LOG_BYTES: Final = 16 << 20
@@ -49,6 +49,16 @@ SUPPRESSION: Final = (
     "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
     "CREATE INDEX addresses_by_person ON addresses (person)",
     "CREATE TABLE suppressed (key BLOB, said BLOB, since INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
+)
+# The addresses of those who are there, and entries that an answer looks at beside a person's state: `ledger.addresses`.
+ADDRESSES: Final = (
+    """CREATE TABLE living (
+        person TEXT, position INTEGER, tag BLOB, kind TEXT NOT NULL, how TEXT NOT NULL, bound BLOB NOT NULL,
+        PRIMARY KEY (person, position, tag)) WITHOUT ROWID""",
+    "CREATE INDEX living_by_tag ON living (tag, person)",
+    "CREATE TABLE shared (tag BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE noes (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
+    "CREATE TABLE beside (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
 )
 # The newest entry of every stream: what an index of entries has lost is missed, and a tip is found at once.
 STREAMS: Final = (
@@ -100,6 +110,7 @@ SCHEMA: Final = (
     "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
     *MENTIONS,
     *SUPPRESSION,
+    *ADDRESSES,
     # What the door looks at.
     "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL, bound BLOB) WITHOUT ROWID",

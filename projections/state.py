@@ -141,6 +141,8 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
             _complaint(state, data.complaint, 1, ref)
         case ev.ComplaintEscalated():
             _complaint(state, data.complaint, 2, ref)
+        case ev.SuppressionCarried(marketing=True):
+            pass  # looked at beside the state: projections.addresses
         case ev.SuppressionCarried():
             carry(state, entry, ref, data)
         case ev.SubjectErased() | ev.RequestTakenBack() | ev.RequestDenied() | ev.RequestExtended():
