@@ -8,13 +8,14 @@ the sum of what it names: a ground or the record 8, a recipient 4, a class, the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ledger import conditions as cn
 from ledger import pack as pk
 from ledger.acts import SuppressionCarried
+from projections.addresses import OthersNo, heeded, others_moments
 from projections.choices import PLAIN, No, moments, word
 from projections.needs import Case, Finding, check, day, quiet_ends
 from projections.question import Question, Ref, Verdict
@@ -103,7 +104,7 @@ def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     return (
         _law(rules, pack, case, question, now)
         or _forbidden(rules, pack, case, question, now)
-        or _allowed(rules, pack, case, question, now)
+        or _delivered(_allowed(rules, pack, case, question, now), case, question)
     )
 
 
@@ -115,14 +116,26 @@ def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict:
     return None
 
 
-def turning_points(pack: pk.Pack, case: Case, questions: Iterable[Question], now: int) -> list[int]:
+def turning_points(pack: pk.Pack, case: Case, questions: Sequence[Question], now: int) -> list[int]:
     """The moments after `now` at which an answer to one of the questions may change by time alone, in order."""
     found = moments(case.state, now, pack)
+    if any(question.action == "contact" for question in questions) and (others := others_moments(case, now, pack)):
+        found = sorted({*found, *others})
     quiet = [(need, question) for question in questions for need in rules_of(pack, question.action).quiet]
     if quiet:
         ends = {moment for need, question in quiet for moment in quiet_ends(need, case, question, pack)}
         found = sorted({*found, *(moment for moment in ends if moment > now)})
     return found
+
+
+def _delivered(verdict: Verdict, case: Case, question: Question) -> Verdict:
+    """The verdict, unless what it permits would not arrive: then denied, with the rows that would have permitted."""
+    if verdict.outcome != "permit" or question.action != "contact":
+        return verdict
+    bounce = case.stopped().get(question.channel or "")
+    if bounce is None:
+        return verdict
+    return Verdict("deny", verdict.clauses, [bounce], [f"a message by {question.channel} came back on {day(bounce)}"])
 
 
 # -- matching ----------------------------------------------------------------------------------------------------------
@@ -361,7 +374,7 @@ def _objected(
     needs = row.needs if row is not None else []
     if any(isinstance(need, cn.OptIn) for need in needs):
         return None  # the need itself looks at the person's word, on its own terms
-    said = word(case.state, question, now, pack, PLAIN)
+    said = heeded(word(case.state, question, now, pack, PLAIN), case, question, now, pack)
     if not isinstance(said, No):
         return None
     own = any(isinstance(need, cn.AnyOptIn) for need in needs)  # the clause itself says who may get it
@@ -403,6 +416,9 @@ def _aimed(rule: Rule) -> bool:
 
 
 def _no_in_words(no: No) -> str:
+    if isinstance(no, OthersNo):
+        own = No(no.ref, no.scope, no.name, no.clause)
+        return f"somebody with the same address {_no_in_words(own)}"
     if no.ref.type == SuppressionCarried.type:
         return f"opted out{f' of {no.scope}' if no.scope else ''} before an erasure, carried over on {day(no.ref)}"
     if no.scope is None:

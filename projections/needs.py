@@ -9,6 +9,7 @@ from typing import assert_never
 from ledger import conditions as cn
 from ledger.pack import Pack
 from ledger.times import DAY, after_months, format_time
+from projections.addresses import Bound, heeded
 from projections.choices import (
     No,
     Terms,
@@ -37,6 +38,8 @@ class Case:
     customer: Callable[[str], State | None] = lambda _: None  # another person, as of the same moment
     person_of: Callable[[str], str | None] = lambda _: None  # the identifier of a name
     latest: Callable[[], State] | None = None  # the person by all that is known, whenever it happened
+    others: Callable[[], list[Bound]] = list  # noes of others that bind an address of the person
+    stopped: Callable[[], dict[str, Ref]] = dict  # channels by which nothing reaches the person any more
     _versions: list[InForce] | None = field(default=None)
 
     @property
@@ -135,6 +138,7 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
     if said is None and question.action == "collect" and question.purpose is None:
         choice = yes_to_collect(case.state, question, now, pack, terms)
         said = None if choice is None else Yes(choice)
+    said = heeded(said, case, question, now, pack)
     match said:
         case Yes():
             what = f"opted in to {question.list}" if question.list else "opted in"
