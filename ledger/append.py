@@ -38,6 +38,7 @@ from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
 from ledger.person import agreed, connected, is_minor
+from ledger.spellings import composed
 from ledger.suppression import any_kept, any_of, note_addresses, to_carry
 from ledger.times import format_time
 from ledger.vault import VaultWrites
@@ -293,7 +294,7 @@ class Batch:
                 raise InvalidEvent("class", "is no recipient class of this pack")
             if model.service is not None and model.service not in pack.known_purposes:
                 raise InvalidEvent("service", "is no purpose of this pack")
-        elif recipient is not None and (event.controller, recipient) not in self.app.recipients:
+        elif recipient is not None and (event.controller, composed(recipient)) not in self.app.recipients:
             raise InvalidEvent("recipient", "is not registered: publish recipient.registered first")
         if isinstance(model, ev.PolicyPublished):
             self._published(event, model, pack)

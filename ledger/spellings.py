@@ -94,7 +94,7 @@ def name_form(name: str) -> str:
     `mailto:Ann@Example.com`, `Ann <ann@example.com>` and `ann@example.com.` are `ann@example.com`; whatever is no
     address alone, such as `crm:ann@example.com`, is what it is, in NFC.
     """
-    if "@" not in name:
+    if "@" not in name and "%40" not in name:
         return composed(name)
     text = visible(composed(name)).strip()
     if (bracketed := _BRACKETED.search(text)) and text.endswith(">") and "@" not in text[: bracketed.start()]:

@@ -23,7 +23,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
-from ledger.spellings import composed
+from ledger.spellings import composed, list_name
 from ledger.times import EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
@@ -210,13 +210,14 @@ def _ends(data: ev.ConsentGranted, pack: Pack) -> bool:
 
 
 def _scope(data: ev.OptoutRecorded | ev.OptoutLifted | ev.SuppressionCarried) -> tuple[str | None, str | None]:
-    return data.scope, getattr(data, data.scope or "", None)
+    return data.scope, list_name(data.list or "") if data.scope == "list" else getattr(data, data.scope or "", None)
 
 
 def _about(data: ev.Data) -> tuple[Any, ...]:
     """What a refusal and a later yes must share for the yes to replace it."""
-    named = (getattr(data, name, None) for name in _NAMED[1:-1])
-    return tuple(tuple(sorted(one)) if isinstance(one, list) else one for one in named)
+    named = {name: getattr(data, name, None) for name in _NAMED[1:-1]}
+    named["list"] = list_name(named["list"] or "")
+    return tuple(tuple(sorted(one)) if isinstance(one, list) else one for one in named.values())
 
 
 def _said(kind: str, data: ev.Data) -> dict[str, Any]:

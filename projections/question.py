@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
 from ledger.pack import ACTIONS, Pack
+from ledger.spellings import composed, list_name
 from ledger.times import FOREVER, format_optional, format_time, parse_time
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
@@ -48,6 +49,10 @@ class Question:
     personal: frozenset[str] = frozenset()
     anonymous: bool = False
     recipient_class: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.list is not None:
+            self.list = list_name(self.list)
 
     def narrowed(self, category: str, pack: Pack) -> Question:
         """The same question about one category."""
@@ -99,7 +104,7 @@ def _value(name: str, value: Any) -> Any:
     if name in _TEXTS:
         if not isinstance(value, str) or not value:
             raise InvalidQuestion(name, "wants text")
-        return _whole(name, value)
+        return _compared(name, _whole(name, value))
     words = _CLOSED.get(name)
     if words is not None:
         if not isinstance(value, str) or value not in words:
@@ -110,6 +115,17 @@ def _value(name: str, value: Any) -> Any:
             raise InvalidQuestion("categories", "wants a list of words")
         return frozenset(_whole("categories", one) for one in value)
     return _moment(name, value)
+
+
+def _compared(name: str, text: str) -> str:
+    """A name as it is compared; who is asked about is looked up under every form of the name."""
+    match name:
+        case "subject" | "of":
+            return text
+        case "list":
+            return list_name(text)
+        case _:
+            return composed(text)
 
 
 def _whole(name: str, text: str) -> str:

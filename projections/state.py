@@ -11,6 +11,7 @@ from typing import assert_never
 
 from ledger import events as ev
 from ledger.entry import Entry
+from ledger.spellings import list_name
 from ledger.times import parse_time
 from projections.question import Ref
 from projections.record import Collected, Disclosure, Hold, Notice, Order, Request, State, new_state
@@ -39,7 +40,7 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
     if entry.role == "processor":
         state.processor_of = entry.of or getattr(entry.data, "of", None) or state.processor_of
         return
-    data = entry.data
+    data = _compared(entry.data)
     if isinstance(data, ev.ControllerFact):
         return  # folded in projections.world
     match data:
@@ -97,6 +98,13 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
             _on_record(state, ref, data.transfer)
         case _:
             _evolve_requests(state, entry, ref, data)
+
+
+def _compared(data: ev.Data) -> ev.Data:
+    """What an entry says, with the name of a list as it is compared."""
+    name = getattr(data, "list", None)
+    form = list_name(name) if isinstance(name, str) else name
+    return data if form == name else data.model_copy(update={"list": form})
 
 
 def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData) -> None:
