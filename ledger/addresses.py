@@ -50,29 +50,34 @@ _MARKS: Final = 500
 class Named:
     """The addresses that an event names, by personal field, and under NAME those that its subject's name has in it.
 
-    `edition`: of the pack that says which fields are addresses. `older`: as stores before format 4 compared them.
+    `edition`: of the pack that says which fields are addresses. `older`: as stores before format 4 compared them, None
+    where that was not looked at.
     """
 
     edition: str
     fields: dict[str, list[Form]] = field(default_factory=dict)
-    older: dict[str, Form] = field(default_factory=dict)
+    older: dict[str, Form] | None = None
 
     @property
     def said(self) -> list[Form]:
         return [form for name, some in self.fields.items() if name != NAME for form in some]
 
 
-def named_in(event: Prepared, pack: Pack) -> Named:
-    """The addresses of an event. Takes as long as its text is long, so that it is done before the write lock is."""
-    subject = event.subject if event.subject is not None and "@" in event.subject else None
-    if not event.personal and subject is None:
-        return Named(pack.edition)
-    found = Named(pack.edition, field_forms(pack, event.personal), older_forms(pack, event.personal))
-    if subject is not None and (some := name_forms(subject)):
-        found.fields[NAME] = [("email", form) for form in some]
-        older = older_name(subject)
-        if older is not None:
-            found.older[NAME] = older
+def named_in(event: Prepared, pack: Pack, *, older: bool) -> Named:
+    """The addresses of an event, if wanted in their older form, too.
+
+    It takes as long as the text is long, and is done before the write lock is taken.
+    """
+    found = Named(pack.edition, older={} if older else None)
+    if event.personal:
+        found.fields = field_forms(pack, event.personal)
+        if found.older is not None:
+            found.older = older_forms(pack, event.personal)
+    if event.subject is not None and "@" in event.subject:
+        named_name(found, [event.subject])
+        form = older_name(event.subject)
+        if found.older is not None and form is not None:
+            found.older[NAME] = form
     return found
 
 
@@ -124,20 +129,21 @@ def keys_of(vault: Vault, controller: str, found: Iterable[Form]) -> set[bytes]:
 
 def keys_named(vault: Vault, controller: str, named: Named) -> set[bytes]:
     """All hashes under which what outlived somebody with one of these addresses is found, older ones too."""
-    older = {vault.older_address_key(controller, kind, form) for kind, form in named.older.values()}
+    older = {vault.older_address_key(controller, kind, form) for kind, form in (named.older or {}).values()}
     return {key for some in named.fields.values() for key in keys_of(vault, controller, some)} | older
 
 
 def new_keys(c: SQLiteCursor, vault: Vault, named: Named, entry: Head, group: set[str]) -> set[bytes]:
     """The same of those addresses that were not on record of a person before an entry."""
     found: set[bytes] = set()
-    for name in {*named.fields, *named.older}:
+    older = named.older or {}
+    for name in {*named.fields, *older}:
         forms_here = named.fields.get(name, [])
         keys = keys_of(vault, entry.controller, forms_here)
         fresh = {key for key in keys if not has_before(c, group, vault.tag(key), entry.position)}
         found |= fresh
-        if name in named.older and (fresh or not keys):
-            found.add(vault.older_address_key(entry.controller, *named.older[name]))
+        if name in older and (fresh or not keys):
+            found.add(vault.older_address_key(entry.controller, *older[name]))
     return found
 
 

@@ -107,7 +107,7 @@ class Batch:
         self.watched: set[str] = set()  # persons of this batch whose age is known, or who are joined with others
         c.execute("SELECT EXISTS (SELECT 1 FROM refused)")
         self.any_refused = bool(c.fetchone()[0])
-        self.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
+        self.any_kept = app.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
         c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
         self.any_deleted = bool(c.fetchone()[0])
         self.subtrees: list[tuple[int, int, bytes]] = []
@@ -212,8 +212,8 @@ class Batch:
             return self._refuse(event, key, digest, reason)
         self._words(event, pack)
         named = event.named
-        if named is None or named.edition != pack.edition:  # the pack came since
-            named = event.named = named_in(event, pack)
+        if named is None or named.edition != pack.edition or (self.any_kept and named.older is None):
+            named = event.named = named_in(event, pack, older=self.any_kept)  # that came since
         require_few(named)
         if event.role == "controller":
             refusal = refuse(event, pack, _Look(self, event))
@@ -413,7 +413,7 @@ class Batch:
 
     def _delete(self, person: str) -> None:
         self.destroyed += after_deletion(self.app, self.c, person)
-        self.any_kept = any_kept(self.c)
+        self.any_kept = self.app.any_kept = any_kept(self.c)
         self.c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
         self.any_deleted = bool(self.c.fetchone()[0])
 

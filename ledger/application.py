@@ -139,6 +139,7 @@ class LedgerApplication(Application[str]):
         self._waiting: list[_Call] = []
         self._queue_lock = threading.Lock()
         self._packs: dict[str, Pack] = {}
+        self.any_kept = False  # whether noes of deleted or erased persons are kept, when this process looked last
         self._last_packs: dict[str, Pack] = {}  # by controller, as they were when this process looked last
         self.forget()
 
@@ -498,7 +499,7 @@ class LedgerApplication(Application[str]):
                 event = prepare(body)
                 event.recorded_at = scenario[number] if scenario is not None else None
                 pack = self._pack_before(event.controller)
-                event.named = named_in(event, pack) if pack is not None else None
+                event.named = named_in(event, pack, older=self.any_kept) if pack is not None else None
                 prepared.append(event)
             except InvalidEvent as error:
                 prepared.append(error)

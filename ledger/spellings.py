@@ -33,6 +33,7 @@ _WORD: Final = r"""[^\s<>(),:;@?"]"""
 _ADDRESS: Final = re.compile(
     rf"""(?:"[^"@]*+"|(?<!{_WORD}){_WORD}++)\s{{0,4}}@\s{{0,4}}([^\s<>(),:;@?'"]++)""",
 )
+_PLAINEST: Final = re.compile(r"[A-Za-z0-9._%+-]++@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++")  # nearly all there are
 _BRACKETED: Final = re.compile(r"<([^<>]*+)>")
 _COMMENT: Final = re.compile(r"\([^()]*+\)")
 _PLAIN: Final = re.compile(r"[^\s<>(),:;@?\"\[\]\\]+")
@@ -121,6 +122,8 @@ def forms(kind: str, value: str, country: str | None = None) -> list[str]:
     """
     match kind:
         case "email":
+            if _PLAINEST.fullmatch(value):
+                return [value.lower()]
             return _emails(visible(composed(value)))
         case "telephone":
             return _telephones(composed(value), country)
