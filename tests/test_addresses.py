@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from consumers.health import derived
 from consumers.maintenance import back_up, erase, restore
 from consumers.opening import memory_ledger, open_ledger
+from ledger import append, application
 from ledger.errors import CorruptEntry
 from ledger.packfile import load_pack
 from ledger.recovery import recover
@@ -313,6 +314,88 @@ def test_an_address_made_to_lead_to_somebody_else_is_noticed(store):
     store.ledger.people.forget()
     with pytest.raises(CorruptEntry, match="address was made to lead"):
         outcome(store.ledger, "crm:other")
+
+
+def test_another_process_that_says_no_is_heard(store):
+    accept(store.ledger, registered("crm:child"), registered("crm:parent"))
+    other = store.open()
+    assert outcome(store.ledger, "crm:child") == outcome(other, "crm:child") == "permit"
+    accept(other, opted_out("crm:parent", 5))
+    assert outcome(store.ledger, "crm:child") == "deny"
+    accept(other, said("subject.linked", "crm:child", 6, personal={"other": "web:child"}))
+    accept(other, said("optout.lifted", "crm:parent", 7, {"scope": "all"}))
+    assert outcome(store.ledger, "web:child") == "permit"
+    other.close()
+
+
+# -- intake ------------------------------------------------------------------------------------------------------------
+
+
+def test_addresses_are_read_before_the_write_lock_is_taken(memory, monkeypatch):
+    accept(memory, registered("crm:first"))
+    held = []
+    read = application.named_in
+
+    def seen(*args, **more):
+        held.append(memory.app._lock._is_owned())
+        return read(*args, **more)
+
+    monkeypatch.setattr(application, "named_in", seen)
+    monkeypatch.setattr(append, "named_in", None)  # under the lock: only where a pack came in between
+    accept(memory, registered("crm:parent"), registered("family@example.org"))
+    assert held == [False, False]
+
+
+def test_a_field_with_more_addresses_than_are_looked_at_is_invalid_with_its_name(memory):
+    many = ",".join(f"{number}@example.com" for number in range(65))
+    (found,) = memory.record([registered("crm:parent", email=many)])
+    assert (found.kind, found.field) == ("invalid", "email")
+    assert "more than 64" in found.reason
+    accept(
+        memory, registered("crm:parent", email=many.rpartition(",")[0]), registered("crm:63", email="63@example.com")
+    )
+    accept(memory, opted_out("crm:parent", 5))
+    assert outcome(memory, "crm:63") == "deny"
+
+
+def test_names_in_entries_are_compared_in_nfc_and_lists_without_case(memory):
+    word = {"recipient": "caf\u00e9", "class": "partner"}
+    accept(memory, event("recipient.registered", {"service": None, **word}, time=JAN.format(2), **WW))
+    accept(
+        memory,
+        registered("crm:ann"),
+        said("optout.recorded", "crm:ann", 5, {"scope": "recipient", "recipient": "cafe\u0301"}),
+    )
+    asked = {"action": "disclose", "purpose": "newsletter", "channel": None, "categories": ["email"]}
+    for spelling in ("caf\u00e9", "cafe\u0301"):
+        found = answer(memory, "crm:ann", recipient=spelling, **asked)
+        assert [ref.type for ref in found.because] == ["optout.recorded"]
+    accept(memory, said("optout.recorded", "crm:ann", 6, {"scope": "list", "list": "Caf\u00e9-News"}))
+    assert [outcome(memory, "crm:ann", list=one) for one in ("CAFE\u0301-NEWS", "other")] == ["deny", "permit"]
+    accept(memory, said("optout.lifted", "crm:ann", 7, {"scope": "list", "list": "CAF\u00c9-news"}))
+    assert outcome(memory, "crm:ann", list="caf\u00e9-news") == "permit"
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    told=st.lists(
+        st.tuples(st.integers(2, 20), st.sampled_from(["a@x.example", "b@x.example", "c@x.example"])),
+        min_size=1,
+        max_size=9,
+    ),
+    bounced=st.sampled_from(["a@x.example", "b@x.example"]),
+)
+def test_a_bounce_stops_while_its_address_is_the_newest_in_whatever_order_they_are_told(told, bounced):
+    ledger = memory_ledger(at=lambda: parse_time("2026-02-10T00:00:00Z"))
+    ledger.app.add_pack(PACKS["whereverworks"])
+    accept(ledger, published("whereverworks"))
+    for number, (day, address) in enumerate(told):
+        accept(ledger, said("service.used", "crm:ann", day, email=address))
+        if number == len(told) // 2:
+            accept(ledger, said("message.bounced", "crm:ann", 1, {"channel": "email", "permanent": True}, bounced))
+    newest = max(enumerate(told), key=lambda one: (one[1][0], one[0]))[1][1]
+    assert outcome(ledger, "crm:ann") == ("deny" if newest == bounced else "permit")
+    ledger.close()
 
 
 # -- erasure -----------------------------------------------------------------------------------------------------------
