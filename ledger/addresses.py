@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 Form = tuple[str, str]  # kind, one form for all spellings
 Order = tuple[int, int]
-Row = tuple[str, int, bytes, str, str, bytes]  # of `living`
 
 NAME: Final = ""  # in place of a personal field
 NOES: Final = ("optout.recorded", "consent.refused", "consent.withdrawn")
@@ -151,18 +150,11 @@ def new_keys(c: SQLiteCursor, vault: Vault, named: Named, entry: Head, group: se
 # -- the tables --------------------------------------------------------------------------------------------------------
 
 
-Newest = dict[str, tuple[int, frozenset[bytes]]]  # person -> time and tags of what was said of their address last
-
-
 @dataclass(slots=True)
 class Writes:
-    """Rows to insert, gathered over a batch.
+    """Rows to insert, gathered over a batch."""
 
-    `newest`: of persons of whom all is known here. The same address again is no news of them, and has no row.
-    """
-
-    newest: Newest = field(default_factory=dict)
-    living: list[Row] = field(default_factory=list)
+    living: list[tuple[str, int, bytes, str, str, bytes]] = field(default_factory=list)
     noes: list[tuple[str, int]] = field(default_factory=list)
     beside: list[tuple[str, int]] = field(default_factory=list)
 
@@ -175,19 +167,9 @@ class Writes:
         how = "bounced" if entry.type == "message.bounced" else "said"
         if named.fields:
             said = [form for name, some in named.fields.items() if name not in (NAME, *dropped) for form in some]
-            rows = tags_of(vault, entry, said)
-            if rows and (how == "bounced" or self._news(entry, frozenset(tag for tag, _ in rows))):
-                self.living += bound_rows(vault, entry, rows, how)
+            self.living += living_rows(vault, entry, said, how)
         if NAME in named.fields and entry.version == 1:
-            self.living += bound_rows(vault, entry, tags_of(vault, entry, named.fields[NAME]), "name")
-
-    def _news(self, entry: Head, tags: frozenset[bytes]) -> bool:
-        known = self.newest.get(entry.person)
-        if known is not None and known[1] == tags and known[0] <= entry.time and not entry.may_bind:
-            return False
-        if entry.version == 1 or (known is not None and known[0] <= entry.time):
-            self.newest[entry.person] = entry.time, tags
-        return True
+            self.living += living_rows(vault, entry, named.fields[NAME], "name")
 
     def flush(self, c: SQLiteCursor) -> None:
         """Insert what was gathered and forget it."""
@@ -208,7 +190,6 @@ class Head(NamedTuple):
     person: str
     position: int
     version: int
-    time: int
     type: str
     may_bind: bool
     beside: bool
@@ -218,22 +199,21 @@ def head_of(entry: Entry) -> Head:
     """The head of an entry that is there."""
     mine = entry.role == "controller"
     return Head(
-        entry.controller, entry.stream, entry.position, entry.version, entry.time, entry.type,
+        entry.controller, entry.stream, entry.position, entry.version, entry.type,
         mine and may_bind(entry.type, entry.data, entry.personal), mine and is_beside(entry.data),
     )  # fmt: skip
 
 
-def tags_of(vault: Vault, entry: Head, found: Iterable[Form]) -> list[tuple[bytes, str]]:
-    """(tag, kind) of the addresses that an entry names."""
-    return [(vault.tag(vault.address_key(entry.controller, kind, form)), kind) for kind, form in dict.fromkeys(found)]
-
-
-def bound_rows(vault: Vault, entry: Head, rows: list[tuple[bytes, str]], how: str) -> list[Row]:
-    """The rows of these."""
-    person, position = entry.person, entry.position
-    return [
-        (person, position, tag, kind, how, bound_address(vault, person, position, tag, kind, how)) for tag, kind in rows
-    ]
+def living_rows(
+    vault: Vault, entry: Head, found: Iterable[Form], how: str
+) -> list[tuple[str, int, bytes, str, str, bytes]]:
+    """The rows of the addresses that an entry names."""
+    rows = []
+    for kind, form in dict.fromkeys(found):
+        tag = vault.tag(vault.address_key(entry.controller, kind, form))
+        bound = bound_address(vault, entry.person, entry.position, tag, kind, how)
+        rows.append((entry.person, entry.position, tag, kind, how, bound))
+    return rows
 
 
 def bound_address(vault: Vault, person: str, position: int, tag: bytes, kind: str, how: str) -> bytes:

@@ -113,7 +113,7 @@ class Batch:
         self.subtrees: list[tuple[int, int, bytes]] = []
         self.grown: set[str] = set()  # streams whose newest entry is not yet written to `streams`
         self.mentions: list[tuple[str, int]] = []  # other persons that entries name
-        self.addresses = Writes(app.newest)
+        self.addresses = Writes()
         self.looked_up: set[bytes] = set()  # aliases that the store was asked about
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
 
@@ -344,7 +344,7 @@ class Batch:
         named = (data.get("other"), data.get("of") if event.role == "controller" else None)
         self.mentions += [(other, position) for other in named if other is not None and other != person]
         bind, beside = may_bind(event.type, event.model, event.personal), is_beside(event.model)
-        head = Head(event.controller, person, position, version, event.time, event.type, bind, beside)
+        head = Head(event.controller, person, position, version, event.type, bind, beside)
         if event.role == "controller":
             self.addresses.add(self.app.vault, head, _named(event), dropped)
         self._consequences(event, person, data)
@@ -459,7 +459,6 @@ class Batch:
             if len(self.app.tips) > CACHED:
                 self.flush()
                 self.app.tips.clear()
-                self.app.newest.clear()
             self.app.tips[stream] = tip
         return tip
 

@@ -23,7 +23,7 @@ from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 from eventsourcing.utils import Environment
 
 from ledger import points
-from ledger.addresses import Newest, named_in
+from ledger.addresses import named_in
 from ledger.collector import paused
 from ledger.entry import Entry, decode
 from ledger.entry import recorded_at as when_recorded
@@ -398,7 +398,6 @@ class LedgerApplication(Application[str]):
         self.frontier = Frontier()
         self.tips: dict[str, tuple[int, bytes]] = {}  # stream -> last version, its leaf
         self.persons: dict[bytes, str] = {}  # alias -> person
-        self.newest: Newest = {}  # of persons that this process has made
         self.controllers: dict[str, Pack] = {}
         self._registered: dict[str, str] = {}  # what `controllers` was read from
         self.recipients: set[tuple[str, str]] = set()

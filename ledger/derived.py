@@ -235,8 +235,7 @@ def _addresses(app: LedgerApplication, c: SQLiteCursor, expected: _Expected) -> 
         wanted = set.intersection(*tags) if tags else set()
         if not wanted:
             continue
-        # one that was the newest already has no row of its own
-        c.execute("SELECT tag FROM living WHERE person=? AND position<=?", [entry.stream, position])
+        c.execute("SELECT tag FROM living WHERE person=? AND position=?", [entry.stream, position])
         if wanted - {row[0] for row in c.fetchall()}:
             yield f"living: lacks an address that entry {position} brought"
             return
