@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -174,7 +173,6 @@ def _domain(text: str) -> str:
     return text if len(text) > _DOMAIN_CHARACTERS else _labels(text)
 
 
-@lru_cache(maxsize=4_096)
 def _labels(domain: str) -> str:
     """A domain as A-labels; what IDNA 2008 has no label for is lower case in Punycode, as others write it."""
     try:
