@@ -23,6 +23,7 @@ from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 from eventsourcing.utils import Environment
 
 from ledger import points
+from ledger.addresses import named_in
 from ledger.collector import paused
 from ledger.entry import Entry, decode
 from ledger.entry import recorded_at as when_recorded
@@ -142,6 +143,8 @@ class LedgerApplication(Application[str]):
         self._queue_lock = threading.Lock()
         self._packs: dict[str, Pack] = {}
         self.judge: Judge | None = None  # what decides, for the door; set by whoever answers questions
+        self.any_kept = False  # whether noes of deleted or erased persons are kept, when this process looked last
+        self._last_packs: dict[str, Pack] = {}  # by controller, as they were when this process looked last
         self.forget()
 
     def close(self) -> None:
@@ -422,6 +425,7 @@ class LedgerApplication(Application[str]):
         if registered != self._registered:  # by this process or another
             self._registered = registered
             self.controllers = {controller: self.pack(sha256, c) for controller, sha256 in registered.items()}
+            self._last_packs = dict(self.controllers)
             c.execute("SELECT controller, recipient FROM recipients")
             self.recipients = set(c.fetchall())
         return head
@@ -438,6 +442,7 @@ class LedgerApplication(Application[str]):
                 "INSERT OR REPLACE INTO controllers VALUES (?,?,?)",
                 [pack.controller, pack.sha256, self.vault.bound_pack(pack.controller, pack.sha256)],
             )
+        self._last_packs = {**self._last_packs, pack.controller: pack}
         return pack
 
     def _registered_packs(self, c: SQLiteCursor) -> dict[str, str]:
@@ -504,10 +509,18 @@ class LedgerApplication(Application[str]):
             try:
                 event = prepare(body)
                 event.recorded_at = scenario[number] if scenario is not None else None
+                pack = self._pack_before(event.controller)
+                event.named = named_in(event, pack, older=self.any_kept) if pack is not None else None
                 prepared.append(event)
             except InvalidEvent as error:
                 prepared.append(error)
         return prepared
+
+    def _pack_before(self, controller: str) -> Pack | None:
+        """The pack registered for a controller as far as this process knows: intake looks again, in its turn."""
+        if self.any_pack is not None:
+            return self.any_pack
+        return self._last_packs.get(controller)
 
     def _submit(self, prepared: list[Prepared | InvalidEvent], now: int) -> list[Outcome]:
         self.check_process()
@@ -591,9 +604,8 @@ class LedgerApplication(Application[str]):
 
     def person(self, controller: str, name: str) -> str | None:
         """The identifier a name leads to, or None."""
-        alias = self.vault.alias(controller, name)
         with self.reading() as c:
-            return self.vault.find(c, [alias]).get(alias)
+            return self.vault.find_name(c, controller, name)
 
     def known_names(self, person: str) -> int:
         """How many names lead to a person; none after erasure."""

@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -43,7 +43,11 @@ from ledger.limits import (
 )
 from ledger.media import require_json, told_data
 from ledger.personal import DEFAULT_NAMES, spelt
+from ledger.spellings import name_form
 from ledger.times import SECOND, as_held, as_stored, parse_time
+
+if TYPE_CHECKING:
+    from ledger.addresses import Named
 
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
 ENVELOPE: Final = frozenset(
@@ -89,7 +93,9 @@ class Prepared:
     told: bytes  # all of it, as JSON: what is none is found before it is in a batch
     recorded_at: int | None = None  # only in a scenario
     numbers: dict[str, str] = field(default_factory=dict)  # personal field -> kind of the number that its value holds
+    named: Named | None = None  # the addresses in it
     alias: bytes = b""  # filled in by the batch: keyed hashes of name, key and content
+    older_alias: bytes = b""  # of a name that is found otherwise in stores before format 4
     key: bytes = b""
     digest: bytes = b""
 
@@ -190,7 +196,7 @@ def _prepare(body: Any) -> Prepared:
     if type_name in ("subject.linked", "subject.unlinked"):
         if data.get("other") is not None:
             raise InvalidEvent("other", "who somebody is goes under data.personal")
-        if not personal.get("other") or personal["other"] == subject:
+        if not personal.get("other") or name_form(personal["other"]) == name_form(subject or ""):
             raise InvalidEvent("other", "wants another name of the same person, under data.personal")
     if data.get("decision") is not None and parse_decision(data["decision"]) is None:
         raise InvalidEvent("decision", "wants the id of an answer, as it was given, or nothing")

@@ -28,7 +28,7 @@ from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from ledger.conditions import DeletionAsked, Minor, Need, Table
 from ledger.facts import Channel, Ground, Scope
@@ -483,6 +483,8 @@ class Pack(Table):
     countries: dict[str, Words] = {}  # group -> its countries, as events name them
     forms: Words | None = None  # the forms that people are shown; None: any
     reasons: Words | None = None  # why a request is extended; None: any
+    calling_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}$")] | None = None  # of numbers without
+    addresses_bind: bool = True  # a no binds an address, whoever else has it
     change: Change | None = None
     clause: list[Clause]
     sha256: str = ""

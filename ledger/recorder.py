@@ -62,6 +62,16 @@ SUPPRESSION: Final = (
     "CREATE INDEX addresses_by_person ON addresses (person)",
     "CREATE TABLE suppressed (key BLOB, said BLOB, since INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
 )
+# The addresses of those who are there, and entries that an answer looks at beside a person's state: `ledger.addresses`.
+ADDRESSES: Final = (
+    """CREATE TABLE living (
+        person TEXT, position INTEGER, tag BLOB, kind TEXT NOT NULL, how TEXT NOT NULL, bound BLOB NOT NULL,
+        PRIMARY KEY (person, position, tag)) WITHOUT ROWID""",
+    "CREATE INDEX living_by_tag ON living (tag, person)",
+    "CREATE TABLE shared (tag BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE noes (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
+    "CREATE TABLE beside (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
+)
 # The newest entry of every stream: what an index of entries has lost is missed, and a tip is found at once.
 STREAMS: Final = (
     "CREATE TABLE streams (stream TEXT PRIMARY KEY, version INTEGER NOT NULL, leaf BLOB NOT NULL) WITHOUT ROWID"
@@ -116,6 +126,7 @@ SCHEMA: Final = (
     "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
     *MENTIONS,
     *SUPPRESSION,
+    *ADDRESSES,
     # What the door looks at.
     "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL, bound BLOB) WITHOUT ROWID",

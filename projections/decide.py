@@ -8,12 +8,13 @@ a transfer or a notice 2, purposes, categories, channels and origins 1 each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ledger import conditions as cn
 from ledger import pack as pk
+from projections.addresses import heeded, others_moments
 from projections.choices import PLAIN, WIDE, No, Yes, moments, word
 from projections.needs import Case, Clock, Finding, check, clock_ends, day, despite, no_in_words, ticks
 from projections.question import Question, Ref, Verdict
@@ -106,7 +107,7 @@ def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     return (
         _law(rules, pack, case, question, now)
         or _forbidden(rules, pack, case, question, now)
-        or _allowed(rules, pack, case, question, now)
+        or _delivered(_allowed(rules, pack, case, question, now), case, question)
     )
 
 
@@ -118,14 +119,26 @@ def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict:
     return None
 
 
-def turning_points(pack: pk.Pack, case: Case, questions: Iterable[Question], now: int) -> list[int]:
+def turning_points(pack: pk.Pack, case: Case, questions: Sequence[Question], now: int) -> list[int]:
     """The moments after `now` at which an answer to one of the questions may change by time alone, in order."""
     found = moments(case.state, now, pack)
+    if any(question.action == "contact" for question in questions) and (others := others_moments(case, now, pack)):
+        found = sorted({*found, *others})
     clocks = [(need, question) for question in questions for need in rules_of(pack, question.action).clocks]
     if clocks:
         ends = {moment for need, question in clocks for moment in clock_ends(need, case, question, pack)}
         found = sorted({*found, *(moment for moment in ends if moment > now)})
     return found
+
+
+def _delivered(verdict: Verdict, case: Case, question: Question) -> Verdict:
+    """The verdict, unless what it permits would not arrive: then denied, with the rows that would have permitted."""
+    if verdict.outcome != "permit" or question.action != "contact":
+        return verdict
+    bounce = case.stopped().get(question.channel or "")
+    if bounce is None:
+        return verdict
+    return Verdict("deny", verdict.clauses, [bounce], [f"a message by {question.channel} came back on {day(bounce)}"])
 
 
 # -- matching ----------------------------------------------------------------------------------------------------------
@@ -375,7 +388,7 @@ def _word_beside(
     """The person's word, where a row does not itself look at it on its own terms."""
     if row is not None and any(isinstance(need, cn.OptIn) for need in row.needs):
         return None
-    return word(case.state, question, now, pack, PLAIN, case.world)
+    return heeded(word(case.state, question, now, pack, PLAIN, case.world), case, question, now, pack)
 
 
 def _objected(said: No, clauses: list[str], row: pk.Permit | None = None) -> Verdict:

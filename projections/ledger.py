@@ -276,6 +276,7 @@ class Ledger:
         """What was judged, of what is recorded as saved before if nothing was added."""
         state = self.people.newest(person)
         alone = view.known_at == FOREVER and len(person.names) == 1 and state.of is None
+        alone = alone and not self.people.ties(person)  # else it hangs on others, and no tip of theirs says so
         if alone:
             saved = self.projector.judged(person.person, person.tip, view.record.tip)
             if saved is not None:

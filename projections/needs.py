@@ -11,6 +11,7 @@ from ledger.acts import SuppressionCarried
 from ledger.pack import Pack
 from ledger.person import minor_until
 from ledger.times import DAY, FOREVER, after_months, format_time
+from projections.addresses import Bound, OthersNo, heeded
 from projections.choices import (
     No,
     Terms,
@@ -41,6 +42,8 @@ class Case:
     customer: Callable[[str], State | None] = lambda _: None  # another person, as of the same moment
     person_of: Callable[[str], str | None] = lambda _: None  # the identifier of a name
     latest: Callable[[], State] | None = None  # the person by all that is known, whenever it happened
+    others: Callable[[], list[Bound]] = list  # noes of others that bind an address of the person
+    stopped: Callable[[], dict[str, Ref]] = dict  # channels by which nothing reaches the person any more
     _versions: list[InForce] | None = field(default=None)
 
     @property
@@ -138,6 +141,7 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
     said = word(case.state, question, now, pack, terms, case.world)
     if said is None and question.action == "collect" and question.purpose is None:
         said = yes_to_collect(case.state, question, now, pack, terms, case.world)
+    said = heeded(said, case, question, now, pack)
     match said:
         case Yes():
             return _opted_in(said, question, terms, pack)
@@ -167,6 +171,8 @@ def despite(said: Yes) -> str:
 
 def no_in_words(no: No) -> str:
     """A no as a phrase."""
+    if isinstance(no, OthersNo):
+        return f"somebody with the same address {no_in_words(No(no.ref, no.order, no.actor, no.scope, no.name))}"
     if no.ref.type == SuppressionCarried.type:
         return f"opted out{f' of {no.scope}' if no.scope else ''} before an erasure, carried over on {day(no.ref)}"
     if no.scope is None:

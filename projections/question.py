@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from unicodedata import normalize
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
 from ledger.hints import hint
 from ledger.pack import ACTIONS, Pack
 from ledger.packwords import like
+from ledger.spellings import composed, list_name
 from ledger.times import FOREVER, format_optional, format_time, parse_time
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
@@ -28,12 +27,9 @@ FIELDS: Final = frozenset(
 )
 
 
-@lru_cache(maxsize=4096)
 def same_list(name: str | None) -> str | None:
-    """The name of a list as it is compared: Unicode NFC, without case."""
-    if name is None or (name.isascii() and name.islower()):
-        return name
-    return normalize("NFC", normalize("NFC", name).casefold())
+    """The name of a list as it is compared."""
+    return None if name is None else list_name(name)
 
 
 @dataclass(slots=True)
@@ -65,6 +61,10 @@ class Question:
     def about(self, purpose: str | None) -> Question:
         """The same question about a purpose."""
         return replace(self, purpose=purpose)
+
+    def __post_init__(self) -> None:
+        if self.list is not None:
+            self.list = list_name(self.list)
 
     def narrowed(self, category: str, pack: Pack) -> Question:
         """The same question about one category."""
@@ -116,7 +116,7 @@ def _value(name: str, value: Any) -> Any:
     if name in _TEXTS:
         if not isinstance(value, str) or not value:
             raise InvalidQuestion(name, "wants text")
-        return _whole(name, value)
+        return _compared(name, _whole(name, value))
     words = _CLOSED.get(name)
     if words is not None:
         if not isinstance(value, str) or value not in words:
@@ -127,6 +127,17 @@ def _value(name: str, value: Any) -> Any:
             raise InvalidQuestion("categories", "wants a list of words")
         return frozenset(_whole("categories", one) for one in value)
     return _moment(name, value)
+
+
+def _compared(name: str, text: str) -> str:
+    """A name as it is compared; who is asked about is looked up under every form of the name."""
+    match name:
+        case "subject" | "of":
+            return text
+        case "list":
+            return list_name(text)
+        case _:
+            return composed(text)
 
 
 def _whole(name: str, text: str) -> str:
