@@ -7,6 +7,7 @@ are written before the entries they belong to, the checkpoint last.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,17 +28,20 @@ from ledger.addresses import (
     new_keys,
     require_few,
 )
-from ledger.conditions import Minor, OptIn
+from ledger.closing import closes
+from ledger.conditions import Minor, Need
 from ledger.door import Refusal, refuse
-from ledger.entry import FORMAT, LIMIT_BYTES, controller_stream, decode, encode
+from ledger.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, encode
 from ledger.erasure import after_deletion, spare_held
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
+from ledger.eventwords import check_words
 from ledger.incoming import SKEW, Prepared
+from ledger.limits import too_large
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
-from ledger.person import agreed, connected, is_minor
+from ledger.person import connected, is_minor, stream_entries
 from ledger.spellings import composed
 from ledger.suppression import any_kept, any_of, note_addresses, to_carry
 from ledger.times import format_time
@@ -51,8 +55,10 @@ if TYPE_CHECKING:
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
 OWN_SOURCE: Final = "urn:consent-ledger"  # of what the ledger writes itself
-# also a request told late: the completion that was told before it takes effect now
-_ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
+# also a request told late, or taken back late: the completion that was told before it takes effect now, or none
+_ENDS_IN_DELETION: Final = (
+    "deletion.requested", "request.taken_back", "deletion.completed", "hold.placed", "hold.released",
+)  # fmt: skip
 
 
 def _named(event: Prepared) -> Named:
@@ -77,13 +83,15 @@ class _Look:
 
     def is_minor(self, need: Minor) -> bool:
         person = self._person()
-        return person is not None and is_minor(self.batch.c, person, need, self.event.time)
-
-    def agreed(self, need: OptIn, categories: Iterable[str]) -> bool:
-        person = self._person()
         if person is None:
             return False
-        return agreed(self.batch.c, person, need, categories, self.event.time, self.batch.pack_of(self.event))
+        return is_minor(self.batch.c, person, need, self.event.time, self.batch.pack_of(self.event))
+
+    def holds(self, need: Need) -> bool:
+        person, judge = self._person(), self.batch.app.judge
+        if person is None or judge is None:
+            return False  # closed, where nobody can say
+        return judge(need, self.batch.c, person, self.event, self.batch.pack_of(self.event))
 
 
 class Batch:
@@ -115,6 +123,7 @@ class Batch:
         self.mentions: list[tuple[str, int]] = []  # other persons that entries name
         self.addresses = Writes()
         self.looked_up: set[bytes] = set()  # aliases that the store was asked about
+        self.published: dict[str, tuple[tuple[int, bytes], list[Entry]]] = {}  # controller's stream -> tip, versions
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -128,7 +137,7 @@ class Batch:
                 outcomes.append(self._invalid(event))
                 continue
             self.clock(event.recorded_at if event.recorded_at is not None else now)
-            if event.recorded_at is None and event.time > self.recorded_at + SKEW:
+            if event.recorded_at is None and event.time > self.recorded_at + SKEW and not closes(event.model):
                 ahead = "is more than five minutes ahead of this clock: mend the clock that wrote it"
                 outcomes.append(self._invalid(InvalidEvent("time", ahead)))
                 continue
@@ -287,6 +296,10 @@ class Batch:
         for number, category in enumerate(data.get("categories") or (), 1):
             if category not in pack.known_categories:
                 raise InvalidEvent("categories", f"number {number} is no category of this pack")
+        for name in pack.closed if event.subject is not None else ():  # the service of a recipient is a purpose
+            if isinstance(word := data.get(name), str) and not pack.knows(name, word):
+                raise InvalidEvent(name, f"is no {name} of this pack")
+        _personal_words(event.personal, pack)
         recipient = data.get("recipient")
         model = event.model
         if isinstance(model, ev.RecipientRegistered):
@@ -296,8 +309,30 @@ class Batch:
                 raise InvalidEvent("service", "is no purpose of this pack")
         elif recipient is not None and (event.controller, composed(recipient)) not in self.app.recipients:
             raise InvalidEvent("recipient", "is not registered: publish recipient.registered first")
+        check_words(model, pack, partial(self._signed, event.controller))
         if isinstance(model, ev.PolicyPublished):
             self._published(event, model, pack)
+        elif isinstance(model, ev.ConsentGranted) and model.policy_version is not None:
+            self._version(event, model.policy_version)
+
+    def _version(self, event: Prepared, name: str) -> None:
+        """A yes was given to a version that was there to be seen."""
+        stream = controller_stream(event.controller)
+        if stream in self.grown:
+            self.flush()
+        tip = self._tip(stream)
+        if self.published.get(stream, (None,))[0] != tip:
+            self.published[stream] = tip, stream_entries(self.c, [stream], ("policy.published",))
+        for one in self.published[stream][1]:
+            if isinstance(one.data, ev.PolicyPublished) and one.data.version == name and one.time <= event.time:
+                return
+        raise InvalidEvent("policy_version", "was not published by then: name the version that was shown, or none")
+
+    def _signed(self, controller: str, recipient: str, kind: str) -> bool:
+        """Whether an agreement of that kind was ever signed with a recipient."""
+        self.flush()
+        entries = stream_entries(self.c, [controller_stream(controller)], (ev.RecipientAgreementSigned.type,))
+        return any((entry.data.recipient, entry.data.kind) == (recipient, kind) for entry in entries)  # type: ignore[union-attr]
 
     def _published(self, event: Prepared, model: ev.PolicyPublished, pack: Pack) -> None:
         for number, use in enumerate(model.change.new_uses if model.change else (), 1):
@@ -572,3 +607,19 @@ class Batch:
             from ledger.erasure import scrub_or_wait
 
             scrub_or_wait(self.app, self.destroyed)
+
+
+def _personal_words(personal: dict[str, str], pack: Pack) -> None:
+    """Refuse personal fields by names that the pack does not know, which would stay, and values over its limit."""
+    for name, value in personal.items():
+        if not pack.knows_personal(name):
+            raise InvalidEvent(
+                "personal",
+                "has a field whose name this pack does not know: use one of its names, or have it added to the pack "
+                "under [personal_fields]",
+            )
+        limit = pack.limit_bytes(name)
+        if len(value) * 4 > limit and (size := len(value.encode())) > limit:
+            raise InvalidEvent(
+                name, f"{too_large('its value', size, limit)}: shorten it, or set limit_bytes in the pack"
+            )

@@ -42,17 +42,19 @@ from ledger.errors import (
 )
 from ledger.heads import SignedHead
 from ledger.held import Held, Still, hold, read, release
+from ledger.hints import with_hints
 from ledger.incoming import Prepared, prepare
 from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
 from ledger.merkle import Frontier, root_at
 from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
-from ledger.packfile import load_pack
+from ledger.packfile import load_pack, require_within_limits
 from ledger.person import linked
 from ledger.reader import Reader
 from ledger.recorder import (
     APPLICATION_ID,
+    READ_FORMAT,
     STORE_FORMAT,
     Head,
     LedgerFactory,
@@ -63,9 +65,10 @@ from ledger.recorder import (
     readers,
 )
 from ledger.vault import Vault
-from ledger.verifier import EMPTY_ROOT
+from ledger.verifier import EMPTY_ROOT, ProofError
 
 if TYPE_CHECKING:
+    from ledger.door import Judge
     from ledger.erasure import Unscrubbed
 
 PAGE: Final = 1000
@@ -141,6 +144,7 @@ class LedgerApplication(Application[str]):
         self._packs: dict[str, Pack] = {}
         self.any_kept = False  # whether noes of deleted or erased persons are kept, when this process looked last
         self._last_packs: dict[str, Pack] = {}  # by controller, as they were when this process looked last
+        self.judge: Judge | None = None  # what decides, for the door; set by whoever answers questions
         self.forget()
 
     def close(self) -> None:
@@ -372,7 +376,7 @@ class LedgerApplication(Application[str]):
         index_key, digest_key = (self.keys.unwrap(*one) for one in wrapped)
         self.signer = self._signer(vkey)
         self.vault = Vault(self.keys, index_key, digest_key, self.randomness)
-        if found < STORE_FORMAT:
+        if found < STORE_FORMAT and (self.how in ("rw", "copy") or found < READ_FORMAT):
             from ledger.upgrade import upgrade
 
             with self.writing(guarded=False) as c:  # the form alone changes
@@ -410,7 +414,10 @@ class LedgerApplication(Application[str]):
         if self.head is None or head.size != self.head.size or head.root != self.head.root:
             self.forget()
             nodes = [head.edge[n : n + 32] for n in range(0, len(head.edge), 32)]
-            self.frontier = Frontier.from_nodes(head.size, nodes)
+            try:
+                self.frontier = Frontier.from_nodes(head.size, nodes)
+            except ProofError:
+                self.frontier = Frontier()
             if self.frontier.root() != head.root:
                 raise StoreError(f"{self.where}: the head does not fit its own tree (run verify, restore a backup)")
             self.head = head
@@ -427,6 +434,7 @@ class LedgerApplication(Application[str]):
 
     def add_pack(self, body: bytes) -> Pack:
         """Store a pack by its digest and register its controller with it. Idempotent."""
+        require_within_limits(body)
         pack = load_pack(body)
         with self.writing() as c:
             c.execute("INSERT OR IGNORE INTO packs VALUES (?,?,?)", [pack.sha256, pack.controller, body])
@@ -487,7 +495,10 @@ class LedgerApplication(Application[str]):
         All of a call is one transaction: a failure (StoreError) leaves nothing of it.
         """
         with paused():
-            return self._submit(self._prepared(bodies, scenario), now)
+            prepared = self._prepared(bodies, scenario)
+            outcomes = self._submit(prepared, now)
+            packs = self.controllers if self.any_pack is None else {self.any_pack.controller: self.any_pack}
+            return with_hints(prepared, outcomes, packs)
 
     def _prepared(self, bodies: Sequence[Any], scenario: Sequence[int] | None) -> list[Prepared | InvalidEvent]:
         prepared: list[Prepared | InvalidEvent] = []

@@ -18,6 +18,7 @@ from ledger import addresses
 from ledger import events as ev
 from ledger.addresses import head_of
 from ledger.application import LedgerApplication
+from ledger.documents import altered
 from ledger.entry import CONTROLLER_PREFIX, Entry, decode
 from ledger.erasure import deleted_until
 from ledger.errors import LedgerError, NewerEntry
@@ -73,6 +74,7 @@ def problems(app: LedgerApplication, c: SQLiteCursor, progress: Callable[[int], 
             progress(start)
     yield from _compared(c, expected)
     yield from _packs(app, c)
+    yield from altered(c)
     yield from _deletions(c)
     yield from _letters(app, c)
     yield from _names(app, c, expected)

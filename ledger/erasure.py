@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from ledger.append import Batch
     from ledger.application import LedgerApplication
 
-_DECIDES: Final = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
+_DECIDES: Final = (
+    "deletion.requested", "request.taken_back", "deletion.completed", "hold.placed", "hold.released",
+)  # fmt: skip
 METHOD: Final = "keys-and-names-destroyed"
 IDENTIFIER_DIGITS: Final = 32  # of a person's random identifier
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking

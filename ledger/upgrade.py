@@ -3,10 +3,10 @@
 1 -> 2  suppression: what somebody opted out of outlives erasure
 2 -> 3  the newest entry of every stream, entries that name another person, names bound to their persons; whom refused
         events and letters name; until when fields are deleted
-3 -> 4  the addresses of those who are there. Names are found in one form for all spellings, beside that in which they
-        were written: where two persons were recorded under two spellings of one name, each keeps their own, and a third
-        spelling leads to the older person. What outlived erased persons is looked up in the older form of an address,
-        too.
+3 -> 4  documents: the texts that persons were shown. The addresses of those who are there. Names are found in one form
+        for all spellings, beside that in which they were written: where two persons were recorded under two spellings
+        of one name, each keeps their own, and a third spelling leads to the older person. What outlived erased persons
+        is looked up in the older form of an address, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from ledger.letterwords import strings
 from ledger.pack import Pack
 from ledger.packfile import load_pack
 from ledger.person import connected
-from ledger.recorder import ADDRESSES, DELETED, LETTERS, MENTIONS, REFUSED_NAMES, STORE_FORMAT, STREAMS, SUPPRESSION
+from ledger.recorder import (
+    ADDRESSES,
+    DELETED,
+    DOCUMENTS,
+    LETTERS,
+    MENTIONS,
+    REFUSED_NAMES,
+    STORE_FORMAT,
+    STREAMS,
+    SUPPRESSION,
+)
 from ledger.spellings import composed
 from ledger.traces import index_letter
 from ledger.vault import Vault
@@ -45,6 +55,7 @@ def upgrade(c: SQLiteCursor, vault: Vault) -> None:
         _letters(c, vault)
         _deleted(c)
     if found < 4:
+        c.execute(DOCUMENTS)
         for statement in ADDRESSES:
             c.execute(statement)
         _names(c, vault)

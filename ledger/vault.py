@@ -262,6 +262,14 @@ class Vault:
         """Drop unwrapped data keys: after a rollback, or when another process wrote."""
         self._data_keys.clear()
 
+    def mark(self, c: SQLiteCursor, person: str, content: bytes) -> bytes | None:
+        """16 bytes that only the person's own key makes of some content; None where that is gone."""
+        key = self._existing_key(c, person)
+        if key is None:
+            return None
+        nonce = blake2b(content, digest_size=NONCE_BYTES, person=b"mark").digest()  # another for other content
+        return key.encrypt(nonce, b"", b"mark\0" + content)[-16:]
+
     # -- letters without a person --------------------------------------------------------------------------------------
 
     def seal_letter(self, body: bytes) -> bytes:

@@ -16,6 +16,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.addresses import Had, had_by
 from ledger.application import LedgerApplication
+from ledger.decisionid import Asked, DecisionId
 from ledger.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
 from ledger.errors import CorruptEntry, InvalidQuestion
 from ledger.pack import Pack
@@ -284,8 +285,8 @@ def known_entries(person: Person, at: int, known_at: int) -> tuple[frozenset[str
 
 def fold_person(person: Person, at: int, known_at: int) -> State:
     """The person's state at a moment, by what was known."""
-    names, entries = known_entries(person, at, known_at)
-    return fold(entries, names)
+    entries = [entry for entry in person.entries if entry.time <= at and entry.recorded_at <= known_at]
+    return fold(entries, joined_names(person, at, known_at))
 
 
 class View:
@@ -322,8 +323,7 @@ class View:
         edges: Edges = set()
         for entry in earlier:
             note_edge(edges, entry)
-        names = joined_by(edges, person.person)
-        return fold((entry for entry in earlier if entry.stream in names), names)
+        return fold(earlier, joined_by(edges, person.person))
 
     def case(self, person: Person, at: int) -> Case:
         """Everything an answer about the person at a moment may look at."""
@@ -412,7 +412,19 @@ class View:
                 others=others,
             )
 
-        return Record(names, entries, worlds.before, case_of, self.pack_if_any)
+        return Record(names, entries, worlds.before, case_of, self.pack_if_any, self.controller, self.decision_digest)
+
+    def decision_id(self, asked: Asked, outcome: str, size: int, at: str, known_at: str) -> str | None:
+        """The name of an answer; None where the person's key is gone."""
+        named = DecisionId(outcome, size, at, known_at, "")
+        digest = self.decision_digest(asked, named)
+        return None if digest is None else str(named._replace(digest=digest))
+
+    def decision_digest(self, asked: Asked, named: DecisionId) -> str | None:
+        """The digest of a name; None where the person's key is gone."""
+        with self.app.reading() as c:
+            mark = self.app.vault.mark(c, asked.person, asked.content(*named[:4]))
+        return None if mark is None else mark.hex()
 
 
 class _Worlds:

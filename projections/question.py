@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
+from ledger.hints import hint
 from ledger.pack import ACTIONS, Pack
+from ledger.packwords import like
 from ledger.spellings import composed, list_name
 from ledger.times import FOREVER, format_optional, format_time, parse_time
 
@@ -22,6 +26,14 @@ _TEXTS: Final = frozenset(
 FIELDS: Final = frozenset(
     (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
 )
+
+
+@lru_cache(maxsize=4096)
+def same_list(name: str | None) -> str | None:
+    """The name of a list as it is compared: Unicode NFC, without case."""
+    if name is None or (name.isascii() and name.islower()):
+        return name
+    return list_name(name)
 
 
 @dataclass(slots=True)
@@ -50,9 +62,9 @@ class Question:
     anonymous: bool = False
     recipient_class: str | None = None
 
-    def __post_init__(self) -> None:
-        if self.list is not None:
-            self.list = list_name(self.list)
+    def about(self, purpose: str | None) -> Question:
+        """The same question about a purpose."""
+        return replace(self, purpose=purpose)
 
     def narrowed(self, category: str, pack: Pack) -> Question:
         """The same question about one category."""
@@ -120,10 +132,8 @@ def _value(name: str, value: Any) -> Any:
 def _compared(name: str, text: str) -> str:
     """A name as it is compared; who is asked about is looked up under every form of the name."""
     match name:
-        case "subject" | "of":
+        case "subject" | "of" | "list":
             return text
-        case "list":
-            return list_name(text)
         case _:
             return composed(text)
 
@@ -147,11 +157,16 @@ def _moment(name: str, value: object) -> int:
 
 def check_words(question: Question, pack: Pack) -> None:
     """Refuse words that the pack does not know, and note what the categories are. Raises InvalidQuestion."""
-    if question.purpose is not None and question.purpose not in pack.known_purposes:
-        raise InvalidQuestion("purpose", f"{question.purpose!r} is no purpose of this pack")
+    for name in ("purpose", *pack.closed):
+        word = getattr(question, name)
+        if word is not None and not pack.knows(name, word):
+            raise InvalidQuestion(name, f"is no {name} of this pack{hint(name, word, pack)}")
     unknown = question.categories - pack.known_categories
     if unknown:
-        raise InvalidQuestion("categories", f"{min(unknown)!r} is no category of this pack")
+        near = like(min(unknown)[:64], pack.known_categories)
+        raise InvalidQuestion("categories", f"one of them is no category of this pack{near}")
+    if question.action == "contact" and question.list is None and question.purpose in pack.always_by_list:
+        raise InvalidQuestion("list", f"{question.purpose!r} goes by lists only: name the one that the message is for")
     classify(question, pack)
 
 
@@ -205,6 +220,17 @@ class Answer:
     at: int
     known_at: int
     size: int
+    named: Callable[[], str | None] = lambda: None
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the answer is yes."""
+        return self.outcome == "permit"
+
+    @property
+    def id(self) -> str | None:
+        """The answer's name, for `decision` in what is done on it; None where the person's key is gone."""
+        return self.named()
 
     @property
     def position(self) -> int:
@@ -225,4 +251,5 @@ class Answer:
             "known_at": format_time(self.known_at) if self.known_at < FOREVER else None,
             "position": self.size,
             "size": self.size,
+            "id": self.id,
         }

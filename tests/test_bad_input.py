@@ -205,7 +205,7 @@ TABLES += "UNION SELECT 'living', tag, person, bound FROM living UNION SELECT 's
 TABLES += "UNION SELECT 'noes', person, position, '' FROM noes UNION SELECT 'beside', person, position, '' FROM beside "
 TABLES += "UNION SELECT 'deleted', person, until, '' FROM deleted ORDER BY 1, 2, 3"
 OF_THREE = ("streams", "mentions", "refused_names", "letter_words", "letter_persons", "past_letters", "deleted")
-OF_FOUR = ("living", "shared", "noes", "beside")
+OF_FOUR = ("documents", "living", "shared", "noes", "beside")
 SHARED = {"email": "ann@example.com"}
 
 
@@ -247,6 +247,7 @@ def test_a_store_of_an_older_format_is_raised_when_it_is_opened(store, version, 
     assert rows(store.ledger, TABLES) == derived
     if version < 3:
         assert rows(store.ledger, "SELECT person FROM letter_persons") == [nameless[1]]
+    assert rows(store.ledger, "SELECT * FROM documents") == []
     if other:
         with store.ledger.app.writing() as c:
             upgrade(c, store.ledger.app.vault)
