@@ -142,9 +142,9 @@ class LedgerApplication(Application[str]):
         self._waiting: list[_Call] = []
         self._queue_lock = threading.Lock()
         self._packs: dict[str, Pack] = {}
-        self.judge: Judge | None = None  # what decides, for the door; set by whoever answers questions
         self.any_kept = False  # whether noes of deleted or erased persons are kept, when this process looked last
         self._last_packs: dict[str, Pack] = {}  # by controller, as they were when this process looked last
+        self.judge: Judge | None = None  # what decides, for the door; set by whoever answers questions
         self.forget()
 
     def close(self) -> None:

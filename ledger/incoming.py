@@ -92,8 +92,8 @@ class Prepared:
     actor: str | None
     told: bytes  # all of it, as JSON: what is none is found before it is in a batch
     recorded_at: int | None = None  # only in a scenario
-    numbers: dict[str, str] = field(default_factory=dict)  # personal field -> kind of the number that its value holds
     named: Named | None = None  # the addresses in it
+    numbers: dict[str, str] = field(default_factory=dict)  # personal field -> kind of the number that its value holds
     alias: bytes = b""  # filled in by the batch: keyed hashes of name, key and content
     older_alias: bytes = b""  # of a name that is found otherwise in stores before format 4
     key: bytes = b""

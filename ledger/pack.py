@@ -478,13 +478,13 @@ class Pack(Table):
     personal_fields: dict[str, PersonalField] = {}
     processor: Processor | None = None
     calendar: Calendar = Calendar()
+    calling_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}$")] | None = None  # of numbers without
+    addresses_bind: bool = True  # a no binds an address, whoever else has it
     ages: Ages = Ages()
     agreements: Words = []  # kinds of agreements with recipients, beside confidentiality
     countries: dict[str, Words] = {}  # group -> its countries, as events name them
     forms: Words | None = None  # the forms that people are shown; None: any
     reasons: Words | None = None  # why a request is extended; None: any
-    calling_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}$")] | None = None  # of numbers without
-    addresses_bind: bool = True  # a no binds an address, whoever else has it
     change: Change | None = None
     clause: list[Clause]
     sha256: str = ""

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import unquote
 
 import idna
+
+from ledger.marks import normalised
 
 MOST: Final = 64  # addresses of one field
 TEXT_CHARACTERS: Final = 2_000  # of a postal address, by which it is compared
 LEAST_DIGITS: Final = 6  # less is no number of anybody's
 _MOST_DIGITS: Final = 15  # of a number with its country (E.164)
 _DOMAIN_CHARACTERS: Final = 255  # a longer one is no domain
-_RUN: Final = 30  # marks after one letter that are put in order together (UAX #15, stream-safe text)
 _JOINERS: Final = "\u200c\u200d"  # invisible, and part of words
-_MARKED: Final = re.compile(r"[^\x00-\u02ff]{31}")
 _WORD: Final = r"""[^\s<>(),:;@?"]"""
 # Each starts where no word goes on: nothing is looked at twice. A quoted local part may hold anything.
 _ADDRESS: Final = re.compile(
@@ -54,23 +54,9 @@ _NO_DIGIT: Final = re.compile(r"\D+")
 # -- text --------------------------------------------------------------------------------------------------------------
 
 
-def composed(text: str, form: str = "NFC") -> str:
-    """Text in a Unicode normal form. Of more than 30 marks in a row, which no language has, some stay apart.
-
-    To put marks in order takes the square of their number otherwise.
-    """
-    if text.isascii():
-        return text
-    if _MARKED.search(text) is None:
-        return unicodedata.normalize(form, text)  # type: ignore[arg-type]
-    pieces, start, run = [], 0, 0
-    for number, char in enumerate(text):
-        run = run + 1 if unicodedata.combining(char) else 0
-        if run > _RUN:
-            pieces.append(text[start:number])
-            start, run = number, 1
-    pieces.append(text[start:])
-    return "".join(unicodedata.normalize(form, piece) for piece in pieces)  # type: ignore[arg-type]
+def composed(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
+    """Text in a Unicode normal form, without marks beyond thirty in a row, which no language has."""
+    return text if text.isascii() else normalised(form, text)
 
 
 def list_name(text: str) -> str:

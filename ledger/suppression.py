@@ -22,8 +22,9 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger.entry import Entry
+from ledger.marks import normalised
 from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
-from ledger.spellings import composed, list_name
+from ledger.spellings import list_name
 from ledger.times import EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
@@ -34,11 +35,10 @@ SAID_BYTES: Final = 32_768  # half of what fits into an entry
 TELEPHONE_DIGITS: Final = 9  # the last ones
 DOMAIN: Final = 253  # characters; what is longer is no domain (RFC 1035), and would take the square of its length
 LEAST_DIGITS: Final = 6  # less is no number of anybody's
-_DOMAIN_CHARACTERS: Final = 1_000  # no domain is longer, and a codec should not have to look
 _NO_DIGIT: Final = re.compile(r"\D")
 _COMMENT: Final = re.compile(r"\([^()]*\)")
-_AROUND_AT: Final = re.compile(r"(?:(?<!\s)\s++)?@\s*+")
-_BRACKETED: Final = re.compile(r"<([^<>]*+)>")
+# possessive, and begun at the beginning of a word only: each is read once, however long it is
+_BRACKETED: Final = re.compile(r"<[^<>@]*+@[^<>]*+>")
 _ADDRESS: Final = re.compile(r"(?<![^\s<>(),:;@?])[^\s<>(),:;@?]++@[^\s<>(),:;@?']+")
 _ABROAD: Final = re.compile(r"\D*\+")
 # country codes of one and two digits (ITU E.164); all others have three
@@ -85,7 +85,7 @@ def normalise(kind: str, value: str) -> str:
     text        `12, Elm  St.` is `12 elm st`: letters and digits, no case
     """
     seen = "".join(char for char in value if unicodedata.category(char) != "Cf")  # nothing that nobody sees
-    text = composed(seen, "NFKC").strip().casefold()
+    text = normalised("NFKC", seen).strip().casefold()
     match kind:
         case "email":
             return _email(text)
@@ -96,9 +96,8 @@ def normalise(kind: str, value: str) -> str:
 
 
 def _email(text: str) -> str:
-    text = _AROUND_AT.sub("@", _COMMENT.sub("", text.replace('"', "")))
-    bracketed = next((one for one in _BRACKETED.finditer(text) if "@" in one[1]), None)
-    found = _ADDRESS.search(bracketed[0] if bracketed else text)
+    text = "@".join(part.strip() for part in _COMMENT.sub("", text.replace('"', "")).split("@"))
+    found = _ADDRESS.search(bracketed[0] if (bracketed := _BRACKETED.search(text)) else text)
     local, _, domain = found[0].partition("@") if found else ("", "", "")
     local, domain = local.strip("'"), _ascii(domain.strip("."))
     return f"{local}@{domain}" if local and domain else ""
@@ -117,7 +116,7 @@ def _ascii(domain: str) -> str:
     if len(domain) > DOMAIN:
         return domain
     try:
-        return domain.encode("idna").decode() if len(domain) <= _DOMAIN_CHARACTERS else domain
+        return domain.encode("idna").decode()
     except UnicodeError:
         return domain
 

@@ -388,7 +388,7 @@ def _word_beside(
     """The person's word, where a row does not itself look at it on its own terms."""
     if row is not None and any(isinstance(need, cn.OptIn) for need in row.needs):
         return None
-    return heeded(word(case.state, question, now, pack, PLAIN, case.world), case, question, now, pack)
+    return heeded(word(case.state, question, now, pack, PLAIN, case.world), case, question, now, pack, PLAIN)
 
 
 def _objected(said: No, clauses: list[str], row: pk.Permit | None = None) -> Verdict:

@@ -141,7 +141,7 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
     said = word(case.state, question, now, pack, terms, case.world)
     if said is None and question.action == "collect" and question.purpose is None:
         said = yes_to_collect(case.state, question, now, pack, terms, case.world)
-    said = heeded(said, case, question, now, pack)
+    said = heeded(said, case, question, now, pack, terms)
     match said:
         case Yes():
             return _opted_in(said, question, terms, pack)
@@ -172,7 +172,7 @@ def despite(said: Yes) -> str:
 def no_in_words(no: No) -> str:
     """A no as a phrase."""
     if isinstance(no, OthersNo):
-        return f"somebody with the same address {no_in_words(No(no.ref, no.order, no.actor, no.scope, no.name))}"
+        return f"somebody with the same address {no_in_words(no.said)}"
     if no.ref.type == SuppressionCarried.type:
         return f"opted out{f' of {no.scope}' if no.scope else ''} before an erasure, carried over on {day(no.ref)}"
     if no.scope is None:

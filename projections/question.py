@@ -28,8 +28,10 @@ FIELDS: Final = frozenset(
 
 
 def same_list(name: str | None) -> str | None:
-    """The name of a list as it is compared."""
-    return None if name is None else list_name(name)
+    """The name of a list as it is compared: Unicode NFC, without case."""
+    if name is None or (name.isascii() and name.islower()):
+        return name
+    return list_name(name)
 
 
 @dataclass(slots=True)
@@ -61,10 +63,6 @@ class Question:
     def about(self, purpose: str | None) -> Question:
         """The same question about a purpose."""
         return replace(self, purpose=purpose)
-
-    def __post_init__(self) -> None:
-        if self.list is not None:
-            self.list = list_name(self.list)
 
     def narrowed(self, category: str, pack: Pack) -> Question:
         """The same question about one category."""
@@ -132,10 +130,8 @@ def _value(name: str, value: Any) -> Any:
 def _compared(name: str, text: str) -> str:
     """A name as it is compared; who is asked about is looked up under every form of the name."""
     match name:
-        case "subject" | "of":
+        case "subject" | "of" | "list":
             return text
-        case "list":
-            return list_name(text)
         case _:
             return composed(text)
 

@@ -12,7 +12,6 @@ from typing import assert_never
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.pack import ACTIVITY, PARTICULARS
-from ledger.spellings import list_name
 from ledger.times import parse_time
 from projections.question import Ref, same_list
 from projections.record import Collected, Disclosure, Extension, Hold, Notice, Order, Request, State, new_state, rank
@@ -54,7 +53,7 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
     if entry.role == "processor":
         state.processor_of = entry.of or getattr(entry.data, "of", None) or state.processor_of
         return
-    data = _compared(entry.data)
+    data = entry.data
     if isinstance(data, ev.ControllerFact):
         return  # folded in projections.world
     if entry.type in ACTIVITY and entry.actor in BY_PERSON:
@@ -109,13 +108,6 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
             _on_record(state, ref, data, data.transfer)
         case _:
             _evolve_requests(state, entry, ref, data)
-
-
-def _compared(data: ev.Data) -> ev.Data:
-    """What an entry says, with the name of a list as it is compared."""
-    name = getattr(data, "list", None)
-    form = list_name(name) if isinstance(name, str) else name
-    return data if form == name else data.model_copy(update={"list": form})
 
 
 def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData) -> None:

@@ -236,7 +236,7 @@ def test_a_store_that_knew_names_as_they_were_written_knows_them_still(store):
             c.execute("UPDATE aliases SET alias=?, sealed=?, bound=?, word=? WHERE person=?", writes)
     store.shut()
     db = sqlite3.connect(store.path)
-    for table in ("living", "shared", "noes", "beside"):
+    for table in ("documents", "living", "shared", "noes", "beside"):
         db.execute(f"DROP TABLE {table}")
     db.execute("PRAGMA user_version=3")
     db.commit()

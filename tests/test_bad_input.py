@@ -205,7 +205,7 @@ TABLES += "UNION SELECT 'living', tag, person, bound FROM living UNION SELECT 's
 TABLES += "UNION SELECT 'noes', person, position, '' FROM noes UNION SELECT 'beside', person, position, '' FROM beside "
 TABLES += "UNION SELECT 'deleted', person, until, '' FROM deleted ORDER BY 1, 2, 3"
 OF_THREE = ("streams", "mentions", "refused_names", "letter_words", "letter_persons", "past_letters", "deleted")
-OF_FOUR = ("living", "shared", "noes", "beside")
+OF_FOUR = ("documents", "living", "shared", "noes", "beside")
 SHARED = {"email": "ann@example.com"}
 
 
