@@ -493,7 +493,7 @@ def pack_check(
 ) -> None:
     """Print every problem of pack files. Exit 1 if there is one, 2 if a file is no scenario file."""
     from consumers.packcheck import SUFFIXES, check_file
-    from consumers.scenarios import ScenarioFileError
+    from consumers.yamlfile import ScenarioFileError
 
     # a shell that spells out *.yaml after --scenarios leaves all but the first among the files
     shown = [*(scenarios or []), *(file for file in files if file.suffix in SUFFIXES)]
@@ -541,7 +541,8 @@ def pack_test(
     json: Json = False,
 ) -> None:
     """Run scenario files. Exit 1 if any failed, 2 if a file is no scenario file."""
-    from consumers.scenarios import ScenarioFileError, run_files
+    from consumers.scenarios import run_files
+    from consumers.yamlfile import ScenarioFileError
 
     try:
         results = run_files(files, [opening.read_pack(one) for one in pack or []])

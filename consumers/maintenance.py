@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import os
+import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
 from ledger.erasure import Erased, backup, destroy_again, truncate_wal
 from ledger.erasure import erase as erase_named
-from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError
+from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError, StoreFull
 from ledger.evidence import write_evidence
 from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
@@ -154,15 +155,16 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     if not source.exists():
         raise NotALedger(f"{source}: there is no such backup")
     _require_folder(target)
+    pieces = {suffix: piece for suffix in ("", "-wal") if (piece := source.with_name(source.name + suffix)).exists()}
+    _require_room(pieces.values(), target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
     with files.readable(target), files.alone(target):
         require_free(target, "store")  # another process may have made it meanwhile
         discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
         try:
-            for suffix in ("", "-wal"):
-                if (piece := source.with_name(source.name + suffix)).exists():
-                    files.create(partial.with_name(partial.name + suffix), chunks(piece))
+            for suffix, piece in pieces.items():
+                files.create(partial.with_name(partial.name + suffix), chunks(piece))
             restored = _checked(partial, provider, target)
         except BaseException as error:
             discard(partial)
@@ -207,6 +209,21 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
         truncate_wal(app)
     require_one_file(path)
     return size, again
+
+
+def _require_room(pieces: Iterable[Path], target: Path) -> None:
+    """Raise NotALedger for what is no file, StoreFull where there is no room for a copy: before anything is written."""
+    needed = 0
+    for piece in pieces:
+        if not piece.is_file():
+            raise NotALedger(f"{piece}: is no file (name the file that backup made)")
+        needed += piece.stat().st_size
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise StoreFull(
+            f"{target.parent}: the backup has {needed} bytes, and there is room for {free}: free some, or name another "
+            "folder"
+        )
 
 
 def _require_folder(path: Path) -> None:

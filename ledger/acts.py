@@ -16,6 +16,7 @@ from ledger.facts import (
     Letter,
     Name,
     Names,
+    Scope,
     Text,
     Time,
     Word,
@@ -35,6 +36,15 @@ class MessageSent(Fact):
     item: Name | None = None
     categories: Words | None = None
     decision: Name | None = None
+
+
+class MessageBounced(Fact):
+    """A message did not reach the person. It is no word of the person. `permanent`: nor will a later one."""
+
+    type: ClassVar[str] = "message.bounced"
+    personal_names: ClassVar[tuple[str, ...] | None] = ("email", "telephone", "postal_address")
+    channel: Channel
+    permanent: bool
 
 
 class InformationUsed(Fact):
@@ -87,7 +97,7 @@ class RecipientAgreementSigned(ControllerFact):
 
     type: ClassVar[str] = "recipient.agreement.signed"
     recipient: Name
-    kind: Literal["confidentiality"]
+    kind: Word
 
 
 class RecipientAgreementEnded(ControllerFact):
@@ -95,7 +105,7 @@ class RecipientAgreementEnded(ControllerFact):
 
     type: ClassVar[str] = "recipient.agreement.ended"
     recipient: Name
-    kind: Literal["confidentiality"]
+    kind: Word
 
 
 class PartnerNotified(Fact):
@@ -184,6 +194,28 @@ class RequestNextStepsSent(RequestFact):
     type: ClassVar[str] = "request.next_steps_sent"
 
 
+class RequestTakenBack(RequestFact):
+    """The request was taken back, or made in error: from here on as if it had not been made."""
+
+    type: ClassVar[str] = "request.taken_back"
+
+
+class RequestDenied(RequestFact):
+    """The request was denied. `explained`: the person was told why."""
+
+    type: ClassVar[str] = "request.denied"
+    ground: Literal["not-identified", "law", "unfounded", "other"]
+    explained: bool
+
+
+class RequestExtended(RequestFact):
+    """The answer will take longer, until then, and the person was told why."""
+
+    type: ClassVar[str] = "request.extended"
+    until: Time
+    reason: Word
+
+
 class DeletionRequested(RequestFact):
     """The person asked for deletion; the personal fields say who."""
 
@@ -201,11 +233,12 @@ class DeletionIdentified(RequestFact):
 
 
 class DeletionCompleted(Fact):
-    """The information left the active store."""
+    """The information left the active store, but for the categories `kept`, which the pack keeps."""
 
     type: ClassVar[str] = "deletion.completed"
     request: Name | None = None
     archive_until: Time | None = None
+    kept: Words | None = None
 
 
 class ArchivePurged(RequestFact):
@@ -241,20 +274,23 @@ class SubjectErased(Fact):
 class SuppressionCarried(Fact):
     """The ledger's own record that a no was carried over from an erased person with the same address.
 
-    It says what was said, and nothing that leads to the erased person: not when, nor under which address.
+    It says what was said, and nothing that leads to the erased person: not when, nor under which address. `marketing`:
+    to somebody who had the address before the erasure; then it is about marketing by `channels`, and nothing else.
     """
 
     type: ClassVar[str] = "suppression.carried"
     said: Literal["optout.recorded", "consent.refused", "deletion.requested"]
-    scope: Literal["all", "general", "purpose", "list", "recipient", "advertising"] | None = None
+    scope: Scope | None = None
     purpose: Word | None = None
     list: Name | None = None
+    channel: Channel | None = None
     recipient: Name | None = None
     categories: Words | None = None
     recipients: Names | None = None
     channels: Channels | None = None
     item: Name | None = None
     expires_at: Time | None = None
+    marketing: bool | None = None
 
 
 # -- breaches, complaints, the door ------------------------------------------------------------------------------------
@@ -301,6 +337,14 @@ class BreachDelayEnded(ControllerFact):
     type: ClassVar[str] = "breach.delay.ended"
     breach: Name
     authority: Name | None = None
+
+
+class AuthorityNotified(ControllerFact):
+    """An authority was told of a breach."""
+
+    type: ClassVar[str] = "authority.notified"
+    breach: Name
+    authority: Name
 
 
 class ComplaintFact(Fact):

@@ -5,9 +5,11 @@ What each means to a question is in `projections.needs`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+LAST_YEAR_OF_A_MINOR: Final = 25  # no pack names a higher age
 
 
 class Table(BaseModel):
@@ -19,8 +21,8 @@ class Table(BaseModel):
 class OptIn(Table):
     """The person's latest word on this is a yes. `per`: the yes must name the same; `named`: and name one at all.
 
-    `confirmed_within_days`: it must repeat an earlier yes after a question (`consent.requested`), at most so many days
-    of 86,400 s after that question (double opt-in).
+    `confirmed_within_days`: it must confirm an earlier yes of the same actor, by naming in `answers` that yes or a
+    question (`consent.requested`) after it, less than so many days of 86,400 s after what it names (double opt-in).
     """
 
     need: Literal["opt-in"]
@@ -64,7 +66,7 @@ class RecipientAgreement(Table):
     """An agreement of that kind with the recipient is in force."""
 
     need: Literal["recipient-agreement"]
-    kind: Literal["confidentiality"]
+    kind: str  # confidentiality, or one of the pack's agreements
 
 
 class ServiceAgreement(Table):
@@ -138,12 +140,12 @@ class Minor(Table):
     """The person is known to be under that age in years, or (if it says so) to need a guardian."""
 
     need: Literal["minor"]
-    under: int
+    under: Annotated[int, Field(ge=1, le=LAST_YEAR_OF_A_MINOR)]
     guardian: bool = False
 
 
 class Deleted(Table):
-    """The information asked about was deleted and did not come back."""
+    """The information asked about was deleted and did not come back, nor is it kept for the purpose."""
 
     need: Literal["deleted"]
 

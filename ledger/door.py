@@ -6,12 +6,13 @@ without a field that its clause needs, and to forbidden personal fields. What el
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ledger import cleartext
-from ledger.conditions import Minor, OptIn
+from eventsourcing.sqlite import SQLiteCursor
+
+from ledger.conditions import Minor, Need, OptIn
 from ledger.incoming import Prepared
 from ledger.pack import Forbid, Pack
 
@@ -29,9 +30,13 @@ class Look(Protocol):
 
     def is_minor(self, need: Minor) -> bool: ...
 
-    def agreed(self, need: OptIn, categories: Iterable[str]) -> bool:
-        """Whether a yes as that condition wants it stands, to whatever purpose, that covers these categories."""
+    def holds(self, need: Need) -> bool:
+        """Whether a condition holds for a collection such as the event tells of: as a decision would find it."""
         ...
+
+
+Judge = Callable[[Need, SQLiteCursor, str, Prepared, Pack], bool]
+"""Whether a condition holds for a person, as of an event's time: need, cursor, person, event, pack."""
 
 
 def refuse(event: Prepared, pack: Pack, look: Look) -> Refusal | None:
@@ -57,12 +62,14 @@ def refuse(event: Prepared, pack: Pack, look: Look) -> Refusal | None:
 
 def _unlocked(event: Prepared, rule: Forbid, look: Look) -> bool:
     """Whether what the rule says under `unless` is there: a consent by the right actor is that itself."""
-    needs = [need for need in rule.unless if isinstance(need, OptIn)]
-    if not needs or len(needs) < len(rule.unless):
+    if not rule.unless:
         return False
-    if event.type == "consent.granted":
-        return all(need.actor is not None and event.actor == need.actor for need in needs)
-    return all(look.agreed(need, event.data["categories"]) for need in needs)
+    consent = event.type == "consent.granted"
+    return all(
+        (consent and isinstance(need, OptIn) and need.actor is not None and event.actor == need.actor)
+        or (not consent and look.holds(need))
+        for need in rule.unless
+    )
 
 
 def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
@@ -75,12 +82,12 @@ def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
 
 def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
     """A personal field whose name, or whose value as a valid number, is of a forbidden category."""
-    for name, value in event.personal.items():
+    for name in event.personal:
         declared = pack.personal_field(name)
         category = declared.category if declared else None
         kinds = [category or name.lower().replace("_", "-")]
-        hit = cleartext.forbidden_number(value) if declared is None or declared.numbers else None
-        if hit is not None and (detected := pack.detected_kinds.get(hit.kind.value)):
+        number = event.numbers.get(name) if declared is None or declared.numbers else None
+        if number is not None and (detected := pack.detected_kinds.get(number)):
             kinds.append(detected)
         found = _forbidden(pack, kinds)
         if found is not None:

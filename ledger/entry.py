@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from ledger.closing import closes
 from ledger.errors import CorruptEntry, InvalidEvent, NewerEntry
 from ledger.events import SCHEMA_VERSION, TYPES, Data, validate
 from ledger.times import parse_stored, parse_stored_again
@@ -35,6 +36,8 @@ UPCASTS: Final[dict[tuple[str, int], Upcast]] = {}
 
 class Entry(NamedTuple):
     """One entry as it is read: `time` and `recorded_at` in microseconds, `data` a validated model.
+
+    `time` is since when it is in force.
 
     A tuple, because making one costs a fifth of what a frozen dataclass costs, and a rebuild makes millions.
     """
@@ -54,6 +57,7 @@ class Entry(NamedTuple):
     of: str | None = None
     actor: str | None = None
     prev: str | None = None
+    claimed: int | None = None  # when it says it happened, where that is after it was told: see ledger.closing
 
     # eventsourcing's names (DomainEventProtocol)
     @property
@@ -63,6 +67,11 @@ class Entry(NamedTuple):
     @property
     def originator_version(self) -> int:
         return self.version
+
+    @property
+    def said_at(self) -> int:
+        """When it says it happened."""
+        return self.time if self.claimed is None else self.claimed
 
     @property
     def order(self) -> tuple[int, int]:
@@ -104,6 +113,11 @@ def decode(position: int, raw: bytes) -> Entry:
         if schema != SCHEMA_VERSION:
             data = upcast(type_name, schema, data)
         person = fields.get("person")
+        time, recorded_at = parse_stored(fields["time"]), parse_stored_again(fields["recorded_at"])
+        model = validate(type_name, data)
+        claimed = None
+        if time > recorded_at and closes(model):
+            time, claimed = recorded_at, time
         return Entry(
             position,
             person if person is not None else fields["stream"],
@@ -112,14 +126,15 @@ def decode(position: int, raw: bytes) -> Entry:
             fields["controller"],
             fields["source"],
             fields["id"],
-            parse_stored(fields["time"]),
-            parse_stored_again(fields["recorded_at"]),
-            validate(type_name, data),
+            time,
+            recorded_at,
+            model,
             fields.get("personal") or {},
             fields.get("role", "controller"),
             fields.get("of"),
             fields.get("actor"),
             fields.get("prev"),
+            claimed,
         )
     except (ValueError, KeyError, TypeError, AttributeError, InvalidEvent) as error:
         what = f"{type(error).__name__} {error}"

@@ -16,6 +16,7 @@ from ledger.acts import (
     AccessAnswered,
     AccessRequested,
     ArchivePurged,
+    AuthorityNotified,
     BreachAffected,
     BreachDelayEnded,
     BreachDelayOrdered,
@@ -36,6 +37,7 @@ from ledger.acts import (
     InformationUsed,
     IntakeRefused,
     LogRecovered,
+    MessageBounced,
     MessageSent,
     OwnershipTransferAnnounced,
     OwnershipTransferCompleted,
@@ -45,7 +47,10 @@ from ledger.acts import (
     RecipientAgreementSigned,
     RecipientRegistered,
     RecipientTold,
+    RequestDenied,
+    RequestExtended,
     RequestNextStepsSent,
+    RequestTakenBack,
     SubjectErased,
     SuppressionCarried,
 )
@@ -61,6 +66,7 @@ from ledger.facts import (
     ConsentWithdrawn,
     ControllerFact,
     Fact,
+    GuardianEnded,
     InformationCollected,
     OptoutLifted,
     OptoutRecorded,
@@ -89,6 +95,7 @@ ControllerData = (
     | BreachDiscovered
     | BreachDelayOrdered
     | BreachDelayEnded
+    | AuthorityNotified
     | IntakeRefused
     | LogRecovered
 )
@@ -104,6 +111,7 @@ PersonData = (
     | AgreementStarted
     | AgreementEnded
     | AccountDeactivated
+    | GuardianEnded
     | InformationCollected
     | ConsentRequested
     | ConsentGranted
@@ -112,6 +120,7 @@ PersonData = (
     | OptoutRecorded
     | OptoutLifted
     | MessageSent
+    | MessageBounced
     | InformationUsed
     | DisclosureMade
     | DisclosureCompelled
@@ -125,6 +134,9 @@ RequestData = (
     | AccessRequested
     | AccessAnswered
     | RequestNextStepsSent
+    | RequestTakenBack
+    | RequestDenied
+    | RequestExtended
     | DeletionRequested
     | DeletionIdentified
     | DeletionCompleted
@@ -158,7 +170,10 @@ TIMES: Final[dict[str, tuple[str, ...]]] = {
     for name, model in TYPES.items()
 }
 HALF: Final = "holds half of a surrogate pair, which is no Unicode: send the text whole"
-UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# Controls, halves of pairs, ends of lines, directions (UAX 9), and what is not seen; joiners belong to letters.
+UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]"
+)
 
 
 def shown(name: object) -> str:
@@ -213,6 +228,7 @@ __all__ = [
     "AgreementEnded",
     "AgreementStarted",
     "ArchivePurged",
+    "AuthorityNotified",
     "BreachAffected",
     "BreachDelayEnded",
     "BreachDelayOrdered",
@@ -237,12 +253,14 @@ __all__ = [
     "DisclosureCompelled",
     "DisclosureMade",
     "Fact",
+    "GuardianEnded",
     "HoldPlaced",
     "HoldReleased",
     "InformationCollected",
     "InformationUsed",
     "IntakeRefused",
     "LogRecovered",
+    "MessageBounced",
     "MessageSent",
     "OptoutLifted",
     "OptoutRecorded",
@@ -261,7 +279,10 @@ __all__ = [
     "RecipientRegistered",
     "RecipientTold",
     "RequestData",
+    "RequestDenied",
+    "RequestExtended",
     "RequestNextStepsSent",
+    "RequestTakenBack",
     "ServiceUsed",
     "SubjectAgeLearned",
     "SubjectErased",

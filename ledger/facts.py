@@ -10,11 +10,13 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from ledger.spellings import composed
 from ledger.times import format_time, parse_held, parse_time
 
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
-Name = Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=200)]
+Exact = Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=200)]
+Name = Annotated[Exact, AfterValidator(composed)]  # names are compared in NFC, however they were written
 Text = Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=2000)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2,128}$")]
 Person = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -30,6 +32,9 @@ def _time(text: str) -> str:
 
 
 Time = Annotated[str, AfterValidator(_time)]
+# BCP 47, as far as its form goes: a language, then subtags
+LANGUAGE: Final = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
+Scope = Literal["all", "general", "purpose", "list", "channel", "recipient", "advertising"]
 Channel = Literal["email", "sms", "telephone", "post", "web"]
 Letter = Literal["email", "post"]
 Ground = Literal["law", "dispute", "law-enforcement", "rights"]
@@ -181,6 +186,12 @@ class AccountDeactivated(Fact):
     reason: Text | None = None
 
 
+class GuardianEnded(Fact):
+    """What a guardian consented to for this person ends from here on."""
+
+    type: ClassVar[str] = "guardian.ended"
+
+
 class InformationCollected(Fact):
     """Categories of information were collected."""
 
@@ -193,6 +204,24 @@ class InformationCollected(Fact):
 
 
 # -- choices -----------------------------------------------------------------------------------------------------------
+
+
+class Shown(BaseModel):
+    """What the person was shown, before anything of the person was filled in, and how they answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    text_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    language: Annotated[str, StringConstraints(pattern=LANGUAGE, max_length=64)] | None = None
+    method: Literal["checkbox", "button", "link", "voice", "paper", "import"] | None = None
+    form: Word | None = None
+
+
+class Answers(BaseModel):
+    """The event that a yes confirms: a `consent.requested`, or the first yes. `source`: default the event's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    source: Exact | None = None
+    id: Exact
 
 
 class ConsentFact(Fact):
@@ -208,10 +237,12 @@ class ConsentFact(Fact):
     policy_version: Name | None = None
     expires_at: Time | None = None
 
+    shown: Shown | None = None
+
     @model_validator(mode="after")
     def _of_what(self) -> Self:
-        if self.purpose is None and not self.categories:
-            raise ValueError("purpose|wants a purpose, or categories that say what is meant")
+        if self.purpose is None and not self.categories and not self.channels:
+            raise ValueError("purpose|wants a purpose, or categories or channels that say what is meant")
         return self
 
 
@@ -227,6 +258,7 @@ class ConsentGranted(ConsentFact):
     type: ClassVar[str] = "consent.granted"
     purpose: Word
     basis: Literal["express", "use"]
+    answers: Answers | None = None
 
 
 class ConsentRefused(ConsentFact):
@@ -244,16 +276,17 @@ class ConsentWithdrawn(ConsentFact):
 class OptoutFact(Fact):
     """What opting out and lifting it share; the scope says which name must be there."""
 
-    scope: Literal["all", "general", "purpose", "list", "recipient", "advertising"]
+    scope: Scope
     purpose: Word | None = None
     list: Name | None = None
+    channel: Channel | None = None
     recipient: Name | None = None
-    signal: Literal["link", "form", "mail", "gpc", "nai", "partner"] | None = None
+    signal: Literal["link", "form", "mail", "reply", "complaint", "gpc", "nai", "partner"] | None = None
     told_consequence: bool | None = None
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        if self.scope in ("purpose", "list", "recipient") and getattr(self, self.scope) is None:
+        if self.scope in ("purpose", "list", "channel", "recipient") and getattr(self, self.scope) is None:
             raise ValueError(f"{self.scope}|scope {self.scope} wants the {self.scope} it is about")
         return self
 
@@ -265,6 +298,6 @@ class OptoutRecorded(OptoutFact):
 
 
 class OptoutLifted(OptoutFact):
-    """All earlier opt-outs of that scope and name are undone."""
+    """Earlier opt-outs of that scope and name are undone: by whom and with which signal says which."""
 
     type: ClassVar[str] = "optout.lifted"

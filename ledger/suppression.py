@@ -23,6 +23,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
+from ledger.spellings import composed, list_name
 from ledger.times import EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 
 SAID_BYTES: Final = 32_768  # half of what fits into an entry
 TELEPHONE_DIGITS: Final = 9  # the last ones
+DOMAIN: Final = 253  # characters; what is longer is no domain (RFC 1035), and would take the square of its length
 LEAST_DIGITS: Final = 6  # less is no number of anybody's
+_DOMAIN_CHARACTERS: Final = 1_000  # no domain is longer, and a codec should not have to look
 _NO_DIGIT: Final = re.compile(r"\D")
 _COMMENT: Final = re.compile(r"\([^()]*\)")
-_AROUND_AT: Final = re.compile(r"\s*@\s*")
-_BRACKETED: Final = re.compile(r"<[^<>]*@[^<>]*>")
-_ADDRESS: Final = re.compile(r"[^\s<>(),:;@?]+@[^\s<>(),:;@?']+")
+_AROUND_AT: Final = re.compile(r"(?:(?<!\s)\s++)?@\s*+")
+_BRACKETED: Final = re.compile(r"<([^<>]*+)>")
+_ADDRESS: Final = re.compile(r"(?<![^\s<>(),:;@?])[^\s<>(),:;@?]++@[^\s<>(),:;@?']+")
 _ABROAD: Final = re.compile(r"\D*\+")
 # country codes of one and two digits (ITU E.164); all others have three
 _SHORT: Final = (
@@ -46,7 +49,18 @@ _SHORT: Final = (
 _COUNTRIES: Final = frozenset(str(code) for code in _SHORT)
 _EXTENSION: Final = re.compile(r"((?<=\d)[^\d]*[^\W\d_]|[;#,]).*", re.DOTALL)  # what a letter after the digits begins
 _NO_WORD: Final = re.compile(r"[\W_]+")
-_NAMED: Final = ("scope", "purpose", "list", "recipient", "categories", "recipients", "channels", "item", "expires_at")
+_NAMED: Final = (
+    "scope",
+    "purpose",
+    "list",
+    "channel",
+    "recipient",
+    "categories",
+    "recipients",
+    "channels",
+    "item",
+    "expires_at",
+)
 
 
 class Kept(NamedTuple):
@@ -71,7 +85,7 @@ def normalise(kind: str, value: str) -> str:
     text        `12, Elm  St.` is `12 elm st`: letters and digits, no case
     """
     seen = "".join(char for char in value if unicodedata.category(char) != "Cf")  # nothing that nobody sees
-    text = unicodedata.normalize("NFKC", seen).strip().casefold()
+    text = composed(seen, "NFKC").strip().casefold()
     match kind:
         case "email":
             return _email(text)
@@ -83,7 +97,8 @@ def normalise(kind: str, value: str) -> str:
 
 def _email(text: str) -> str:
     text = _AROUND_AT.sub("@", _COMMENT.sub("", text.replace('"', "")))
-    found = _ADDRESS.search(bracketed[0] if (bracketed := _BRACKETED.search(text)) else text)
+    bracketed = next((one for one in _BRACKETED.finditer(text) if "@" in one[1]), None)
+    found = _ADDRESS.search(bracketed[0] if bracketed else text)
     local, _, domain = found[0].partition("@") if found else ("", "", "")
     local, domain = local.strip("'"), _ascii(domain.strip("."))
     return f"{local}@{domain}" if local and domain else ""
@@ -99,26 +114,12 @@ def _telephone(text: str) -> str:
 
 
 def _ascii(domain: str) -> str:
+    if len(domain) > DOMAIN:
+        return domain
     try:
-        return domain.encode("idna").decode()
+        return domain.encode("idna").decode() if len(domain) <= _DOMAIN_CHARACTERS else domain
     except UnicodeError:
         return domain
-
-
-def address_keys(vault: Vault, controller: str, pack: Pack, fields: dict[str, str]) -> set[bytes]:
-    """The keyed hashes of those personal fields that are addresses."""
-    found = set()
-    for name, value in fields.items():
-        declared = pack.personal_field(name)
-        if declared is not None and declared.address is not None and (text := normalise(declared.address, value)):
-            found.add(vault.address_key(controller, declared.address, text))
-    return found
-
-
-def name_keys(vault: Vault, controller: str, names: Iterable[str]) -> set[bytes]:
-    """The keyed hashes of those names that are e-mail addresses: an app may know people by these."""
-    forms = {normalise("email", name) for name in names if "@" in name}
-    return {vault.address_key(controller, "email", form) for form in forms if "." in form.partition("@")[2]}
 
 
 # -- noes --------------------------------------------------------------------------------------------------------------
@@ -191,6 +192,8 @@ def _note(track: _Track, entry: Entry, pack: Pack) -> None:
         case ev.ConsentGranted() if data.basis == "express" and entry.actor != "system" and not _ends(data, pack):
             for key in [key for key in track if key[:2] == ("refusal", _about(data))]:
                 del track[key]
+        case ev.SuppressionCarried(marketing=True):
+            pass  # of somebody who had the address then: in full it is kept already
         case ev.SuppressionCarried(said="deletion.requested"):
             track["deletion", None, None] = time, {"said": data.said}
         case ev.SuppressionCarried(said="optout.recorded"):
@@ -198,7 +201,9 @@ def _note(track: _Track, entry: Entry, pack: Pack) -> None:
         case ev.SuppressionCarried():
             track["refusal", _about(data), data.expires_at] = time, _said(data.said, data)
         case ev.DeletionRequested() if pack.closes_for_good:
-            track["deletion", None, None] = time, {"said": "deletion.requested"}
+            track["deletion", (data.request,), None] = time, {"said": "deletion.requested"}
+        case ev.RequestTakenBack() | ev.RequestDenied(ground="not-identified"):
+            track.pop(("deletion", (data.request,), None), None)
         case _:
             pass
 
@@ -210,13 +215,14 @@ def _ends(data: ev.ConsentGranted, pack: Pack) -> bool:
 
 
 def _scope(data: ev.OptoutRecorded | ev.OptoutLifted | ev.SuppressionCarried) -> tuple[str | None, str | None]:
-    return data.scope, getattr(data, data.scope or "", None)
+    return data.scope, list_name(data.list or "") if data.scope == "list" else getattr(data, data.scope or "", None)
 
 
 def _about(data: ev.Data) -> tuple[Any, ...]:
     """What a refusal and a later yes must share for the yes to replace it."""
-    named = (getattr(data, name, None) for name in _NAMED[1:-1])
-    return tuple(tuple(sorted(one)) if isinstance(one, list) else one for one in named)
+    named = {name: getattr(data, name, None) for name in _NAMED[1:-1]}
+    named["list"] = list_name(named["list"] or "")
+    return tuple(tuple(sorted(one)) if isinstance(one, list) else one for one in named.values())
 
 
 def _said(kind: str, data: ev.Data) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from ledger.entry import Entry
 from ledger.facts import Channel
 from ledger.pack import Match, Pack
 from projections.question import Question
+from projections.regions import countries_told_apart
 from projections.world import World
 
 CHANNELS: Final = ("email", "sms", "telephone", "post", "web")
-ABROAD: Final = "another-country"  # which one makes no difference to any row
 
 
 class Asking(NamedTuple):
@@ -52,7 +52,7 @@ class Named:
 
     about: tuple[tuple[str | None, str | None], ...] = ((None, None),)  # (list, item); neither, too
     more: tuple[Asking, ...] = ()  # whole questions
-    channels: bool = False  # whether some choice names channels
+    channels: bool = False  # whether something said counts for one channel and not for another
 
 
 def named_by(entries: Iterable[Entry], world: World, notice_purposes: Iterable[str]) -> Named:
@@ -65,7 +65,7 @@ def named_by(entries: Iterable[Entry], world: World, notice_purposes: Iterable[s
         data = entry.data
         if entry.role == "processor":
             continue
-        channels = channels or bool(getattr(data, "channels", None))
+        channels = channels or _tells_channels_apart(data)
         match data:
             case ev.MessageSent() | ev.OptoutRecorded() | ev.OptoutLifted():
                 about[data.list, None] = None
@@ -92,6 +92,17 @@ def named_by(entries: Iterable[Entry], world: World, notice_purposes: Iterable[s
     return Named(tuple(about), (*more, *notices), channels)
 
 
+def _tells_channels_apart(data: ev.Data) -> bool:
+    """Whether a word counts for one channel and not for another: named, or by the address that it goes to."""
+    match data:
+        case ev.ConsentGranted() | ev.ConsentRefused() | ev.ConsentWithdrawn() | ev.SuppressionCarried():
+            return bool(data.channels or data.categories)
+        case ev.OptoutRecorded():
+            return data.scope == "channel"
+        case _:
+            return isinstance(data, ev.MessageBounced)
+
+
 class Catalogue:
     """The questions of everybody, by two packs and what is known of the controller."""
 
@@ -105,6 +116,7 @@ class Catalogue:
         self._origins = _named_in("collect", "origin", old, new)
         self._grounds = _named_in("disclose", "ground", old, new)
         self._alike = _alike(old, new)
+        self._countries = countries_told_apart(old, new)  # which one of a kind makes no difference to any row
         self._requests = old.judges_requests or new.judges_requests
 
     def representative(self, one: Asking, named: Named) -> Asking:
@@ -127,7 +139,8 @@ class Catalogue:
         for purpose in self._purposes:
             if on_record:
                 yield Asking("use", purpose, categories=on_record)
-            yield Asking("use", purpose, country=ABROAD)
+            for country in self._countries:
+                yield Asking("use", purpose, country=country)
             for name, recipient in self._world.recipients.items():
                 categories = recipient.categories or on_record
                 yield Asking("disclose", purpose, recipient=name, categories=categories)
@@ -137,7 +150,8 @@ class Catalogue:
         for category in self._categories:
             for origin in (None, *self._origins):
                 yield Asking("collect", categories=frozenset((category,)), origin=origin)
-        yield Asking("transfer", country=ABROAD)
+        for country in self._countries:
+            yield Asking("transfer", country=country)
         for transfer in self._world.transfers:
             yield Asking("transfer", transfer=transfer)
 

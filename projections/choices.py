@@ -1,6 +1,10 @@
 """What the person's word is on a question: the latest choice that covers it, the stricter of joined names winning.
 
-Source: contract, section 2, "A person's choices" and "Scopes".
+One function, `word`, says whether a consent counts: the door, decisions, findings and evidence ask it. A question that
+leaves a field out asks about everything in it: a yes must cover all of that, one no is enough. A yes that counts
+replaces older ones, for good: when it ends they do not come back, and a no that it had overcome does.
+
+Source: contract, section 2, "A person's choices", "Against the person's own words", "Scopes" and "Double opt-in".
 """
 
 from __future__ import annotations
@@ -10,22 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.pack import Objection, Pack
-from ledger.times import after_business_days
-from projections.question import Question, Ref
-from projections.record import Choice, Order, State, Track
+from projections.question import CHANNELS, Question, Ref, same_list
+from projections.record import Choice, Confirmed, Order, Reach, State, Track, narrowed
+from projections.world import World
 
 START: Final[Order] = (-(2**62), -1)
-
-
-@dataclass(frozen=True, slots=True)
-class Yes:
-    """A yes that stands."""
-
-    choice: Choice
-
-    @property
-    def ref(self) -> Ref:
-        return self.choice.ref
+WIDE: Final = frozenset(("use", "contact", "disclose"))  # without a purpose, a question is about all of them
+OF_CHANNEL: Final = {"email": "email", "sms": "telephone", "telephone": "telephone", "post": "postal-address"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +28,28 @@ class No:
     """A no that stands: a refusal or withdrawal (`scope` None), or an opt-out, with the clause that carries it."""
 
     ref: Ref
+    order: Order
+    actor: str
     scope: str | None = None
     name: str | None = None
     clause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Yes:
+    """A yes that stands; `over`: the latest no that it has overcome."""
+
+    choice: Choice
+    over: No | None = None
+
+    @property
+    def ref(self) -> Ref:
+        return self.choice.ref
+
+    @property
+    def refs(self) -> list[Ref]:
+        """The entries by which it stands: itself, and the no that it has overcome."""
+        return [self.choice.ref, *([self.over.ref] if self.over else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,200 +66,259 @@ class Terms:
 PLAIN: Final = Terms()
 
 
-def word(state: State, question: Question, now: int, pack: Pack, terms: Terms) -> Yes | No | None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question as words are compared with it: what it leaves out is everything."""
+
+    question: Question
+    pack: Pack
+    categories: frozenset[str]  # that a yes must cover, and one of which a no is about
+    channels: frozenset[str]  # of a message
+    list: str | None
+    every_purpose: bool
+
+    @property
+    def any_purpose(self) -> bool:
+        """Whether a word to whatever purpose can be about it."""
+        return self.every_purpose or (self.question.action == "collect" and self.question.purpose is None)
+
+
+def _asked(question: Question, pack: Pack) -> _Asked:
+    contact = question.action == "contact"
+    channels = (frozenset((question.channel,)) if question.channel else CHANNELS) if contact else frozenset[str]()
+    categories = question.categories
+    if not categories and contact:
+        categories = pack.known_categories & {OF_CHANNEL[one] for one in channels if one in OF_CHANNEL}
+    elif not categories and question.action in WIDE:
+        categories = pack.known_categories - pack.anonymous
+    every = question.purpose is None and question.action in WIDE
+    return _Asked(question, pack, categories, channels, same_list(question.list), every)
+
+
+@dataclass(slots=True)
+class _Said:
+    """What was said under one name that bears on a question: the yeses that count, the ended ones, the noes."""
+
+    yeses: list[Choice]  # that cover it and stand
+    ended: list[Choice]  # that were about it and counted: what they replaced stays replaced
+    noes: list[tuple[No, Choice | None]]  # that cover it and stand; with what a refusal names
+
+
+def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, world: World) -> Yes | No | None:
     """The person's word at `now`, over all joined names: a no wins, then a yes."""
-    since = _last_deletion(state)
+    asked = _asked(question, pack)
     found: Yes | None = None
     stricter: No | None = None
     for track in state.tracks.values():
-        said = _track_word(track, question, now, pack, terms, since)
+        said = _weighed(_said(track, asked, now, terms, world, state.deleted_upto), asked)
         if isinstance(said, No):
-            if stricter is None or said.ref.order > stricter.ref.order:
+            if stricter is None or said.order > stricter.order:
                 stricter = said
-        elif said is not None and (found is None or said.ref.order > found.ref.order):
+        elif said is not None and (found is None or said.choice.order > found.choice.order):
             found = said
     return stricter or found
 
 
-def _track_word(track: Track, question: Question, now: int, pack: Pack, terms: Terms, since: Order) -> Yes | No | None:
-    yeses: list[Choice] = []
-    by_use: Choice | None = None
-    refusal: Choice | None = None
-    if track.choices:
-        for purpose in (question.purpose, None) if question.purpose is not None else (None,):
-            for words in track.choices.get(purpose, {}).values():
-                choice = _standing(words, now, pack)
-                if choice is None:
-                    continue
-                if not choice.yes:
-                    if (refusal is None or choice.order > refusal.order) and no_covers(choice, question):
-                        refusal = choice
-                elif choice.order > since and yes_covers(choice, question, terms):
-                    if not choice.express or choice.actor == "system":  # an import reopens nothing
-                        by_use = choice if by_use is None or choice.order > by_use.order else by_use
-                    else:
-                        yeses.append(choice)
-    if question.action == "collect" and question.purpose is None:
-        refusal = _refused_category(track, question, now, pack)
-    no: No | None = None
-    if refusal is not None:
-        yeses = [one for one in yeses if one.order > refusal.order]
-        no = None if yeses else No(refusal.ref)
-    yes = max(yeses, key=lambda one: one.order, default=None)
-    for (scope, name), said_so in track.optouts.items():
-        ref = said_so[-1][0] if not pack.delays else _effective(scope, said_so, question, pack, now)
-        if ref is None:
-            continue
-        if (no is not None and ref.order <= no.ref.order) or any(_reopened(one, ref, scope, name) for one in yeses):
-            continue
-        clause = optout_covers(scope, name, question, pack)
-        if clause is not None:
-            no = No(ref, scope, name, clause or None)
+def _weighed(said: _Said, asked: _Asked) -> Yes | No | None:
+    """The word under one name: a no that no later yes opens, or else the latest yes."""
+    yeses = said.yeses
+    if said.ended:
+        yeses = [one for one in yeses if not any(_replaces(ended, one) for ended in said.ended)]
+    no = over = None
+    for one, refusal in said.noes:
+        if any(_opens(yes, one, refusal, asked) for yes in yeses):
+            over = one if over is None or one.order > over.order else over
+        elif no is None or one.order > no.order:
+            no = one
     if no is not None:
         return no
-    if yes is not None:
-        return Yes(yes)
-    if by_use is not None and refusal is None:
-        return Yes(by_use)
-    return None
+    best = max(yeses, key=lambda one: (one.express and one.actor != "system", one.order), default=None)
+    return None if best is None else Yes(best, over)
 
 
-def _effective(scope: str, said: list[tuple[Ref, str]], question: Question, pack: Pack, now: int) -> Ref | None:
-    """The last opt-out that has taken effect."""
-    for ref, _ in reversed(said):
-        start = takes_effect(ref, scope, question, pack)
-        if start <= now:
-            return ref
-    return None
+def _replaces(newer: Choice, older: Choice) -> bool:
+    """Whether a yes takes the place of an older one to what both are about: an import that of none."""
+    if newer.order < older.order or newer.actor == "system" or (older.express and not newer.express):
+        return False
+    return newer.actor == older.actor or older.actor in ("operator", "system")
 
 
-def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
-    """When an opt-out counts for a question: at once, or some business days later by the row that carries it.
-
-    What is no message is carried by no row: there the shortest delay of the scope counts.
-    """
-    rows = [row for _, row in pack.objections.get(scope, ())]
-    if question.action == "contact":
-        rows = [row for row in rows if applies(row, question, pack)]
-        rows = rows if question.channel is None else rows[:1]  # by whatever channel: the strictest
-    days = min((row.effective_in_business_days or 0 for row in rows), default=0)
-    return after_business_days(ref.time, days, pack.calendar.holidays) if days else ref.time
-
-
-def _last_deletion(state: State) -> Order:
-    """What was agreed to before it opens nothing."""
-    return state.deletions[-1].order if state.deletions else START
-
-
-def _refused_category(track: Track, question: Question, now: int, pack: Pack) -> Choice | None:
-    """A collection that names no purpose: a refused category is refused, whatever purpose it was refused for."""
-    refused = (
-        choice
-        for choice in _standing_choices(track, now, pack)
-        if not choice.yes and choice.categories is not None and no_covers(choice, question)
-    )
-    return max(refused, key=lambda choice: choice.order, default=None)
+def _opens(yes: Choice, no: No, refusal: Choice | None, asked: _Asked) -> bool:
+    """Whether a yes opens what a no closed: a later express one that names it, an operator's only an operator's."""
+    if yes.order < no.order or not yes.express or yes.actor == "system":
+        return False
+    if yes.actor == "operator" and no.actor != "operator":
+        return False
+    if refusal is not None:
+        if refusal.purpose is not None or asked.question.action == "collect":
+            return True
+        named = (refusal.channels is None or yes.channels is not None) and (
+            refusal.categories is None or yes.categories is not None
+        )
+        return named and (refusal.recipients is None or yes.recipients is not None)
+    match no.scope:
+        case "list":
+            return yes.list == no.name
+        case "recipient":
+            return yes.recipients is not None and no.name in yes.recipients
+        case "channel":
+            return yes.channels is not None and no.name in yes.channels
+        case _:
+            return True
 
 
-def _standing_choices(track: Track, now: int, pack: Pack) -> Iterator[Choice]:
-    """Of every thing that was said under a name, the word that counts."""
-    for named in track.choices.values():
+# -- what was said -----------------------------------------------------------------------------------------------------
+
+
+def _said(track: Track, asked: _Asked, now: int, terms: Terms, world: World, since: Order) -> _Said:
+    said = _Said([], [], [])
+    question, pack = asked.question, asked.pack
+    for purpose, named in track.choices.items():
+        if purpose not in (None, question.purpose) and not asked.any_purpose:
+            continue
         for words in named.values():
-            choice = _standing(words, now, pack)
-            if choice is not None:
-                yield choice
+            for choice in words:
+                if choice.yes:
+                    if purpose == question.purpose and choice.order > since:
+                        _sort_yes(said, choice, track, asked, now, terms, world)
+                elif _no_stands(choice, now) and _no_covers(choice, asked):
+                    said.noes.append((No(choice.ref, choice.order, choice.actor), choice))
+    for (scope, name), optouts in track.optouts.items():
+        clause = _optout_covers(scope, name, asked)
+        if clause is None:
+            continue
+        for one in optouts:
+            if not pack.delays or takes_effect(one.ref, scope, question, pack) <= now:
+                said.noes.append((No(one.ref, one.order, one.actor, scope, name, clause or None), None))
+    return said
 
 
-def _standing(words: list[Choice], now: int, pack: Pack) -> Choice | None:
-    """The newest that has not expired or lapsed: one that has counts as never made."""
-    for choice in reversed(words):
-        end = ends(choice, pack) if pack.lapses else choice.expires
-        if end is None or end > now:
-            return choice
-    return None
+def _no_stands(choice: Choice, now: int) -> bool:
+    return choice.expires is None or choice.expires > now
 
 
-def ends(choice: Choice, pack: Pack) -> int | None:
-    """When a choice counts as never made, by its own word or by the pack's; None: never."""
-    found = [moment for _, moment in lapse_moments(choice, pack)]
-    return min([*found, *([choice.expires] if choice.expires is not None else [])], default=None)
+def _sort_yes(said: _Said, choice: Choice, track: Track, asked: _Asked, now: int, terms: Terms, world: World) -> None:
+    """Note a yes that counts: as one that stands, or as one that has ended."""
+    if not _fits(choice, asked, terms) or not _of_a_version(choice, asked.question.purpose, world):
+        return
+    reaches = _reaches(choice, terms, asked.pack)
+    covering = [one for one in reaches if _covers(one, asked)]
+    over = choice.actor == "guardian" and track.guardian_ended is not None and choice.order < track.guardian_ended
+    end = ends(choice, asked.pack)
+    if not over and (end is None or end > now) and any(one.expires is None or one.expires > now for one in covering):
+        said.yeses.append(choice)
+        return
+    over = over or (end is not None and end <= now)
+    over = over or all(one.expires is not None and one.expires <= now for one in reaches)
+    if over and any(_touches(one, asked) for one in reaches):
+        said.ended.append(choice)
 
 
-def lapse_moments(choice: Choice, pack: Pack) -> list[tuple[str, int]]:
-    """(clause, moment) of every rule by which a yes lapses."""
-    if not choice.yes:
-        return []
-    found = []
-    for clause, lapse in pack.lapses:
-        if lapse.purpose is None or choice.purpose in lapse.purpose:
-            found.append((clause, lapse.ends(choice.ref.time)))
-    return found
-
-
-def _reopened(yes: Choice, ref: Ref, scope: str, name: str | None) -> bool:
-    """Whether a later express yes opens what was opted out of: only if it names it."""
-    if yes.order < ref.order:
+def _fits(choice: Choice, asked: _Asked, terms: Terms) -> bool:
+    """Whether a yes is of the kind that a clause wants, and to that list and item."""
+    if not choice.express and not terms.any_basis:
         return False
-    if scope == "list":
-        return yes.list == name
-    if scope == "recipient":
-        return yes.recipients is not None and name in yes.recipients
-    return True
-
-
-def yes_covers(choice: Choice, question: Question, terms: Terms) -> bool:
-    """Whether a yes is about the question: what it names limits it, what it lacks does not."""
-    if choice.categories is not None:
-        if question.personal:
-            if not question.personal <= choice.categories:
-                return False
-        elif not question.categories and question.action != "contact":
-            return False  # "everything" is more than what was named
-    if choice.recipients is not None and question.recipient not in choice.recipients:
+    if terms.actor is not None and choice.actor != terms.actor:
         return False
-    if choice.channels is not None and question.action == "contact" and question.channel not in choice.channels:
+    if (choice.list is not None or terms.per_list) and choice.list != asked.list:
         return False
-    if (choice.list is not None or terms.per_list) and choice.list != question.list:
+    if choice.list is None and asked.question.action == "contact" and choice.purpose in asked.pack.always_by_list:
         return False
     if terms.named_item and choice.item is None:
         return False
-    if choice.item is not None and choice.item != question.item:
-        return False
-    if not choice.express and not terms.any_basis:
-        return False
+    return choice.item is None or choice.item == asked.question.item
+
+
+def _reaches(choice: Choice, terms: Terms, pack: Pack) -> list[Reach]:
+    """How far a yes reaches: by itself, or with each of the earlier ones that it confirms in time."""
     within = terms.confirmed_within
-    if within is not None and (choice.confirms is None or choice.confirms.after >= within):
+    own = Reach(choice.categories, choice.recipients, choice.channels)
+    if within is None:
+        return [own]
+    return [narrowed(own, one.reach) for one in choice.confirms if in_time(one, choice, within, pack)]
+
+
+def in_time(one: Confirmed, choice: Choice, within: int, pack: Pack) -> bool:
+    """Whether a yes confirms an earlier one that had not lapsed, soon enough after what it answers."""
+    lapsed = any(moment <= choice.ref.time for _, moment in lapses_of(choice.purpose, one.first.time, pack))
+    return one.after < within and not lapsed
+
+
+def _covers(reach: Reach, asked: _Asked) -> bool:
+    """Whether a yes that reaches so far is about all of the question: what it names limits it, what it lacks not."""
+    question = asked.question
+    if reach.categories is not None:
+        if not asked.categories and question.action != "contact":
+            return False  # "everything" is more than what was named
+        wanted = asked.categories - asked.pack.anonymous
+        if not wanted <= reach.categories:
+            return False
+    if reach.recipients is not None and question.recipient not in reach.recipients:
         return False
-    return terms.actor is None or choice.actor == terms.actor
+    return reach.channels is None or asked.channels <= reach.channels
 
 
-def no_covers(choice: Choice, question: Question) -> bool:
-    """Whether a refusal or withdrawal is about the question: a field that it lacks covers everything."""
-    if choice.categories is not None and not choice.categories & question.categories:
+def _touches(reach: Reach, asked: _Asked) -> bool:
+    """Whether a yes that reaches so far is about some of the question."""
+    if reach.categories is not None and asked.categories and asked.categories.isdisjoint(reach.categories):
+        return False
+    if reach.recipients is not None and asked.question.recipient not in reach.recipients:
+        return False
+    return reach.channels is None or not asked.channels or not asked.channels.isdisjoint(reach.channels)
+
+
+def _of_a_version(yes: Choice, purpose: str | None, world: World) -> bool:
+    """Whether a yes belongs to a version of the statement that knew the purpose.
+
+    That is the one that it names, or else the newest that was published by then; before the first there is none.
+    """
+    number = world.version_at(yes.ref.time, yes.version)
+    if number is None:
+        return False
+    brought = world.brought_by(purpose)
+    return not brought or any(one <= number for one in brought)
+
+
+def _no_covers(choice: Choice, asked: _Asked) -> bool:
+    """Whether a refusal or withdrawal is about some of the question: a field that it lacks covers everything."""
+    question = asked.question
+    if question.action == "collect" and question.purpose is None and choice.categories is None:
+        return False  # a collection that names no purpose is stopped by what was said of its categories
+    if choice.categories is not None and choice.categories.isdisjoint(asked.categories):
         return False
     if choice.recipients is not None and question.recipient not in choice.recipients:
         return False
-    if choice.channels is not None:
-        by_other = question.channel is not None and question.channel not in choice.channels
-        if by_other or question.action != "contact":  # a channel is about messages
-            return False
-    if choice.list is not None and choice.list != question.list:
+    if choice.channels is not None and (question.action != "contact" or choice.channels.isdisjoint(asked.channels)):
+        return False
+    if choice.list is not None and choice.list != asked.list:
         return False
     return choice.item is None or choice.item == question.item
 
 
 def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) -> str | None:
     """The clause that carries this opt-out of the question ("" for none in particular), or None: not about it."""
-    if scope == "purpose":
-        covered = question.purpose == name
-    elif scope == "list":
-        covered = question.list == name
-    elif scope == "recipient":
-        covered = question.recipient == name
-    elif scope == "advertising":
-        covered = question.purpose in pack.advertising_purposes or question.recipient_class in pack.advertising_classes
-    else:  # all, general: messages to the person, questions for consent among them
-        covered = question.action in ("contact", "request")
+    return _optout_covers(scope, name, _asked(question, pack))
+
+
+def _optout_covers(scope: str, name: str | None, asked: _Asked) -> str | None:
+    question, pack = asked.question, asked.pack
+    match scope:
+        case "purpose":
+            covered = question.purpose == name or asked.every_purpose
+        case "list":
+            covered = asked.list == name
+        case "recipient":
+            covered = question.recipient == name
+        case "channel":
+            covered = name in asked.channels
+        case "advertising":
+            covered = (
+                question.purpose in pack.advertising_purposes
+                or question.recipient_class in pack.advertising_classes
+                or (asked.every_purpose and bool(pack.advertising_purposes))
+            )
+        case _:  # all, general: messages to the person, questions for consent among them
+            covered = question.action in ("contact", "request")
     if not covered:
         return None
     if question.action != "contact":
@@ -265,76 +338,119 @@ def applies(objection: Objection, question: Question, pack: Pack) -> bool:
     """Whether a row about opt-outs of a scope is about this message."""
     if objection.channels is not None and question.channel is not None and question.channel not in objection.channels:
         return False
+    if question.purpose is None:
+        return True  # about every purpose, and so about one that it stops
     if objection.marketing_only and question.purpose not in pack.marketing:
         return False
     return question.purpose not in objection.spares
 
 
-def any_opt_in(state: State, now: int, pack: Pack) -> Choice | None:
+def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
+    """When an opt-out counts for a question: at once, or some business days later by the row that carries it.
+
+    What is no message is carried by no row: there the shortest delay of the scope counts.
+    """
+    rows = [row for _, row in pack.objections.get(scope, ())]
+    if question.action == "contact":
+        rows = [row for row in rows if applies(row, question, pack)]
+        rows = rows if question.channel is None else rows[:1]  # by whatever channel: the strictest
+    days = min((row.effective_in_business_days or 0 for row in rows), default=0)
+    return pack.calendar.after(ref.time, days) if days else ref.time
+
+
+def ends(choice: Choice, pack: Pack) -> int | None:
+    """When a choice counts as never made, by its own word or by the pack's; None: never."""
+    found = [moment for _, moment in lapse_moments(choice, pack)]
+    return min([*found, *([choice.expires] if choice.expires is not None else [])], default=None)
+
+
+def lapse_moments(choice: Choice, pack: Pack) -> list[tuple[str, int]]:
+    """(clause, moment) of every rule by which a yes lapses."""
+    return lapses_of(choice.purpose, choice.ref.time, pack) if choice.yes else []
+
+
+def lapses_of(purpose: str | None, said: int, pack: Pack) -> list[tuple[str, int]]:
+    """(clause, moment) of every rule by which a yes to a purpose, said at that moment, lapses."""
+    rules = [(clause, lapse) for clause, lapse in pack.lapses if lapse.purpose is None or purpose in lapse.purpose]
+    return [(clause, lapse.ends(said)) for clause, lapse in rules]
+
+
+# -- other looks at the same words -------------------------------------------------------------------------------------
+
+
+def any_opt_in(state: State, now: int, pack: Pack, world: World) -> Choice | None:
     """A yes to some communication that is in force and that no opt-out of messages closes.
 
     A communication is what the pack has a row about that permits to contact the person for it.
     """
-    since = _last_deletion(state)
     best: Choice | None = None
-    for choice in (one for track in state.tracks.values() for one in _standing_choices(track, now, pack)):
-        if choice.purpose not in pack.communications or not choice.yes or not choice.express or choice.order <= since:
+    for choice in (one for track in state.tracks.values() for one in _words_of(track)):
+        if choice.purpose not in pack.communications or not choice.yes or not choice.express:
             continue
-        if choice.recipients is not None:
+        if choice.recipients is not None or (best is not None and choice.order < best.order):
             continue  # a yes to a disclosure is no yes to messages
-        channel = min(choice.channels) if choice.channels else None
-        about = Question("contact", purpose=choice.purpose, list=choice.list, item=choice.item, channel=channel)
-        said = word(state, about, now, pack, PLAIN)
-        if isinstance(said, Yes) and (best is None or choice.order > best.order):
+        channel = min(choice.channels) if choice.channels else "email"
+        categories = choice.categories or frozenset()
+        about = Question(
+            "contact", purpose=choice.purpose, list=choice.list, item=choice.item, channel=channel,
+            categories=categories,
+        )  # fmt: skip
+        said = word(state, about, now, pack, PLAIN, world)
+        if isinstance(said, Yes) and said.choice.ref.position == choice.ref.position:
             best = choice
     return best
 
 
-def newest_yes(state: State, question: Question, terms: Terms) -> Choice | None:
+def newest_yes(state: State, question: Question, pack: Pack, terms: Terms) -> Choice | None:
     """The newest yes to the question, whether or not it still counts: to say why there is none."""
+    asked = _asked(question, pack)
     found: Choice | None = None
     for choice in (one for track in state.tracks.values() for one in _words_of(track)):
-        about = choice.purpose in (question.purpose, None)
-        if about and choice.yes and yes_covers(choice, question, terms) and (not found or choice.order > found.order):
+        if not choice.yes or choice.purpose != question.purpose or not _fits(choice, asked, terms):
+            continue
+        if any(_covers(one, asked) for one in _reaches(choice, terms, pack)) and (
+            not found or choice.order > found.order
+        ):
             found = choice
     return found
 
 
-def yes_to_collect(state: State, question: Question, now: int, pack: Pack, terms: Terms) -> Choice | None:
+def yes_to_collect(state: State, question: Question, now: int, pack: Pack, terms: Terms, world: World) -> Yes | None:
     """A yes, to whatever purpose, that covers a collection which names none."""
-    since = _last_deletion(state)
-    found = (
-        choice
-        for track in state.tracks.values()
-        for choice in _standing_choices(track, now, pack)
-        if choice.yes
-        and choice.order > since
-        and (choice.categories is None or question.categories <= choice.categories)
-        and (choice.express or terms.any_basis)
-        and (terms.actor is None or choice.actor == terms.actor)
-    )
-    return max(found, key=lambda choice: choice.order, default=None)
+    purposes = {one.purpose for track in state.tracks.values() for one in _words_of(track) if one.yes}
+    found: Yes | None = None
+    for purpose in purposes:
+        said = word(state, question.about(purpose), now, pack, terms, world)
+        if isinstance(said, Yes) and (found is None or said.choice.order > found.choice.order):
+            found = said
+    return found
 
 
 def last_word(state: State, question: Question, pack: Pack) -> tuple[Ref | None, Ref | None]:
     """(last yes, last no that no later yes under the same name answers), expired and replaced ones too."""
+    asked = _asked(question, pack)
     said_yes: list[Ref] = []
     said_no: list[Ref] = []
     for track in state.tracks.values():
         words = [one for one in _words_of(track) if one.purpose in (question.purpose, None)]
-        express = [one for one in words if one.yes and one.express and one.actor != "system"]
-        yeses = [one for one in express if yes_covers(one, question, PLAIN)]
-        said_yes += [one.ref for one in yeses]
-        said_no += [
-            one.ref
+        yeses = [
+            one
             for one in words
-            if not one.yes and no_covers(one, question) and not any(yes.order > one.order for yes in yeses)
+            if one.yes and one.actor != "system" and _fits(one, asked, PLAIN) and _covers(one.reach, asked)
         ]
-        for (scope, name), said in track.optouts.items():
-            ref = said[-1][0]
-            covers = optout_covers(scope, name, question, pack) is not None
-            if covers and not any(_reopened(yes, ref, scope, name) for yes in yeses):
-                said_no.append(ref)
+        said_yes += [one.ref for one in yeses]
+        noes = [
+            (No(one.ref, one.order, one.actor), one) for one in words if not one.yes and _no_covers(one, asked)
+        ]  # fmt: skip
+        optouts = [
+            (No(one.ref, one.order, one.actor, scope, name), None)
+            for (scope, name), said in track.optouts.items()
+            for one in said
+            if _optout_covers(scope, name, asked) is not None
+        ]
+        for said_so, refusal in (*noes, *optouts):
+            if not any(_opens(yes, said_so, refusal, asked) for yes in yeses):
+                said_no.append(said_so.ref)
     last, no = (max(refs, key=lambda ref: ref.order, default=None) for refs in (said_yes, said_no))
     return last, no
 
@@ -355,16 +471,17 @@ def moments(state: State, after: int, pack: Pack) -> list[int]:
             for choice in _words_of(track):
                 found |= {moment for _, moment in lapse_moments(choice, pack)} if lapses else set()
                 found |= {choice.expires} if choice.expires is not None else set()
+                found |= {one.reach.expires for one in choice.confirms if one.reach.expires is not None}
         if pack.delays:
             for (scope, _), said in track.optouts.items():
-                found |= {moment for ref, _ in said for moment in _delayed(ref, scope, pack)}
+                found |= {moment for one in said for moment in _delayed(one.ref, scope, pack)}
     return sorted(moment for moment in found if moment > after)
 
 
 def _delayed(ref: Ref, scope: str, pack: Pack) -> list[int]:
     """When an opt-out takes effect by each row that delays it: which one counts depends on the question."""
     return [
-        after_business_days(ref.time, row.effective_in_business_days, pack.calendar.holidays)
+        pack.calendar.after(ref.time, row.effective_in_business_days)
         for _, row in pack.objections.get(scope, ())
         if row.effective_in_business_days is not None
     ]

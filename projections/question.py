@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
+from ledger.hints import hint
 from ledger.pack import ACTIONS, Pack
+from ledger.packwords import like
+from ledger.spellings import composed, list_name
 from ledger.times import FOREVER, format_optional, format_time, parse_time
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
@@ -21,6 +25,11 @@ _TEXTS: Final = frozenset(
 FIELDS: Final = frozenset(
     (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
 )
+
+
+def same_list(name: str | None) -> str | None:
+    """The name of a list as it is compared."""
+    return None if name is None else list_name(name)
 
 
 @dataclass(slots=True)
@@ -48,6 +57,14 @@ class Question:
     personal: frozenset[str] = frozenset()
     anonymous: bool = False
     recipient_class: str | None = None
+
+    def about(self, purpose: str | None) -> Question:
+        """The same question about a purpose."""
+        return replace(self, purpose=purpose)
+
+    def __post_init__(self) -> None:
+        if self.list is not None:
+            self.list = list_name(self.list)
 
     def narrowed(self, category: str, pack: Pack) -> Question:
         """The same question about one category."""
@@ -99,7 +116,7 @@ def _value(name: str, value: Any) -> Any:
     if name in _TEXTS:
         if not isinstance(value, str) or not value:
             raise InvalidQuestion(name, "wants text")
-        return _whole(name, value)
+        return _compared(name, _whole(name, value))
     words = _CLOSED.get(name)
     if words is not None:
         if not isinstance(value, str) or value not in words:
@@ -110,6 +127,17 @@ def _value(name: str, value: Any) -> Any:
             raise InvalidQuestion("categories", "wants a list of words")
         return frozenset(_whole("categories", one) for one in value)
     return _moment(name, value)
+
+
+def _compared(name: str, text: str) -> str:
+    """A name as it is compared; who is asked about is looked up under every form of the name."""
+    match name:
+        case "subject" | "of":
+            return text
+        case "list":
+            return list_name(text)
+        case _:
+            return composed(text)
 
 
 def _whole(name: str, text: str) -> str:
@@ -131,11 +159,16 @@ def _moment(name: str, value: object) -> int:
 
 def check_words(question: Question, pack: Pack) -> None:
     """Refuse words that the pack does not know, and note what the categories are. Raises InvalidQuestion."""
-    if question.purpose is not None and question.purpose not in pack.known_purposes:
-        raise InvalidQuestion("purpose", f"{question.purpose!r} is no purpose of this pack")
+    for name in ("purpose", *pack.closed):
+        word = getattr(question, name)
+        if word is not None and not pack.knows(name, word):
+            raise InvalidQuestion(name, f"is no {name} of this pack{hint(name, word, pack)}")
     unknown = question.categories - pack.known_categories
     if unknown:
-        raise InvalidQuestion("categories", f"{min(unknown)!r} is no category of this pack")
+        near = like(min(unknown)[:64], pack.known_categories)
+        raise InvalidQuestion("categories", f"one of them is no category of this pack{near}")
+    if question.action == "contact" and question.list is None and question.purpose in pack.always_by_list:
+        raise InvalidQuestion("list", f"{question.purpose!r} goes by lists only: name the one that the message is for")
     classify(question, pack)
 
 
@@ -189,6 +222,17 @@ class Answer:
     at: int
     known_at: int
     size: int
+    named: Callable[[], str | None] = lambda: None
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the answer is yes."""
+        return self.outcome == "permit"
+
+    @property
+    def id(self) -> str | None:
+        """The answer's name, for `decision` in what is done on it; None where the person's key is gone."""
+        return self.named()
 
     @property
     def position(self) -> int:
@@ -209,4 +253,5 @@ class Answer:
             "known_at": format_time(self.known_at) if self.known_at < FOREVER else None,
             "position": self.size,
             "size": self.size,
+            "id": self.id,
         }

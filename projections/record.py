@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from ledger.person import Edges
 from projections.question import Ref
@@ -13,18 +13,64 @@ Order = tuple[int, int]
 REQUESTS = ("deletion", "correction", "access")
 
 
+AFTER_A_YES: Final = 2**60  # added to the position of a no: at equal times it counts after a yes or a lift
+
+
+def rank(time: int, position: int, *, yes: bool) -> Order:
+    """The place of a word among words: by the time it claims; equal times by position, a no after a yes or a lift."""
+    return time, position if yes else position + AFTER_A_YES
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a yes and what it confirms both name. None does not limit."""
+
+    categories: frozenset[str] | None = None
+    recipients: frozenset[str] | None = None
+    channels: frozenset[str] | None = None
+    expires: int | None = None
+
+
+def narrowed(one: Reach, other: Reach) -> Reach:
+    """What both reach."""
+    ends = [end for end in (one.expires, other.expires) if end is not None]
+    return Reach(
+        _both(one.categories, other.categories),
+        _both(one.recipients, other.recipients),
+        _both(one.channels, other.channels),
+        min(ends, default=None),
+    )
+
+
+def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    return other if one is None else one if other is None else one & other
+
+
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """That a yes was given again when asked: how long after the question, and the name the first one came under."""
+    """That a yes confirms an earlier one: how long after what it answers, and how far that reached."""
 
-    after: int  # microseconds from the question to the yes that answers it
+    after: int  # microseconds from the question, or the first yes, to the yes that answers it
     first: Ref
+    answered: Ref  # the question, or the first yes itself
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A `consent.requested`: what was asked."""
+
+    ref: Ref
     under: str
+    purpose: str | None
+    list: str | None
+    item: str | None
+    reach: Reach
 
 
 @dataclass(slots=True)
 class Choice:
-    """A word of the person: a yes or a no, and what it names. None does not limit."""
+    """A word of the person: a yes or a no, and what it names. None does not limit. `order`: its rank among words."""
 
     ref: Ref
     order: Order
@@ -37,15 +83,31 @@ class Choice:
     list: str | None
     item: str | None
     expires: int | None
-    actor: str | None
+    actor: str
     under: str
-    confirms: Confirmed | None = None  # an earlier yes to the same, and the question in between
+    version: str | None = None  # of the statement that a yes was given to, by its own word
+    confirms: tuple[Confirmed, ...] = ()  # the earlier yeses that it confirms
 
     @property
     def named(self) -> tuple[Any, ...]:
-        """What two words must share for the later to replace the earlier: a yes that opens nothing replaces no no."""
+        """What two words must share to be about the very same, by the same."""
         opens = self.express and not (self.yes and self.actor == "system")
         return self.under, self.categories, self.recipients, self.channels, self.list, self.item, opens, self.actor
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(self.categories, self.recipients, self.channels, self.expires)
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """An opt-out. `order`: its rank among words."""
+
+    ref: Ref
+    order: Order
+    actor: str
+    signal: str | None
+    under: str
 
 
 @dataclass(slots=True)
@@ -53,13 +115,14 @@ class Track:
     """The choices that count under one name.
 
     `choices`: purpose -> what it names -> words, newest last; older ones are kept as long as they can count again.
-    `optouts`: (scope, name) -> (entry, name it came under) of all that were not lifted, newest last.
+    `optouts`: (scope, name) -> all that were not lifted, newest last.
     """
 
     choices: dict[str | None, dict[tuple[Any, ...], list[Choice]]] = field(default_factory=dict)
-    optouts: dict[tuple[str, str | None], list[tuple[Ref, str]]] = field(default_factory=dict)
+    optouts: dict[tuple[str, str | None], list[OptOut]] = field(default_factory=dict)
     age: tuple[int | None, int | None, bool, Ref] | None = None  # age, under, needs a guardian
     expiring: bool = False
+    guardian_ended: Order | None = None  # what a guardian agreed to before counts no more
 
 
 @dataclass(slots=True)
@@ -74,9 +137,17 @@ class Collected:
     spent: Ref | None = None  # the last message that used one
 
 
+class Extension(NamedTuple):
+    """That an answer will take longer: when that was told, until when, and what the request named by then."""
+
+    told: int
+    until: int
+    named: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Request:
-    """A request of the person, by its id."""
+    """A request of the person, by its id. `extended`: every extension that was told while it was open."""
 
     kind: str
     opened: Ref
@@ -86,6 +157,20 @@ class Request:
     next_steps: Ref | None = None
     archive_until: int | None = None
     purged: Ref | None = None
+    taken_back: Ref | None = None
+    denied: Ref | None = None
+    unproved: bool = False  # denied, because nobody proved to be the person
+    extended: list[Extension] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is owed on it."""
+        return not (self.answered is None and self.taken_back is None and self.denied is None)
+
+    @property
+    def void(self) -> bool:
+        """Whether what it closed is open again."""
+        return self.taken_back is not None or self.unproved
 
 
 @dataclass(slots=True)
@@ -130,6 +215,9 @@ class State:
     processor_of: str | None = None
     facts: dict[tuple[str, str | None], Ref] = field(default_factory=dict)  # (type, telling word) -> first
     fresh: dict[tuple[str, str | None], Ref] = field(default_factory=dict)  # the same, since the last deletion
+    told_with: dict[tuple[str | None, ...], Ref] = field(default_factory=dict)  # (type, its particulars) -> first
+    fresh_with: dict[tuple[str | None, ...], Ref] = field(default_factory=dict)  # the same, since the last deletion
+    active: dict[str, Ref] = field(default_factory=dict)  # type of activity -> last, by the person or a guardian
     uses: list[Ref] = field(default_factory=list)
     terms: dict[str, Ref] = field(default_factory=dict)  # service -> start of the agreement in force
     ended: Ref | None = None  # the last end of an agreement
@@ -137,11 +225,15 @@ class State:
     collected: dict[str, Collected] = field(default_factory=dict)
     unsorted_messages: dict[str, Ref] = field(default_factory=dict)  # purpose -> last message naming no category
     asked: dict[tuple[str | None, ...], Ref] = field(default_factory=dict)  # (purpose, list, item) -> last asked for
+    questions: dict[tuple[str, str], Asked] = field(default_factory=dict)  # (source, id) -> what was asked, the newest
     notices: dict[str, list[Notice]] = field(default_factory=dict)  # version -> in order
     acknowledged: dict[str, Ref] = field(default_factory=dict)  # version -> first
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)  # (kind, id)
-    deletion_asked: Ref | None = None
+    past_requests: list[tuple[str, Request]] = field(default_factory=list)  # (id, one that ended and was made again)
+    deletion_carried: Ref | None = None  # a request that came back with an address
     deletions: list[Ref] = field(default_factory=list)
+    deleted_upto: Order = (-(2**62), -1)  # a yes up to this rank opens nothing
+    kept: dict[str, Ref] = field(default_factory=dict)  # category -> the deletion that left it
     archived_until: int | None = None  # by the last deletion that needed no request
     returned: bool = True  # something of the person came after the last deletion
     holds: dict[str, Hold] = field(default_factory=dict)
@@ -154,6 +246,17 @@ class State:
     complaints: dict[str, list[Ref | None]] = field(default_factory=dict)  # lodged, answered, escalated
     own: dict[str, Track] = field(default_factory=dict)  # of names ever joined: what came under that name alone
     edges: Edges = field(default_factory=set)  # by which names are joined
+
+    def all_requests(self) -> list[tuple[str, Request]]:
+        """(id, request) of all, those that were made again too."""
+        return [*self.past_requests, *((name, one) for (_, name), one in self.requests.items())]
+
+    @property
+    def deletion_asked(self) -> Ref | None:
+        """The first request for deletion that stands, or that came back with an address."""
+        asked = [one.opened for _, one in self.all_requests() if one.kind == "deletion" and not one.void]
+        asked += [self.deletion_carried] if self.deletion_carried is not None else []
+        return min(asked, key=lambda ref: ref.order, default=None)
 
     def requests_of(self, name: str) -> list[Request]:
         """All requests under an id: one of each kind at most."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ledger.pack import Change, Pack, Pattern, StoredChange
 from ledger.times import DAY
 from projections.choices import PLAIN, No, Yes, word
+from projections.patterns import first_of
 from projections.question import Question, Ref
 from projections.record import Notice, State
 from projections.world import Version, World
@@ -74,8 +75,8 @@ def _effect(
 
 def joined(state: State, patterns: list[Pattern]) -> Ref | None:
     """The first entry by which the person came under a statement: since a deletion, if they came back."""
-    for record in (state.fresh, state.facts):
-        refs = [ref for pattern in patterns if (ref := record.get((pattern.type, pattern.value)))]
+    for fresh in (True, False):
+        refs = [ref for pattern in patterns if (ref := first_of(state, pattern, pattern.value, fresh=fresh))]
         if refs:
             return min(refs, key=lambda ref: ref.order)
     return None
@@ -150,7 +151,7 @@ def new_use(
         if pack.change is None:
             continue
         if pack.change.stored.by_choice:
-            last = _by_yes(state, version, pack, question, now)
+            last = _by_yes(state, world, version, pack, question, now)
         else:
             last = _by_version(state, version, pack.change, versions)
         if last.open:
@@ -171,12 +172,12 @@ def _by_version(state: State, version: Version, change: Change, versions: list[I
     return NewUse(True, clauses, [effect.by], f"version {version.version} is in force for this person")
 
 
-def _by_yes(state: State, version: Version, pack: Pack, question: Question, now: int) -> NewUse:
+def _by_yes(state: State, world: World, version: Version, pack: Pack, question: Question, now: int) -> NewUse:
     assert pack.change is not None
     clauses = [pack.change.stored.clause]
     if not _stored_before(state, version, pack.change, question):
         return NewUse(True, clauses, [version.ref], "this use was stated when the information was collected")
-    said = word(state, question, now, pack, PLAIN)
+    said = word(state, question, now, pack, PLAIN, world)
     if pack.change.stored.silence_is_yes:
         return _by_silence(state, version, said, clauses)
     if not isinstance(said, Yes):
@@ -185,7 +186,7 @@ def _by_yes(state: State, version: Version, pack: Pack, question: Question, now:
     reached = [notice for notice in _reached(notices) if notice.offers_choice]
     if not reached:
         return NewUse(False, clauses, [version.ref], "no e-mail notice that offered the choice reached the person")
-    return NewUse(True, clauses, [said.ref, reached[0].ref], "said yes after the notice")
+    return NewUse(True, clauses, [*said.refs, reached[0].ref], "said yes after the notice")
 
 
 def _by_silence(state: State, version: Version, said: Yes | No | None, clauses: list[str]) -> NewUse:

@@ -4,136 +4,244 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.person import joined_by
 from ledger.times import parse_time
-from projections.question import Ref
-from projections.record import Choice, Confirmed, State, Track
+from projections.question import Ref, same_list
+from projections.record import Asked, Choice, Confirmed, OptOut, Reach, State, Track, narrowed, rank
+
+KEPT_QUESTIONS: Final = 64  # the newest ones that a person was asked: an answer to an older one confirms nothing
+KEPT_YESES: Final = 16  # of the same words: the newest ones, one of which an answer may still name
+NARROW_SIGNALS: Final = frozenset(("gpc", "nai", "partner", "complaint"))  # a lift with one is about that one only
+_Consent = ev.ConsentGranted | ev.ConsentRefused | ev.ConsentWithdrawn
+
+
+def say(state: State, entry: Entry, ref: Ref) -> bool:
+    """Take in a word, or what joins names. Returns whether it is one; what else an entry says is not looked at."""
+    data = entry.data
+    match data:
+        case ev.ConsentGranted() | ev.ConsentRefused() | ev.ConsentWithdrawn():
+            _choose(state, entry, ref, data)
+        case ev.OptoutRecorded():
+            _opt_out(state, entry, ref, data)
+        case ev.OptoutLifted():
+            _lift(state, entry, ref, data)
+        case ev.ConsentRequested():
+            _ask(state, entry, ref, data)
+        case ev.GuardianEnded():
+            ended = _rank(entry, yes=False)
+            for track in tracks_of(state, entry.stream):
+                track.guardian_ended = max(ended, track.guardian_ended or ended)
+        case ev.SubjectLinked():
+            link(state, entry.stream, data.other)
+        case ev.SubjectUnlinked():
+            unlink(state, entry.stream, data.other)
+        case ev.SuppressionCarried():
+            carry(state, entry, ref, data)
+        case _:
+            return False
+    return True
+
+
+def _rank(entry: Entry, *, yes: bool) -> tuple[int, int]:
+    return rank(entry.said_at, entry.position, yes=yes)
 
 
 def _words(words: Sequence[str] | None) -> frozenset[str] | None:
-    return None if words is None else frozenset(words)
+    return frozenset(words) if words else None
 
 
-def choose(
-    state: State, entry: Entry, ref: Ref, data: ev.ConsentGranted | ev.ConsentRefused | ev.ConsentWithdrawn
-) -> None:
+def _choose(state: State, entry: Entry, ref: Ref, data: _Consent) -> None:
     """Take in a grant, a refusal or a withdrawal."""
     yes = isinstance(data, ev.ConsentGranted)
-    if not yes:
-        state.noes.append(ref)
     choice = Choice(
         ref,
-        ref.order,
+        _rank(entry, yes=yes),
         yes,
-        not yes or data.basis == "express",
+        not isinstance(data, ev.ConsentGranted) or data.basis == "express",
         data.purpose,
-        _words(data.categories) or None,
-        _words(data.recipients) or None,
-        _words(data.channels) or None,
-        data.list,
+        _words(data.categories),
+        _words(data.recipients),
+        _words(data.channels),
+        same_list(data.list),
         data.item,
         parse_time(data.expires_at) if data.expires_at else None,
-        entry.actor,
+        entry.actor or "subject",
         entry.stream,
+        data.policy_version,
     )
+    if isinstance(data, ev.ConsentGranted) and data.answers is not None and choice.express:
+        choice.confirms = _confirmed(state, choice, (data.answers.source or entry.source, data.answers.id))
     _say(state, choice)
 
 
 def _say(state: State, choice: Choice) -> None:
     """Write a word to the tracks of everybody joined."""
     named = choice.named
-    asked = state.asked.get((choice.purpose, choice.list, choice.item)) if choice.yes and choice.express else None
     for track in tracks_of(state, choice.under):
-        if asked is not None and choice.confirms is None:
-            choice.confirms = _confirmed(state, track, choice, asked)
         words = track.choices.setdefault(choice.purpose, {}).setdefault(named, [])
-        if choice.expires is not None:
-            track.expiring = True
-        elif choice.yes:  # the older ones about the same never decide again, except a no, should this one lapse
-            words[:] = [one for one in words if not one.yes]
-        else:
-            words.clear()
+        track.expiring = (
+            track.expiring or choice.expires is not None or any(one.reach.expires for one in choice.confirms)
+        )
+        words[:] = _still_told(words, choice)
         words.append(choice)
 
 
-def _confirmed(state: State, track: Track, choice: Choice, asked: Ref) -> Confirmed | None:
-    """Whether a yes says again, asked in between, what was said before and not taken back since."""
-    same = [
-        one
-        for words in track.choices.get(choice.purpose, {}).values()
-        for one in words
-        if (one.list, one.item) == (choice.list, choice.item)
-    ]
+def _still_told(words: list[Choice], new: Choice) -> list[Choice]:
+    """Those of the same older words, by the same, that can count again beside a new one.
+
+    A no that ends no later than a newer one never does, nor a yes before a no that stands for ever. Of the yeses some
+    are kept that a later one may say that it confirms.
+    """
+    if not new.yes:
+        return [
+            one
+            for one in words
+            if one.order > new.order
+            or (new.expires is not None and (one.yes or one.expires is None or one.expires > new.expires))
+        ]
+    yeses = [one for one in words if one.yes]
+    if len(yeses) <= KEPT_YESES:
+        return words
+    confirmed = [one for one in yeses[:-KEPT_YESES] if one.confirms][-1:]
+    return [one for one in words if not one.yes] + confirmed + yeses[-KEPT_YESES:]
+
+
+def _ask(state: State, entry: Entry, ref: Ref, data: ev.ConsentRequested) -> None:
+    """Note what the person was asked."""
+    reach = Reach(
+        _words(data.categories),
+        _words(data.recipients),
+        _words(data.channels),
+        parse_time(data.expires_at) if data.expires_at else None,
+    )
+    asked = Asked(ref, entry.stream, data.purpose, same_list(data.list), data.item, reach)
+    state.questions[entry.source, entry.id] = asked
+    if len(state.questions) > KEPT_QUESTIONS:
+        del state.questions[next(iter(state.questions))]
+
+
+def _confirmed(state: State, choice: Choice, answers: tuple[str, str]) -> tuple[Confirmed, ...]:
+    """The earlier yeses that an express yes confirms, of those that the same actor gave to the same."""
+    if choice.actor == "system":
+        return ()
+    about = choice.purpose, choice.list, choice.item
+    found: dict[int, Confirmed] = {}
+    for track in tracks_of(state, choice.under):
+        for one in _standing_then(track, choice):
+            if (one.ref.source, one.ref.id) == answers:
+                found[one.ref.position] = Confirmed(choice.ref.time - one.ref.time, one.ref, one.ref, one.reach)
+                continue
+            asked = state.questions.get(answers)
+            if asked is None or (asked.purpose, asked.list, asked.item) != about or asked.ref.order < one.ref.order:
+                continue
+            if asked.under in state.joined[choice.under]:
+                after = choice.ref.time - asked.ref.time
+                found[one.ref.position] = Confirmed(after, one.ref, asked.ref, narrowed(one.reach, asked.reach))
+    return tuple(found.values())
+
+
+def _standing_then(track: Track, choice: Choice) -> Iterator[Choice]:
+    """The express yeses of the same actor to the same that stood when this one was said, lapses aside."""
+    same = [one for words in track.choices.get(choice.purpose, {}).values() for one in words]
     noes = [
         one.order
         for purpose in {choice.purpose, None}
         for words in track.choices.get(purpose, {}).values()
         for one in words
-        if not one.yes and one.list in (None, choice.list) and one.item in (None, choice.item)
+        if not one.yes
+        and one.list in (None, choice.list)
+        and one.item in (None, choice.item)
+        and (one.expires is None or one.expires > choice.ref.time)
     ]
     noes += [
-        said[-1][0].order
+        one.order
         for (scope, name), said in track.optouts.items()
+        for one in said
         if scope in ("all", "general") or (scope, name) in (("purpose", choice.purpose), ("list", choice.list))
     ]
-    since = max([*noes, *(ref.order for ref in state.deletions[-1:])], default=(-(2**62), -1))
-    found: list[Confirmed] = []
+    since = max(noes, default=(-(2**62), -1))
     for one in same:
+        about = one.yes and one.express and one.actor == choice.actor and since < one.order < choice.order
         over = one.expires is not None and one.expires <= choice.ref.time
-        if one.yes and one.express and one.order > since and not over:
-            found += [one.confirms] if one.confirms is not None else []
-            if one.order < asked.order:
-                found.append(Confirmed(choice.ref.time - asked.time, one.ref, one.under))
-    return min(found, key=lambda one: one.after, default=None)
+        ended = one.actor == "guardian" and track.guardian_ended is not None and one.order < track.guardian_ended
+        if (
+            about
+            and not over
+            and not ended
+            and (one.list, one.item) == (choice.list, choice.item)
+            and one.order > since
+        ):
+            yield one
 
 
 def carry(state: State, entry: Entry, ref: Ref, data: ev.SuppressionCarried) -> None:
     """A no of somebody who was erased and whose address came back. It is that person's, and no new no."""
+    order = _rank(entry, yes=False)
     match data.said:
         case "optout.recorded":
             assert data.scope is not None
-            name = {"purpose": data.purpose, "list": data.list, "recipient": data.recipient}.get(data.scope)
             for track in tracks_of(state, entry.stream):
-                track.optouts.setdefault((data.scope, name), []).append((ref, entry.stream))
+                said = OptOut(ref, order, "subject", None, entry.stream)
+                track.optouts.setdefault((data.scope, scope_name(data)), []).append(said)
         case "deletion.requested":
-            state.deletion_asked = state.deletion_asked or ref
+            state.deletion_carried = state.deletion_carried or ref
         case "consent.refused":
             expires = parse_time(data.expires_at) if data.expires_at else None
             _say(
                 state,
                 Choice(
-                    ref, ref.order, False, True, data.purpose, _words(data.categories), _words(data.recipients),
-                    _words(data.channels), data.list, data.item, expires, None, entry.stream,
+                    ref, order, False, True, data.purpose, _words(data.categories), _words(data.recipients),
+                    _words(data.channels), same_list(data.list), data.item, expires, "subject", entry.stream,
                 ),
             )  # fmt: skip
         case _:
             assert_never(data.said)
 
 
-def scope_name(data: ev.OptoutRecorded | ev.OptoutLifted) -> str | None:
+def scope_name(data: ev.OptoutRecorded | ev.OptoutLifted | ev.SuppressionCarried) -> str | None:
     """What an opt-out of its scope names."""
     match data.scope:
         case "purpose":
             return data.purpose
         case "list":
-            return data.list
+            return same_list(data.list)
+        case "channel":
+            return data.channel
         case "recipient":
             return data.recipient
-        case "all" | "general" | "advertising":
+        case "all" | "general" | "advertising" | None:
             return None
         case _:
             assert_never(data.scope)
 
 
-def opt_out(state: State, under: str, ref: Ref, data: ev.OptoutRecorded) -> None:
-    """Take in an opt-out."""
-    state.noes.append(ref)
-    for track in tracks_of(state, under):
-        track.optouts.setdefault((data.scope, scope_name(data)), []).append((ref, under))
+def _opt_out(state: State, entry: Entry, ref: Ref, data: ev.OptoutRecorded) -> None:
+    said = OptOut(ref, _rank(entry, yes=False), entry.actor or "subject", data.signal, entry.stream)
+    for track in tracks_of(state, entry.stream):
+        track.optouts.setdefault((data.scope, scope_name(data)), []).append(said)
+
+
+def _lift(state: State, entry: Entry, ref: Ref, data: ev.OptoutLifted) -> None:
+    """Undo earlier opt-outs of that scope and name: by the person all, by others or with a signal only their own."""
+    order, actor = ref.order, entry.actor or "subject"
+    own = actor in ("operator", "system")
+    key = data.scope, scope_name(data)
+    for track in tracks_of(state, entry.stream):
+        left = [
+            one
+            for one in track.optouts.get(key, ())
+            if one.order > order
+            or (own and one.actor != actor)
+            or (data.signal in NARROW_SIGNALS and one.signal != data.signal)
+        ]
+        if left:
+            track.optouts[key] = left
+        else:
+            track.optouts.pop(key, None)
 
 
 def tracks_of(state: State, under: str) -> Iterator[Track]:
@@ -156,7 +264,7 @@ def link(state: State, one: str, other: str | None) -> None:
 
 
 def unlink(state: State, one: str, other: str | None) -> None:
-    """Take two names apart: each keeps what came under its own name, and the others still joined with it their own."""
+    """Take two names apart: each keeps what came under its own name, and every no that stands, said while joined."""
     pair = frozenset((one, other or ""))
     if pair not in state.edges:
         return  # never joined, or by way of others only
@@ -166,7 +274,42 @@ def unlink(state: State, one: str, other: str | None) -> None:
             return  # others still join them
         for name in names:
             state.joined[name] = names
+            _keep_noes(state.own[name], state.tracks[name])
             state.tracks[name] = _copied(state.own[name])
+
+
+def _keep_noes(own: Track, joined: Track) -> None:
+    """Add to what is a name's own the noes that were said while it was joined, and stand."""
+    yeses = [
+        one
+        for named in joined.choices.values()
+        for words in named.values()
+        for one in words
+        if one.yes and one.express and one.actor not in ("system", "operator") and one.expires is None
+    ]
+    for purpose, named in joined.choices.items():
+        for key, words in named.items():
+            there = {one.ref.position for one in own.choices.get(purpose, {}).get(key, ())}
+            for one in words:
+                if not one.yes and one.ref.position not in there and not any(_answers(yes, one) for yes in yeses):
+                    own.choices.setdefault(purpose, {}).setdefault(key, []).append(one)
+                    own.expiring = own.expiring or one.expires is not None
+    for about, said in joined.optouts.items():
+        there = {one.ref.position for one in own.optouts.get(about, ())}
+        left = [one for one in said if one.ref.position not in there]
+        if left:
+            own.optouts[about] = sorted([*own.optouts.get(about, ()), *left], key=lambda one: one.order)
+    if joined.guardian_ended is not None:
+        own.guardian_ended = max(joined.guardian_ended, own.guardian_ended or joined.guardian_ended)
+
+
+def _answers(yes: Choice, no: Choice) -> bool:
+    """Whether a later yes opens all that a refusal is about."""
+    if yes.order < no.order or yes.purpose != no.purpose or yes.confirms:
+        return False
+    wide = (yes.categories, yes.recipients, yes.channels, yes.list, yes.item)
+    narrow = (no.categories, no.recipients, no.channels, no.list, no.item)
+    return all(ours is None or ours == theirs for ours, theirs in zip(wide, narrow, strict=True))
 
 
 def _copied(track: Track) -> Track:
@@ -176,4 +319,4 @@ def _copied(track: Track) -> Track:
         for purpose, about in track.choices.items()
     }
     optouts = {scope: list(said) for scope, said in track.optouts.items()}
-    return Track(choices, optouts, track.age, track.expiring)
+    return Track(choices, optouts, track.age, track.expiring, track.guardian_ended)

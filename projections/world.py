@@ -79,6 +79,20 @@ class World:
     delays: dict[str, list[Delay]] = field(default_factory=dict)
     refusals: list[tuple[Ref, ev.IntakeRefused]] = field(default_factory=list)
 
+    def version_at(self, moment: int, name: str | None = None) -> int | None:
+        """The number of the version published last by a moment, or of the one of that name, published by then."""
+        found = None
+        for number, version in enumerate(self.versions):
+            if version.ref.time <= moment and (name is None or version.version == name):
+                found = number
+        return found
+
+    def brought_by(self, purpose: str | None) -> list[int]:
+        """The numbers of the versions of which a purpose is a new use."""
+        if purpose not in self.new_uses:
+            return []
+        return [number for number, version in enumerate(self.versions) if purpose in version.new_uses]
+
     def version(self, name: str) -> Version | None:
         """A published version by its name."""
         return next((version for version in self.versions if version.version == name), None)
@@ -124,7 +138,7 @@ def evolve_world(world: World, entry: Entry) -> None:
                     delay.ended = ref.time
         case ev.IntakeRefused():
             world.refusals.append((ref, data))
-        case ev.OwnershipTransferCompleted() | ev.LogRecovered():
+        case ev.OwnershipTransferCompleted() | ev.LogRecovered() | ev.AuthorityNotified():
             pass
         case _:
             assert_never(data)

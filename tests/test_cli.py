@@ -423,8 +423,8 @@ ASKED_WRONGLY = {
     "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",
     "findings --known-at 2026-01-01T00:00:00": "known_at: wants an RFC 3339 time with an offset",
     "decide crm:4711 --action dance": "action: wants one of collect, use",
-    "decide crm:4711 --action use --purpose telepathy": "purpose: 'telepathy' is no purpose",
-    "decide crm:4711 --action use --category shoe-size": "categories: 'shoe-size' is no category",
+    "decide crm:4711 --action use --purpose telepathy": "purpose: is no purpose of this pack",
+    "decide crm:4711 --action use --category shoe-size": "categories: one of them is no category",
 }
 
 

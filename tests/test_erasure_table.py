@@ -34,9 +34,9 @@ DATA = {
     "version": "1", "channel": "email", "service": "site", "kind": "customer", "categories": ["email"],
     "origin": "subject", "purpose": "newsletter", "basis": "express", "scope": "all", "recipient": "support-desk",
     "transfer": "t-1", "request": "r-1", "hold": "h-1", "ground": "law", "breach": "b-1", "complaint": "c-1",
-    "about": "optout",
+    "about": "optout", "permanent": True, "explained": True, "until": "2026-03-01T00:00:00Z", "reason": "complex",
 }  # fmt: skip
-MORE = {"subject.age.learned": {"age": 30}}
+MORE = {"subject.age.learned": {"age": 30}, "request.denied": {"ground": "other"}}
 ABOUT_PERSONS = [name for name, model in TYPES.items() if not model.about_controller and name not in OWN_TYPES]
 CARD = {"national_id": "078-05-1120"}  # a field that the pack forbids
 FATES = ("erased", "deleted and erased", "deleted, told late and erased")

@@ -42,10 +42,15 @@ CASES = {
     ),
     "lapsed after two years": ([said("2026-01-02")], collected("2028-01-02", "name"), REFUSED),
     "the day before": ([said("2026-01-02")], collected("2028-01-01", "name"), LET_IN),
-    "one that expired over one that stands": (
+    "one that expired, in place of one for ever": (
         [said("2026-01-02"), said("2026-01-03", expires_at="2026-01-04T00:00:00Z")],
         collected("2026-01-05", "name"),
-        LET_IN,
+        REFUSED,
+    ),
+    "a guardian's time that ended": (
+        [said("2026-01-02"), {**said("2026-01-03", "guardian.ended"), "data": {}}],
+        collected("2026-01-05", "name"),
+        REFUSED,
     ),
     "a deletion ends it": (
         [said("2026-01-02"), {**said("2026-01-03", "deletion.completed"), "data": {}}],

@@ -368,7 +368,7 @@ def test_who_is_erased_twice_is_still_suppressed(store):
     assert outcome(store.ledger, "web:third") == "deny"
 
 
-def test_a_yes_of_before_a_later_erasure_of_the_same_address_is_closed_again(store):
+def test_who_had_the_address_before_another_erasure_is_bound_as_before_and_no_more(store):
     opted_out(store.ledger)
     erase(store.ledger, {**WW, "subject": PERSON})
     store.clock.set("2026-03-10T00:00:00Z")
@@ -379,7 +379,9 @@ def test_a_yes_of_before_a_later_erasure_of_the_same_address_is_closed_again(sto
     erase(store.ledger, {**WW, "subject": "web:other"})
     store.clock.set("2026-03-12T00:00:00Z")
     accept(store.ledger, about("service.used", subject="web:new", time="2026-03-11T00:00:00Z", email=ADDRESS))
-    assert outcome(store.ledger, at="2026-03-11T01:00:00Z") == "deny"
+    assert outcome(store.ledger, at="2026-03-11T01:00:00Z") == "permit"  # that no never was about the address
+    comes_back(store, "web:newest", time="2026-03-11T02:00:00Z")
+    assert outcome(store.ledger, "web:newest", at="2026-03-11T03:00:00Z") == "deny"
 
 
 def test_a_no_that_only_just_fitted_comes_back_in_parts_that_fit(store):
