@@ -5,8 +5,8 @@
         events and letters name; until when fields are deleted
 3 -> 4  documents: the texts that persons were shown. The addresses of those who are there. Names are found in one form
         for all spellings, beside that in which they were written: where two persons were recorded under two spellings
-        of one name, each keeps their own, and a third spelling leads to the older person. What outlived the erased is
-        looked up in the older form of an address, too.
+        of one name, each keeps their own, and a third spelling leads to the older person. What outlived erased persons
+        is looked up in the older form of an address, too.
 """
 
 from __future__ import annotations
