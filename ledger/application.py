@@ -54,7 +54,6 @@ from ledger.person import linked
 from ledger.reader import Reader
 from ledger.recorder import (
     APPLICATION_ID,
-    READ_FORMAT,
     STORE_FORMAT,
     Head,
     LedgerFactory,
@@ -376,7 +375,7 @@ class LedgerApplication(Application[str]):
         index_key, digest_key = (self.keys.unwrap(*one) for one in wrapped)
         self.signer = self._signer(vkey)
         self.vault = Vault(self.keys, index_key, digest_key, self.randomness)
-        if found < STORE_FORMAT and (self.how in ("rw", "copy") or found < READ_FORMAT):
+        if found < STORE_FORMAT:
             from ledger.upgrade import upgrade
 
             with self.writing(guarded=False) as c:  # the form alone changes

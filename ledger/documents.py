@@ -49,8 +49,6 @@ def add_document(app: LedgerApplication, body: bytes, media_type: str) -> Docume
 def documents(app: LedgerApplication) -> list[Document]:
     """All stored documents, by digest."""
     with app.reading() as c:
-        if not _any(c):
-            return []
         c.execute("SELECT sha256, media_type, length(body) FROM documents ORDER BY sha256")
         return [Document(*row) for row in c.fetchall()]
 
@@ -64,15 +62,9 @@ def document(app: LedgerApplication, sha256: str) -> bytes:
     return found[1]
 
 
-def _any(c: SQLiteCursor) -> bool:
-    """Whether there can be any: a store of format 3 that could not be raised is read as it is."""
-    c.execute("SELECT count(*) FROM sqlite_master WHERE name='documents'")
-    return bool(c.fetchone()[0])
-
-
 def read_document(c: SQLiteCursor, sha256: str) -> tuple[str, bytes] | None:
     """(media type, exact bytes) of a document, None where it is not stored. Raises CorruptEntry."""
-    if not _DIGEST.fullmatch(sha256) or not _any(c):
+    if not _DIGEST.fullmatch(sha256):
         return None
     c.execute("SELECT media_type, body FROM documents WHERE sha256=?", [sha256])
     row = c.fetchone()
@@ -90,8 +82,6 @@ def read_document(c: SQLiteCursor, sha256: str) -> tuple[str, bytes] | None:
 
 def altered(c: SQLiteCursor) -> Iterator[str]:
     """Which documents are not what their digests say, one sentence each."""
-    if not _any(c):
-        return
     c.execute("SELECT sha256 FROM documents ORDER BY sha256")
     for (sha256,) in c.fetchall():
         try:

@@ -28,7 +28,6 @@ from ledger.vault import field_salt
 from ledger.verifier import BUNDLE, FORMAT, Link, Member, encode_base64, format_tlog_proof, joined, named_documents
 
 _DATE: Final = (0, 33)  # 1980-01-01: the same evidence is the same bytes
-REFUSALS_SHOWN: Final = 1_000  # where the stream about a controller has more of them, they are left out, and counted
 
 
 class _Row(NamedTuple):
@@ -135,11 +134,19 @@ def _streams(
 
 
 def _rows(
-    c: SQLiteCursor, stream: str, withhold: Callable[[bytes], bool] = lambda _: False, *, but: str = ""
+    c: SQLiteCursor,
+    stream: str,
+    withhold: Callable[[bytes], bool] = lambda _: False,
+    *,
+    but: str = "",
+    last: int = 0,
 ) -> list[_Row]:
-    """The entries of a stream `but` those of one type."""
-    about = "SELECT position, version, type, state, leaf FROM entries WHERE stream=? AND type<>? ORDER BY version"
-    c.execute(about, [stream, but])
+    """The entries of a stream `but` those of one type; its version `last` is there in any case."""
+    c.execute(
+        "SELECT position, version, type, state, leaf FROM entries WHERE stream=? AND (type<>? OR version=?) "
+        "ORDER BY version",
+        [stream, but, last],
+    )
     rows = c.fetchall()
     return [
         _Row(position, version, kind, state, leaf, withhold(state)) for position, version, kind, state, leaf in rows
@@ -160,14 +167,17 @@ def _links(rows: list[_Row]) -> list[Link]:
 
 
 def _context(c: SQLiteCursor, controller: str) -> tuple[list[_Row], list[tuple[int, int]]]:
-    """The stream about the controller, and the versions that are left out of it: refusals, where they are many."""
+    """The stream about the controller, and the versions that are left out of it: refusals, where they are many.
+
+    The last entry is shown whatever it is, and proves how many are left out before it.
+    """
     stream = controller_stream(controller)
     c.execute("SELECT count(*), sum(type='intake.refused') FROM entries WHERE stream=?", [stream])
     entries, refusals = c.fetchone()
-    if not refusals or refusals <= REFUSALS_SHOWN:
+    if not refusals or refusals <= verifier.LEAST_LEFT_OUT:
         return _rows(c, stream), []
-    shown = _rows(c, stream, but="intake.refused")
-    ends = [0, *(row.version for row in shown), entries + 1]
+    shown = _rows(c, stream, but="intake.refused", last=entries)
+    ends = [0, *(row.version for row in shown)]
     return shown, [(one + 1, other - 1) for one, other in itertools.pairwise(ends) if other > one + 1]
 
 

@@ -51,8 +51,6 @@ PRAGMAS: Final = (
     f"journal_size_limit={LOG_BYTES}",
 )
 
-READ_FORMAT: Final = 3  # the oldest that is read as it is where it cannot be raised
-
 # Callers wait for a connection as long as it takes: each has one at a time, so that one always comes back.
 PATIENCE_SECONDS: Final = 10 * 365 * 86_400
 

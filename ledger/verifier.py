@@ -24,7 +24,8 @@ An evidence zip, version 2, holds exactly these files in this order; any other k
 
 `streams` has the person first, then the names joined with it. An entry that must stay secret for now is withheld: its
 line is missing and its leaf hash given. `elsewhere` counts the entries of names that a shown entry joins and that are
-not here. `context` is the stream about the controller; `left_out` are versions of it that are not here, [first, last].
+not here. `context` is the stream about the controller; `left_out` are versions of it that are not here, [first, last]:
+refusals, where they are a thousand or more, but for the last.
 
 It proves that these entries stand in the log at these positions, are versions 1 to k of each person without a gap, that
 the persons are joined by entries shown, and that opened fields and documents are what was committed. A withheld entry
@@ -60,6 +61,7 @@ ED25519: Final = 1  # signature types of C2SP signed-note
 COSIGNATURE: Final = 4
 FORMAT: Final = "consent-ledger/evidence/v2"
 FORMAT_1: Final = "consent-ledger/evidence/v1"
+LEAST_LEFT_OUT: Final = 1_000  # versions about the controller, refusals: where fewer are left out, it was not for size
 BUNDLE: Final = 1024  # positions, whose entries and proofs share a file
 
 # Bounds on what a stranger can make us read; sixteen signatures must be accepted (C2SP signed-note).
@@ -1041,8 +1043,13 @@ def _check_context(claim: _Claim, proven: dict[int, _Entry]) -> list[tuple[int, 
         if position <= last:
             raise EvidenceError(f"entry {position}: listed after entry {last}, out of the log's order")
         last, prev = position, encode_base64(proven[position].leaf)
-    if len(hidden) > 1 or (hidden and hidden[0][0] != version + 1):
-        raise EvidenceError("manifest.json: left_out names versions about the controller that are shown, or lie apart")
+    if hidden:
+        raise EvidenceError("manifest.json: left_out names versions about the controller with none shown after them")
+    if claim.left_out and _count(claim.left_out) < LEAST_LEFT_OUT:
+        raise EvidenceError(
+            f"manifest.json: {_count(claim.left_out)} versions about the controller are left out, version "
+            f"{claim.left_out[0][0]} first: fewer than {LEAST_LEFT_OUT} have to be shown"
+        )
     return left_out
 
 

@@ -6,11 +6,13 @@ Source: contract, section 2, the clauses on requests; `projections.obligations` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from ledger import pack as pk
 from ledger.times import DAY, FOREVER, HOUR, LATEST, after_months
 from projections.record import Extension, Request, State
 
+_PERIODS: Final = (*pk.CLOCKS, "extended_by_months", "extended_by_days")
 Spans = Iterable[tuple[int, int | None]]  # [begin, end), None: not ended
 
 
@@ -58,8 +60,16 @@ def counted(start: int, left: int, spans: Iterable[tuple[int, int]]) -> int:
 
 
 def extension(duty: pk.Duty, pack: pk.Pack, request: Request, start: int, pauses: Spans) -> Extension | None:
-    """The first extension of a request that counts: no other does."""
-    return next((one for one in request.extended if extends(duty, pack, one, start, pauses)), None)
+    """The first extension of a request that counts: no other does.
+
+    What came by the time of one decides about it for good, so each is looked at once, however many there are.
+    """
+    terms = (pack.edition or id(pack), duty.hold_stops_clock, *(getattr(duty, name) for name in _PERIODS))
+    tried, moved = request.tried.get(terms, (0, None))
+    if moved is None and tried < len(request.extended):
+        moved = next((one for one in request.extended[tried:] if extends(duty, pack, one, start, pauses)), None)
+        request.tried[terms] = len(request.extended), moved
+    return moved
 
 
 def extends(duty: pk.Duty, pack: pk.Pack, one: Extension, start: int, pauses: Spans) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from ledger.errors import InvalidQuestion
@@ -28,7 +27,6 @@ FIELDS: Final = frozenset(
 )
 
 
-@lru_cache(maxsize=4096)
 def same_list(name: str | None) -> str | None:
     """The name of a list as it is compared: Unicode NFC, without case."""
     if name is None or (name.isascii() and name.islower()):

@@ -161,6 +161,8 @@ class Request:
     denied: Ref | None = None
     unproved: bool = False  # denied, because nobody proved to be the person
     extended: list[Extension] = field(default_factory=list)
+    # by what a pack says of it: how many of these were looked at, and the one that counts; see projections.duties
+    tried: dict[tuple[Any, ...], tuple[int, Extension | None]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def ended(self) -> bool:

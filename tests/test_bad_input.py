@@ -214,7 +214,7 @@ def put_back(path, version):
     db = sqlite3.connect(path)
     nameless = db.execute("SELECT alias, person FROM aliases WHERE sealed IS NULL").fetchone()
     older = {1: (*OF_FOUR, *OF_THREE, "addresses", "suppressed"), 2: (*OF_FOUR, *OF_THREE), 3: OF_FOUR}
-    for table in older[version]:
+    for table in (*older[version], "documents"):
         db.execute(f"DROP TABLE {table}")
     if version < 3:
         db.execute("ALTER TABLE aliases DROP COLUMN bound")

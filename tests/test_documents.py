@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 
 import pytest
 from conftest import PERSON, Cli, accept, event, rows
@@ -11,7 +10,6 @@ from conftest import PERSON, Cli, accept, event, rows
 from consumers import maintenance, opening
 from ledger.documents import add_document, document, documents
 from ledger.errors import CorruptEntry, InvalidQuestion, StoreReadOnly
-from ledger.recorder import STORE_FORMAT
 from ledger.verifier import parse_vkey, verify_evidence
 
 TEXT = b"Our statement\r\nof 2026\0\xff"
@@ -136,24 +134,3 @@ def test_a_store_that_is_only_read_takes_none(store):
         add_document(reader.app, b"other", "text/plain")
     assert [one.sha256 for one in documents(reader.app)] == [SHA256]
     reader.close()
-
-
-def test_a_store_of_the_format_before_is_read_as_it_is_where_it_cannot_be_raised(store):
-    accept(store.ledger, event())
-    store.shut()
-    db = sqlite3.connect(store.path)
-    db.execute("DROP TABLE documents")
-    db.execute("PRAGMA user_version=3")
-    db.close()
-    reader = opening.open_to_read(store.name, None)
-    assert documents(reader.app) == []
-    with pytest.raises(InvalidQuestion, match="is not stored"):
-        document(reader.app, SHA256)
-    body = maintenance.evidence_for(reader, {"controller": "parature", "subject": PERSON}, [], auditor=False)
-    assert len(verify_evidence(body, [parse_vkey(reader.app.signer.vkey)]).absent) == 1
-    assert maintenance.check_store(reader, None).startswith("holds: ")
-    assert rows(reader, "PRAGMA user_version") == [3]
-    reader.close()
-    store.ledger = store.open()
-    assert rows(store.ledger, "PRAGMA user_version") == [STORE_FORMAT]
-    assert add_document(store.ledger.app, TEXT, "text/plain").sha256 == SHA256

@@ -157,14 +157,15 @@ def test_the_stream_about_the_controller_is_whole_refusals_too(store):
 
 @pytest.mark.parametrize("last", [False, True], ids=["between", "at the end"])
 def test_refusals_that_are_many_are_left_out_and_counted(store, monkeypatch, last):
-    monkeypatch.setattr(ledger_evidence, "REFUSALS_SHOWN", 2)
-    bad = [event("information.collected", {"categories": ["national-id"]}) for _ in range(3)]
+    monkeypatch.setattr(verifier, "LEAST_LEFT_OUT", 3)
+    bad = [event("information.collected", {"categories": ["national-id"]}) for _ in range(4)]
     store.ledger.record([event(), *bad])
     if not last:
         accept(store.ledger, event("recipient.registered"))
     report = verified(store.ledger, evidence(store.ledger))
-    assert (report.context, report.left_out) == (1 if last else 2, ((2, 4),))
-    assert "; 3 of them not in this file (version 2 to 4)\n" in str(report)
+    assert (report.context, report.left_out) == (2, ((2, 4 if last else 5),))
+    assert f"; {3 if last else 4} of them not in this file (version 2 to {4 if last else 5})\n" in str(report)
+    assert [line.type for line in report.timeline][-1] == ("intake.refused" if last else "recipient.registered")
 
 
 def test_the_packs_that_were_in_force_are_in_it_and_the_texts_that_are_stored(store):

@@ -12,7 +12,7 @@ from ledger.application import Outcome
 from ledger.errors import InvalidEvent
 from projections.ledger import Ledger
 
-INPUTS = 400
+INPUTS = 300
 
 
 def test_whatever_comes_in_is_taken_or_refused_with_a_word():

@@ -15,6 +15,7 @@ from consumers.opening import memory_ledger
 from ledger.derived import problems
 from ledger.packfile import load_pack
 from ledger.times import DAY, format_time, from_datetime, parse_time
+from projections import duties
 
 HOUSE = b"""
 format = 1
@@ -300,6 +301,18 @@ def test_a_hold_after_an_extension_moves_what_is_due():
     ]
     assert listed(told(events), 30) == [("deletion", "r1", on(0), "running", on(54))]
     assert twin_of(events, 30)[0] == [("deletion", "r1", 0, "running", on(54))]
+
+
+def test_each_extension_is_looked_at_once_however_many_there_are(monkeypatch):
+    looked_at = []
+    inner = duties.extends
+    monkeypatch.setattr(duties, "extends", lambda *args: looked_at.append(args) or inner(*args))
+    events = [(0, 0, "access.requested", "r1", None)]
+    events += [(1 + number // 10, number + 1, "request.extended", "r1", 999) for number in range(100)]
+    ledger = told(events)
+    assert len(ledger.findings({"controller": "house", "subject": "ann", "at": on(90)})) == 100
+    assert listed(ledger, 90)[0][3:] == ("overdue", on(31))
+    assert 100 <= len(looked_at) <= 400
 
 
 # -- what a request closes ---------------------------------------------------------------------------------------------
