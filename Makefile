@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs lock clean setup hammer faults mutants
+.PHONY: demo test lint bench docs lock clean setup hammer faults fuzz mutants
 
 setup: $(READY)
 
@@ -23,6 +23,9 @@ test: $(READY)  ## all tests
 
 hammer: $(READY)  ## ten minutes of processes that are killed while they write, and a look for lost events
 	$(BIN)/python tests/hammer.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(READY)  ## whatever can come in, half of it mutated and half made up, and what becomes of it
+	$(BIN)/python tests/fuzz.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 
 faults: $(READY)  ## every system call of every job fails once, and the process dies at every one (needs strace)
 	$(BIN)/python tests/faults.py $(if $(JOB),--job $(JOB)) $(if $(EVERY),--every $(EVERY))

@@ -84,7 +84,7 @@ def described() -> dict[str, str]:
     """Mechanism or condition -> what its model says of itself."""
     models: dict[str, Any] = {
         "permit": pk.Permit, "forbid": pk.Forbid, "gate": pk.Gate, "objection": pk.Objection, "define": pk.Define,
-        "door": pk.Door, "duty": pk.Duty, "lapse": pk.Lapse, "expect": pk.Expect,
+        "door": pk.Door, "duty": pk.Duty, "keep": pk.Keep, "lapse": pk.Lapse, "expect": pk.Expect,
         "identification": pk.Identification, "hold": pk.Hold, "tell": pk.Tell,
     }  # fmt: skip
     models |= dict(_conditions())

@@ -426,17 +426,18 @@ def verify(
     witness: Annotated[list[str] | None, typer.Option("--witness", help="A witness that must have cosigned.")] = None,
     store: Store = None,
     keys: Keys = None,
+    json: Json = False,
 ) -> None:
     """Check evidence, or a whole store. Exit 1 with one line that names what does not hold."""
     from consumers.maintenance import check_evidence, check_store
 
     if file is None:
-        typer.echo(check_store(opening.open_ledger(store, keys), key))
+        show.print_text(check_store(opening.open_ledger(store, keys), key, as_json=json))
         return
     if key is None:
         typer.echo("consent-ledger: --key: is needed: the log's verifier key, from a source you trust", err=True)
         raise typer.Exit(2)
-    typer.echo(check_evidence(file, key, witness or []))
+    show.print_text(check_evidence(file, key, witness or [], as_json=json))
 
 
 @app.command()
@@ -469,7 +470,9 @@ def erase(
 
 packs = typer.Typer(help="Policy packs.", no_args_is_help=True)
 letters = typer.Typer(help="What was no event at all.", no_args_is_help=True)
+texts = typer.Typer(help="Texts as persons were shown them.", no_args_is_help=True)
 app.add_typer(packs, name="pack")
+app.add_typer(texts, name="document")
 app.add_typer(letters, name="dead-letters")
 
 
@@ -490,7 +493,7 @@ def pack_check(
 ) -> None:
     """Print every problem of pack files. Exit 1 if there is one, 2 if a file is no scenario file."""
     from consumers.packcheck import SUFFIXES, check_file
-    from consumers.scenarios import ScenarioFileError
+    from consumers.yamlfile import ScenarioFileError
 
     # a shell that spells out *.yaml after --scenarios leaves all but the first among the files
     shown = [*(scenarios or []), *(file for file in files if file.suffix in SUFFIXES)]
@@ -538,7 +541,8 @@ def pack_test(
     json: Json = False,
 ) -> None:
     """Run scenario files. Exit 1 if any failed, 2 if a file is no scenario file."""
-    from consumers.scenarios import ScenarioFileError, run_files
+    from consumers.scenarios import run_files
+    from consumers.yamlfile import ScenarioFileError
 
     try:
         results = run_files(files, [opening.read_pack(one) for one in pack or []])
@@ -590,6 +594,49 @@ def pack_diff(
         show.print_json(packdiff.as_json(report, clauses=clauses))
     else:
         packdiff.print_report(report, limit, clauses=clauses)
+
+
+@texts.command("add")
+@command
+def document_add(
+    file: Path,
+    media_type: Annotated[str | None, typer.Option(help="Such as text/html; default by the name's ending.")] = None,
+    store: Store = None,
+    keys: Keys = None,
+) -> None:
+    """Store a text by the SHA-256 of its bytes: a statement, or a form's wording. It must hold nothing personal."""
+    from consumers.maintenance import document_file
+    from ledger.documents import add_document
+
+    body, kind = document_file(file, media_type)  # before the store is opened: this might be its file
+    added = add_document(opening.open_ledger(store, keys).app, body, kind)
+    typer.echo(f"{file}: {added.media_type}, {added.bytes} bytes, sha256 {added.sha256}")
+
+
+@texts.command("list")
+@command
+def document_list(store: Store = None, keys: Keys = None, json: Json = False) -> None:
+    """All stored texts."""
+    from ledger.documents import documents
+
+    rows = [one._asdict() for one in documents(opening.open_ledger(store, keys).app)]
+    if json:
+        show.print_json(rows)
+    else:
+        show.print_rows("documents", rows, ("sha256", "media_type", "bytes"))
+
+
+@texts.command("get")
+@command
+def document_get(
+    sha256: Annotated[str, typer.Argument(help="The text's digest, 64 hex digits.")],
+    store: Store = None,
+    keys: Keys = None,
+) -> None:
+    """The exact bytes of one, on standard output."""
+    from ledger.documents import document
+
+    sys.stdout.buffer.write(document(opening.open_ledger(store, keys).app, sha256))
 
 
 @letters.command("list")

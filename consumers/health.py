@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from consumers import opening
@@ -14,9 +16,9 @@ from ledger.audit import StoreCorrupt, StoreReport, verify_store
 from ledger.deadletters import listed
 from ledger.derived import problems, unjournalled
 from ledger.erasure import scrub_or_wait
-from ledger.errors import LedgerError
+from ledger.errors import InvalidQuestion, LedgerError
 from ledger.keys import JOURNAL, FileKeys
-from ledger.verifier import parse_vkey
+from ledger.verifier import ED25519, NoteError, Vkey, parse_key, parse_vkey, printable
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
@@ -27,16 +29,24 @@ class DoesNotHold(LedgerError):
     """Evidence that does not verify; the message names what."""
 
 
-def check_store(ledger: Ledger, key: str | None) -> str:
-    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, DoesNotHold for a bad key."""
+def key_given(option: str, text: str, alg: int) -> Vkey:
+    """A verifier key from the command line. Raises InvalidQuestion for one that is malformed."""
     try:
-        vkey = parse_vkey(key or ledger.app.signer.vkey)
-    except ValueError as error:
-        raise DoesNotHold(f"--key: {error}") from None
-    report = verify_store(ledger.app, vkey)
+        return parse_key(text, alg)
+    except NoteError as error:
+        raise InvalidQuestion(option, str(error)) from None
+
+
+def check_store(ledger: Ledger, key: str | None, *, as_json: bool = False) -> str:
+    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, InvalidQuestion."""
+    vkey = parse_vkey(ledger.app.signer.vkey) if key is None else key_given("--key", key, ED25519)
+    try:
+        report = verify_store(ledger.app, vkey)
+    except StoreCorrupt as error:  # what it quotes of the store, somebody else may have written
+        raise StoreCorrupt(printable(str(error))) from None
     for found in (*database(ledger), *derived(ledger)):
-        raise StoreCorrupt(found)
-    return told(report)
+        raise StoreCorrupt(printable(found))
+    return json.dumps(asdict(report), indent=2) if as_json else printable(told(report))
 
 
 def told(report: StoreReport) -> str:

@@ -13,7 +13,8 @@ from ledger import points
 from ledger.application import Outcome
 from ledger.deadletters import KEPT_BYTES, Undeliverable, keep
 from ledger.errors import InvalidEvent
-from ledger.incoming import LINE_LIMIT_BYTES, known_field, parse_line
+from ledger.incoming import known_field, parse_line, too_long
+from ledger.limits import LINE_LIMIT_BYTES
 from projections.ledger import Ledger
 
 BATCH: Final = 1_000
@@ -96,7 +97,7 @@ def _record(ledger: Ledger, lines: list[_Line], origin: str, tally: Tally) -> No
 
 def _parsed(line: _Line) -> Any:
     if line.size > LINE_LIMIT_BYTES:
-        return InvalidEvent("event", f"{line.size} bytes, the limit is {LINE_LIMIT_BYTES}: send it in smaller events")
+        return too_long(line.size)
     try:
         return parse_line(line.raw)
     except InvalidEvent as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import mimetypes
 import os
+import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
 
-from consumers.health import DoesNotHold, check_store, examine
+from consumers.health import DoesNotHold, check_store, examine, key_given
 from consumers.opening import discard, projection_path, require_free, require_one_file
 from ledger import files, points
 from ledger.application import open_file
@@ -20,28 +22,41 @@ from ledger.audit import StoreCorrupt, verify_store
 from ledger.deadletters import drop, listed, text
 from ledger.erasure import Erased, backup, destroy_again, truncate_wal
 from ledger.erasure import erase as erase_named
-from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError
+from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError, StoreFull
 from ledger.evidence import write_evidence
 from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
 from ledger.keys import FileKeys
 from ledger.recorder import APPLICATION_ID, readable_errors
 from ledger.times import format_time, parse_held
-from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
+from ledger.verifier import (
+    COSIGNATURE,
+    ED25519,
+    MAX_DOCUMENT_BYTES,
+    EvidenceError,
+    one_line,
+    parse_vkey,
+    printable,
+    verify_evidence,
+)
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
 __all__ = [
-    "back_up", "check_evidence", "check_store", "erase", "evidence_for", "examine", "letter_rows", "restore", "retry",
+    "back_up", "check_evidence", "check_store", "document_file", "erase", "evidence_for", "examine", "letter_rows",
+    "restore", "retry",
 ]  # fmt: skip
 
 
-def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> str:
-    """The report on an evidence zip. Raises DoesNotHold."""
+def check_evidence(file: Path, key: str, witnesses: Sequence[str], *, as_json: bool = False) -> str:
+    """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key."""
+    known = [key_given("--key", key, ED25519)]
+    cosigned = [key_given("--witness", one, COSIGNATURE) for one in witnesses]
     try:
-        return str(verify_evidence(file, [parse_vkey(key)], [parse_vkey(one) for one in witnesses]))
-    except (EvidenceError, ValueError) as error:
-        raise DoesNotHold(f"{file}: does not hold: {error}") from None
+        report = verify_evidence(file, known, cosigned)
+    except EvidenceError as error:
+        raise DoesNotHold(f"{printable(str(file))}: does not hold: {one_line(error)}") from None
+    return report.json() if as_json else str(report)
 
 
 def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> bytes:
@@ -72,6 +87,14 @@ def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequen
         with files.readable(output):
             files.replace(output, whole)
     return len(whole)
+
+
+def document_file(file: Path, media_type: str | None) -> tuple[bytes, str]:
+    """The bytes of a text and its media type, by the ending of its name unless one is given."""
+    with file.open("rb") as stream:
+        body = stream.read(MAX_DOCUMENT_BYTES + 1)
+    guessed, _ = mimetypes.MimeTypes().guess_type(file.name)  # by Python's own table: the same on every machine
+    return body, media_type or guessed or "application/octet-stream"
 
 
 def erase(ledger: Ledger, body: Row) -> list[int]:
@@ -132,15 +155,16 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     if not source.exists():
         raise NotALedger(f"{source}: there is no such backup")
     _require_folder(target)
+    pieces = {suffix: piece for suffix in ("", "-wal") if (piece := source.with_name(source.name + suffix)).exists()}
+    _require_room(pieces.values(), target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
     with files.readable(target), files.alone(target):
         require_free(target, "store")  # another process may have made it meanwhile
         discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
         try:
-            for suffix in ("", "-wal"):
-                if (piece := source.with_name(source.name + suffix)).exists():
-                    files.create(partial.with_name(partial.name + suffix), chunks(piece))
+            for suffix, piece in pieces.items():
+                files.create(partial.with_name(partial.name + suffix), chunks(piece))
             restored = _checked(partial, provider, target)
         except BaseException as error:
             discard(partial)
@@ -185,6 +209,21 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
         truncate_wal(app)
     require_one_file(path)
     return size, again
+
+
+def _require_room(pieces: Iterable[Path], target: Path) -> None:
+    """Raise NotALedger for what is no file, StoreFull where there is no room for a copy: before anything is written."""
+    needed = 0
+    for piece in pieces:
+        if not piece.is_file():
+            raise NotALedger(f"{piece}: is no file (name the file that backup made)")
+        needed += piece.stat().st_size
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise StoreFull(
+            f"{target.parent}: the backup has {needed} bytes, and there is room for {free}: free some, or name another "
+            "folder"
+        )
 
 
 def _require_folder(path: Path) -> None:

@@ -25,7 +25,9 @@ from ledger.errors import (
     StoreError,
     StoreFull,
 )
+from ledger.files import read_at_most
 from ledger.keys import FileKeys, MemoryKeys
+from ledger.limits import PACK_LIMIT_BYTES
 from ledger.pack import Pack
 from ledger.packfile import load_pack
 from ledger.recovery import bring_nobody_back
@@ -222,7 +224,13 @@ def shipped_packs() -> dict[str, bytes]:
 def read_pack(file: Path) -> bytes:
     """A pack file's bytes; a bare name of a shipped pack will do."""
     if file.exists():
-        return file.read_bytes()
+        try:
+            body = read_at_most(file, PACK_LIMIT_BYTES)
+        except OSError as error:
+            raise PackError(f"{file}: cannot be read ({error.strerror})") from None
+        if len(body) > PACK_LIMIT_BYTES:
+            raise PackError(f"{file}: more than {PACK_LIMIT_BYTES} bytes: a pack is a statement as rules, and no more")
+        return body
     shipped = shipped_packs().get(str(file))
     if shipped is None:
         raise PackError(f"{file}: there is no such file")

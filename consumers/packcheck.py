@@ -10,7 +10,7 @@ from typing import Any, Final
 from consumers.opening import read_pack
 from consumers.scenarios import load_scenarios
 from ledger.pack import Pack
-from ledger.packfile import read_draft
+from ledger.packfile import checked_draft
 from ledger.packwords import Problem, like
 from projections.packcheck import check_pack
 
@@ -61,7 +61,7 @@ def check_file(file: Path, scenario_files: Sequence[Path] = ()) -> Report:
 
     Raises PackError where there is no such file, ScenarioFileError for what is no scenario file.
     """
-    draft = read_draft(read_pack(file))
+    draft = checked_draft(read_pack(file))
     report = Report(str(file))
     report.problems = [Line(line, None, f"not TOML: {what}") for line, what in draft.syntax]
     if draft.lines is None:

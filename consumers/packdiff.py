@@ -17,6 +17,7 @@ from ledger.packfile import load_pack
 from ledger.times import FOREVER, format_time
 from projections.asking import CHANNELS, Asking
 from projections.question import parse_question
+from projections.regions import ABROAD
 from projections.rehearsal import Changed, Compared, Rehearsal, Said
 
 Row = dict[str, Any]
@@ -225,7 +226,8 @@ def in_words(askings: Sequence[Asking]) -> str:
     words += ["of", ", ".join(sorted(one.categories))] if one.categories else []
     named = (("list", one.list), ("item", one.item), ("ground", one.ground), ("from", one.origin), ("in", one.transfer))
     words += [f"{lead} {value}" for lead, value in named if value]
-    words += ["in another country"] if one.country else []
+    abroad = "another country" if one.country == ABROAD else f"{one.country}, or where the same holds"
+    words += [f"in {abroad}"] if one.country else []
     channels = [asking.channel for asking in askings if asking.channel]
     if channels:
         words.append("by any channel" if len(channels) == len(CHANNELS) else f"by {', '.join(channels)}")

@@ -25,7 +25,20 @@ def _settings(pack: pk.Pack) -> list[str]:
     if pack.change is not None:
         lines += [f"- {point}" for point in _change(pack.change)]
     holidays = ", ".join(str(day) for day in pack.calendar.holidays)
-    lines.append(f"- Business days are Monday to Friday in UTC{f', but for {holidays}' if holidays else ''}.")
+    zone = "in UTC" if pack.calendar.zone == "UTC" else f"by the clocks of {pack.calendar.zone}"
+    lines.append(f"- Business days are Monday to Friday {zone}{f', but for {holidays}' if holidays else ''}.")
+    if pack.ages.grow:
+        lines.append(
+            "- Ages grow: whoever was n years old once is n + k from k years after; an upper bound never grows."
+        )
+    lines += [f"- The countries of the group {name} are {', '.join(some)}." for name, some in pack.countries.items()]
+    for what, words in (
+        ("Agreements with recipients are confidentiality", pack.agreements),
+        ("Forms that people are shown are", pack.forms),
+        ("Requests are extended for", pack.reasons),
+    ):
+        if words:
+            lines.append(f"- {what}{', ' if words is pack.agreements else ' '}{', '.join(words)}.")
     for name, field in pack.personal_fields.items():
         said = [f"is of category {field.category}"] if field.category else []
         said += [f"is an address, compared as {field.address}"] if field.address else []
@@ -52,7 +65,7 @@ def _change(change: pk.Change) -> list[str]:
         ways.append(f"their first use {days} days or more after the posting, where no e-mail notice stands")
     ways += ["an express yes after an e-mail notice that offered the choice"] if stored.express_yes else []
     ways += ["an e-mail notice that offered the choice, and no no"] if stored.silence_is_yes else []
-    events = [pattern.type + (f" ({pattern.value})" if pattern.value else "") for pattern in change.joined_by]
+    events = [_pattern(pattern) for pattern in change.joined_by]
     return [
         f"A person comes under the statement by {' or '.join(events)}.",
         f"A change of the use of stored information takes effect by {'; or by '.join(ways)} ({stored.clause}).",
@@ -72,6 +85,7 @@ def _section(clause: pk.Clause, facts: dict[str, str]) -> list[str]:
     points += [_objection(row) for row in clause.objection]
     points += [_door(door) for door in clause.door]
     points += [_duty(duty) for duty in clause.duty]
+    points += [_keep(keep) for keep in clause.keep]
     points += [_lapse(lapse) for lapse in clause.lapse]
     points += [_expect(expect) for expect in clause.expect]
     if clause.identification:
@@ -109,6 +123,10 @@ def _about(row: pk.Match) -> str:
         words.append("to the public" if row.public else "to somebody in particular")
     if row.country:
         words.append("in another country")
+    if row.country_in is not None:
+        words.append(f"in a country of the group {' or '.join(row.country_in)}")
+    if row.country_not_in is not None:
+        words.append(f"in another country, of no group {' or '.join(row.country_not_in)}")
     if row.transfer:
         words.append("to a new owner")
     if row.on_record_from:
@@ -167,8 +185,15 @@ def condition(need: cn.Need, facts: dict[str, str]) -> str:
             assert_never(need)
 
 
+def _pattern(pattern: pk.Pattern) -> str:
+    said = [pattern.value] if pattern.value else []
+    said += [f"of the same {pattern.same}"] if pattern.same else []
+    said += [f"{field} {word}" for field, word in pattern.where.items()]
+    return pattern.type + (f" ({', '.join(said)})" if said else "")
+
+
 def _define(define: pk.Define) -> str:
-    events = [pattern.type + (f" ({pattern.value})" if pattern.value else "") for pattern in define.events]
+    events = [_pattern(pattern) for pattern in define.events]
     lapses = "; a deletion ends it" if define.lapses else ""
     return f'"The person {define.says}" means {" or ".join(events)} on record{lapses}.'
 
@@ -215,11 +240,29 @@ def _door(door: pk.Door) -> str:
     return f"An event {door.event}{f' with {where}' if where else ''} is refused without {door.needs}."
 
 
+def _so_many(number: int, unit: str) -> str:
+    return f"{number} {unit.removesuffix('s') if number == 1 else unit}"
+
+
+def _keep(keep: pk.Keep) -> str:
+    length = _so_many(keep.for_months, "months") if keep.for_months else _so_many(keep.for_days or 0, "days")
+    use = f" and is used for {', '.join(keep.purpose)}" if keep.purpose else " and is used where the law requires it"
+    return f"A deletion that says so leaves {', '.join(keep.categories)}; it stays for {length} after it{use}."
+
+
 def _duty(duty: pk.Duty) -> str:
-    clock = f"within {duty.due_in_days} days" if duty.due_in_days else "without a clock"
-    if duty.due_in_business_days:
-        clock = f"within {duty.due_in_business_days} business days"
+    name = duty.clock
+    unit = (name or "").removeprefix("due_in_").replace("_", " ")
+    clock = f"within {_so_many(getattr(duty, name), unit)}" if name is not None else "without a clock"
     words = [f"Owed {clock}: {duty.kind.replace('-', ' ')}"]
+    longer = [_so_many(duty.extended_by_months, "months")] if duty.extended_by_months else []
+    longer += [_so_many(duty.extended_by_days, "days")] if duty.extended_by_days else []
+    if longer:
+        words.append(f"it can be extended once, by at most {' and '.join(longer)}, if the person is told in time")
+    if duty.activity is not None:
+        words.append(f"to whoever is not active so long, without a request; activity is {', '.join(duty.activity)}")
+    if duty.every_breach:
+        words.append("of every breach, also where no notice is required")
     if duty.owed_when:
         words.append(f"to {condition(duty.owed_when, {})}, without a request")
     if not duty.hold_stops_clock:

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from consumers.opening import memory_ledger, shipped_packs
+from consumers.yamlfile import ScenarioFileError, read_yaml
 from ledger.application import Outcome
 from ledger.errors import InvalidQuestion, LedgerError
 from ledger.pack import Pack
 from ledger.packfile import load_pack
-from ledger.times import format_time, from_datetime, parse_time
+from ledger.times import parse_time
 from projections.ledger import Ledger
 
 LONG_BEFORE: Final = "2000-01-01T00:00:00Z"
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _READ_MODELS: Final = ("obligations", "findings", "recipients", "refusals")
 _KEYS: Final = {"id", "title", "controller", "readings", "given", "then"}
-
-
-class ScenarioFileError(LedgerError):
-    """A file that is no scenario file."""
 
 
 @dataclass(slots=True)
@@ -44,23 +37,40 @@ class Result:
 
 def load_scenarios(path: Path) -> list[dict[str, Any]]:
     """The scenarios of a file. Raises ScenarioFileError."""
-    try:
-        document = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506  a safe loader, in C where there is one
-    except OSError as error:
-        raise ScenarioFileError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise ScenarioFileError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
+    document = read_yaml(path)
     scenarios = document.get("scenarios") if isinstance(document, dict) else None
     if not isinstance(scenarios, list) or not all(isinstance(one, dict) for one in scenarios):
         raise ScenarioFileError(f"{path}: not a scenario file: it wants a list named scenarios")
-    for scenario in scenarios:
-        wrong = set(scenario) - _KEYS or {"id", "controller", "then"} - set(scenario)
-        if wrong:
-            raise ScenarioFileError(f"{path}: {scenario.get('id')}: unknown or missing key {min(wrong)!r}")
-        readings = scenario.get("readings", {})
-        if not isinstance(readings, dict) or not all(isinstance(one, str) for pair in readings.items() for one in pair):
-            raise ScenarioFileError(f"{path}: {scenario['id']}: readings wants CLAUSE: READING for each")
-    return [_plain(scenario) for scenario in scenarios]
+    for number, scenario in enumerate(scenarios, 1):
+        wrong = _wrong_with(scenario)
+        if wrong is not None:
+            raise ScenarioFileError(f"{path}: {_named(scenario, number)}: {wrong}")
+    return scenarios
+
+
+def _named(scenario: dict[str, Any], number: int) -> str:
+    name = scenario.get("id")
+    return name if isinstance(name, str) else f"scenario {number}"
+
+
+def _wrong_with(scenario: dict[str, Any]) -> str | None:
+    """Why that is no scenario, as far as its form says; None where it is one."""
+    wrong = {str(key) for key in scenario} - _KEYS or {"id", "controller", "then"} - set(scenario)
+    if wrong:
+        return f"unknown or missing key {min(wrong)[:40]!r}"
+    if not isinstance(scenario["controller"], str) or not isinstance(scenario["id"], str | int):
+        return "id and controller want text"
+    readings = scenario.get("readings", {})
+    if not isinstance(readings, dict) or not all(isinstance(one, str) for pair in readings.items() for one in pair):
+        return "readings wants CLAUSE: READING for each"
+    for name in ("given", "then"):
+        rows = scenario.get(name) or []
+        if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows):
+            return f"{name} wants a list of {'events' if name == 'given' else 'steps'}, each a mapping"
+    for step in scenario["then"] or []:
+        if not all(isinstance(step.get(form, {}), dict) for form in ("ask", "publish", *_READ_MODELS)):
+            return "what a step asks or publishes is a mapping"
+    return None
 
 
 def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes]) -> list[Result]:
@@ -76,17 +86,6 @@ def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes]) -> list[Resul
                 )
             results.append(run_scenario(scenario, pack))
     return results
-
-
-def _plain(value: Any) -> Any:
-    """YAML's values as JSON's: times as RFC 3339 texts."""
-    if isinstance(value, datetime):
-        return format_time(from_datetime(value)) if value.tzinfo else value.isoformat()
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return value
 
 
 def run_scenario(scenario: dict[str, Any], pack: bytes | Pack) -> Result:
@@ -136,7 +135,7 @@ class _Runner:
         given = self.scenario.get("given") or []
         first = {"type": "policy.published", "time": LONG_BEFORE}
         first["data"] = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}  # type: ignore[assignment]
-        if not any(e.get("type") == "policy.published" and e["data"].get("version") == "1" for e in given):
+        if not any(_publishes_first(event) for event in given):
             given = [first, *given]
         for event in given:
             before = self.now
@@ -145,7 +144,7 @@ class _Runner:
                 yield f"given {event.get('type')} is not in the order in which it was recorded"
             if outcome.kind != "accepted":
                 yield f"given {event.get('type')} was not accepted: {_came(outcome)}"
-        for number, step in enumerate(self.scenario["then"], 1):
+        for number, step in enumerate(self.scenario["then"] or [], 1):
             yield from (f"step {number}: {problem}" for problem in self._step(step))
 
     def _publish(self, event: dict[str, Any]) -> Outcome:
@@ -169,7 +168,8 @@ class _Runner:
     def _step(self, step: dict[str, Any]) -> Iterator[str]:
         form = next((name for name in ("ask", "publish", *_READ_MODELS) if name in step), None)
         if form is None or set(step) != {form, "expect"}:
-            yield f"a step is one of ask, publish, {', '.join(_READ_MODELS)}, and expect; found {sorted(step)}"
+            found = sorted(map(str, step))
+            yield f"a step is one of ask, publish, {', '.join(_READ_MODELS)}, and expect; found {found}"
             return
         expect = step["expect"]
         came: Any
@@ -184,6 +184,11 @@ class _Runner:
                 came = {"invalid": error.field}
         if not matches(expect, came):
             yield f"{form} {step[form]}\n    expected {expect}\n    came     {_short(came)}"
+
+
+def _publishes_first(event: dict[str, Any]) -> bool:
+    data = event.get("data")
+    return event.get("type") == "policy.published" and isinstance(data, dict) and data.get("version") == "1"
 
 
 def _published(outcome: Outcome) -> dict[str, Any]:
@@ -212,7 +217,9 @@ def matches(expect: Any, came: Any) -> bool:
     """Whether what came holds what was expected."""
     if isinstance(expect, dict):
         if expect.keys() == {"exactly"}:
-            return isinstance(came, list) and len(came) == len(expect["exactly"]) and matches(expect["exactly"], came)
+            all_of = expect["exactly"]
+            same_length = isinstance(came, list) and isinstance(all_of, list) and len(came) == len(all_of)
+            return same_length and matches(all_of, came)
         return isinstance(came, dict) and all(key in came and matches(want, came[key]) for key, want in expect.items())
     if isinstance(expect, list):
         if not isinstance(came, list):

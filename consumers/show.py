@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from ledger.events import UNPRINTABLE
+from ledger.verifier import for_stream
 from projections.question import Answer
 
 COLOURS = {"permit": "green", "deny": "red", "not-applicable": "yellow"}
@@ -30,14 +32,19 @@ def print_json(value: Any) -> None:
     sys.stdout.buffer.flush()
 
 
+def print_text(text: str) -> None:
+    """A text on standard output, with what its encoding lacks escaped."""
+    sys.stdout.write(for_stream(text, sys.stdout.encoding) + "\n")
+
+
 def print_answer(answer: Answer, question: str | None = None) -> None:
     """An answer in three lines."""
     out = console()
     colour = COLOURS[answer.outcome]
     if question:
-        out.print(f"[bold]{escape(question)}[/bold]")
+        out.print(f"[bold]{escape(plain(question))}[/bold]")
     version = f", version {answer.policy[1]}" if answer.policy[1] else ""
-    out.print(f"  [{colour}]{answer.outcome.upper()}[/{colour}]  {escape(answer.reason)}")
+    out.print(f"  [{colour}]{answer.outcome.upper()}[/{colour}]  {escape(plain(answer.reason))}")
     because = ", ".join(f"entry {ref.position} ({ref.type})" for ref in answer.because) or "no entry"
     out.print(f"  [dim]{escape(str(answer.policy[0]))}{version}; because of {because}[/dim]")
     for clause, text in answer.consequences:
@@ -54,7 +61,7 @@ def print_rows(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_cell(row.get(column))) for column in columns))
+        table.add_row(*(escape(plain(_cell(row.get(column)))) for column in columns))
     out.print(table)
 
 
@@ -68,6 +75,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
     return str(value)
+
+
+def plain(text: str) -> str:
+    """The text without what steers a terminal, turns text around or is not seen: as it is written in JSON."""
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class RateColumn(ProgressColumn):

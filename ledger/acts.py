@@ -274,7 +274,8 @@ class SubjectErased(Fact):
 class SuppressionCarried(Fact):
     """The ledger's own record that a no was carried over from an erased person with the same address.
 
-    It says what was said, and nothing that leads to the erased person: not when, nor under which address.
+    It says what was said, and nothing that leads to the erased person: not when, nor under which address. `marketing`:
+    to somebody who had the address before the erasure; then it is about marketing by `channels`, and nothing else.
     """
 
     type: ClassVar[str] = "suppression.carried"
@@ -289,6 +290,7 @@ class SuppressionCarried(Fact):
     channels: Channels | None = None
     item: Name | None = None
     expires_at: Time | None = None
+    marketing: bool | None = None
 
 
 # -- breaches, complaints, the door ------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ are written before the entries they belong to, the checkpoint last.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +16,18 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger import points
+from ledger.addresses import (
+    Head,
+    Named,
+    Writes,
+    is_beside,
+    keys_named,
+    keys_of,
+    may_bind,
+    named_in,
+    new_keys,
+    require_few,
+)
 from ledger.closing import closes
 from ledger.conditions import Minor, Need
 from ledger.door import Refusal, refuse
@@ -21,24 +35,35 @@ from ledger.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, 
 from ledger.erasure import after_deletion, spare_held
 from ledger.errors import HeadMoved, InvalidEvent, PackError
 from ledger.events import SCHEMA_VERSION
+from ledger.eventwords import check_words
 from ledger.incoming import SKEW, Prepared
+from ledger.limits import too_large
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
 from ledger.pack import Pack
-from ledger.person import is_minor, stream_entries
-from ledger.suppression import address_keys, any_kept, any_of, name_keys, note_addresses, to_carry
+from ledger.person import connected, is_minor, stream_entries
+from ledger.spellings import composed
+from ledger.suppression import any_kept, any_of, note_addresses, to_carry
 from ledger.times import format_time
 from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
 
 if TYPE_CHECKING:
     from ledger.application import LedgerApplication, Outcome
+    from ledger.staying import Carried
 
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
 OWN_SOURCE: Final = "urn:consent-ledger"  # of what the ledger writes itself
-# also a request told late: the completion that was told before it takes effect now
-_ENDS_IN_DELETION: Final = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
+# also a request told late, or taken back late: the completion that was told before it takes effect now, or none
+_ENDS_IN_DELETION: Final = (
+    "deletion.requested", "request.taken_back", "deletion.completed", "hold.placed", "hold.released",
+)  # fmt: skip
+
+
+def _named(event: Prepared) -> Named:
+    assert event.named is not None
+    return event.named
 
 
 class _Look:
@@ -58,7 +83,9 @@ class _Look:
 
     def is_minor(self, need: Minor) -> bool:
         person = self._person()
-        return person is not None and is_minor(self.batch.c, person, need, self.event.time)
+        if person is None:
+            return False
+        return is_minor(self.batch.c, person, need, self.event.time, self.batch.pack_of(self.event))
 
     def holds(self, need: Need) -> bool:
         person, judge = self._person(), self.batch.app.judge
@@ -88,12 +115,13 @@ class Batch:
         self.watched: set[str] = set()  # persons of this batch whose age is known, or who are joined with others
         c.execute("SELECT EXISTS (SELECT 1 FROM refused)")
         self.any_refused = bool(c.fetchone()[0])
-        self.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
+        self.any_kept = app.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
         c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
         self.any_deleted = bool(c.fetchone()[0])
         self.subtrees: list[tuple[int, int, bytes]] = []
         self.grown: set[str] = set()  # streams whose newest entry is not yet written to `streams`
         self.mentions: list[tuple[str, int]] = []  # other persons that entries name
+        self.addresses = Writes()
         self.looked_up: set[bytes] = set()  # aliases that the store was asked about
         self.published: dict[str, tuple[tuple[int, bytes], list[Entry]]] = {}  # controller's stream -> tip, versions
         self.destroyed: list[bytes] = []  # sealed bytes that must be in no file any more
@@ -137,7 +165,11 @@ class Batch:
             event.key = vault.event_key(event.source, event.id)
             event.digest = vault.digest(event.content())
             if event.subject is not None:
-                event.alias = vault.alias(event.controller, event.subject)
+                older, event.alias = (
+                    vault.exact_alias(event.controller, event.subject),
+                    vault.alias(event.controller, event.subject),
+                )
+                event.older_alias = older if older != event.alias else b""
         keys = [event.key for event in good]
         for start in range(0, len(keys), 500):
             some = keys[start : start + 500]
@@ -153,6 +185,7 @@ class Batch:
             self.flush()  # names of this transaction are found in the store from here on
             self.app.persons.clear()
             self.looked_up.clear()
+        self._look_up_older([event for event in good if event.older_alias])
         aliases = {event.alias for event in good if event.alias}
         self.looked_up |= aliases
         missing = [alias for alias in aliases if alias not in self.app.persons]
@@ -164,6 +197,13 @@ class Batch:
             for column, table in (("person", "aged"), ("one", "links")):
                 self.c.execute(f"SELECT {column} FROM {table} WHERE {column} IN ({marks})", some_people)
                 self.watched |= {row[0] for row in self.c.fetchall()}
+
+    def _look_up_older(self, events: list[Prepared]) -> None:
+        """A name leads first to whom it led as it is written, in a store that knew no other form of it."""
+        found = self.app.vault.find(self.c, {event.older_alias for event in events})
+        for event in events:
+            if event.older_alias in found:
+                event.alias = event.older_alias
 
     def _one(self, event: Prepared) -> Outcome:
         from ledger.application import Outcome
@@ -180,6 +220,10 @@ class Batch:
             reason = Refusal(CONFLICT, "the same source and id was refused with other content")
             return self._refuse(event, key, digest, reason)
         self._words(event, pack)
+        named = event.named
+        if named is None or named.edition != pack.edition or (self.any_kept and named.older is None):
+            named = event.named = named_in(event, pack, older=self.any_kept)  # that came since
+        require_few(named)
         if event.role == "controller":
             refusal = refuse(event, pack, _Look(self, event))
             if refusal is not None:
@@ -230,7 +274,7 @@ class Batch:
         self.refused.setdefault(key, {})[digest] = position
         self.c.execute("INSERT INTO refused VALUES (?,?,?,?)", [key, digest, event.alias or None, position])
         others = {name for name in (event.personal.get("other"), event.data.get("of")) if name is not None}
-        aliases = [self.app.vault.alias(event.controller, name) for name in sorted(others)]
+        aliases = [one for name in sorted(others) for one in self.app.vault.aliases(event.controller, name)]
         self.c.executemany("INSERT INTO refused_names VALUES (?,?)", [(alias, position) for alias in aliases])
         clause = refusal.clause if kind == "refused" else None
         return Outcome(kind, position, clause=clause, reason=refusal.reason)
@@ -252,6 +296,10 @@ class Batch:
         for number, category in enumerate(data.get("categories") or (), 1):
             if category not in pack.known_categories:
                 raise InvalidEvent("categories", f"number {number} is no category of this pack")
+        for name in pack.closed if event.subject is not None else ():  # the service of a recipient is a purpose
+            if isinstance(word := data.get(name), str) and not pack.knows(name, word):
+                raise InvalidEvent(name, f"is no {name} of this pack")
+        _personal_words(event.personal, pack)
         recipient = data.get("recipient")
         model = event.model
         if isinstance(model, ev.RecipientRegistered):
@@ -259,8 +307,9 @@ class Batch:
                 raise InvalidEvent("class", "is no recipient class of this pack")
             if model.service is not None and model.service not in pack.known_purposes:
                 raise InvalidEvent("service", "is no purpose of this pack")
-        elif recipient is not None and (event.controller, recipient) not in self.app.recipients:
+        elif recipient is not None and (event.controller, composed(recipient)) not in self.app.recipients:
             raise InvalidEvent("recipient", "is not registered: publish recipient.registered first")
+        check_words(model, pack, partial(self._signed, event.controller))
         if isinstance(model, ev.PolicyPublished):
             self._published(event, model, pack)
         elif isinstance(model, ev.ConsentGranted) and model.policy_version is not None:
@@ -278,6 +327,12 @@ class Batch:
             if isinstance(one.data, ev.PolicyPublished) and one.data.version == name and one.time <= event.time:
                 return
         raise InvalidEvent("policy_version", "was not published by then: name the version that was shown, or none")
+
+    def _signed(self, controller: str, recipient: str, kind: str) -> bool:
+        """Whether an agreement of that kind was ever signed with a recipient."""
+        self.flush()
+        entries = stream_entries(self.c, [controller_stream(controller)], (ev.RecipientAgreementSigned.type,))
+        return any((entry.data.recipient, entry.data.kind) == (recipient, kind) for entry in entries)  # type: ignore[union-attr]
 
     def _published(self, event: Prepared, model: ev.PolicyPublished, pack: Pack) -> None:
         for number, use in enumerate(model.change.new_uses if model.change else (), 1):
@@ -314,28 +369,32 @@ class Batch:
         if event.type in ("subject.linked", "subject.unlinked"):
             data = {"other": self._person(event.controller, event.personal["other"])}
         version = self._tip(person)[0] + 1
-        personal = None
+        personal, dropped = None, frozenset[str]()
         if event.personal:
             dropped = pack.dropped_fields(event.personal)
-            if self.any_deleted and event.role == "controller" and self._deleted(event, person, data, pack):
+            if self.any_deleted and event.role == "controller" and self._deleted(event, person, data):
                 dropped = frozenset(event.personal)
             personal = self.app.vault.seal(self.c, self.writes, person, version, self.next, event.personal, dropped)
         position = self._append(person, event.controller, event.type, fields, data, personal)
         named = (data.get("other"), data.get("of") if event.role == "controller" else None)
         self.mentions += [(other, position) for other in named if other is not None and other != person]
+        bind, beside = may_bind(event.type, event.model, event.personal), is_beside(event.model)
+        head = Head(event.controller, person, position, version, event.type, bind, beside)
+        if event.role == "controller":
+            self.addresses.add(self.app.vault, head, _named(event), dropped)
         self._consequences(event, person, data)
-        if self.any_kept and event.role == "controller":
-            self._carry(event, person, pack)
+        if self.any_kept and event.role == "controller" and event.type != "message.bounced":
+            self._carry(event, head)
         return position
 
-    def _deleted(self, event: Prepared, person: str, data: dict[str, Any], pack: Pack) -> bool:
+    def _deleted(self, event: Prepared, person: str, data: dict[str, Any]) -> bool:
         """Whether the fields of an event are of a time up to which those of a person it names are deleted.
 
         An address among them is remembered as it would be, had it been told in time.
         """
         if not self._before_deletion(event.time, person, data.get("other")):
             return False
-        keys = address_keys(self.app.vault, event.controller, pack, event.personal)
+        keys = keys_of(self.app.vault, event.controller, _named(event).said)
         note_addresses(self.c, self.app.vault, person, keys)
         self.any_kept = self.any_kept or bool(keys)
         return True
@@ -345,14 +404,18 @@ class Batch:
         self.c.execute(f"SELECT 1 FROM deleted WHERE person IN ({marks}) AND until>? LIMIT 1", [*persons, time])
         return self.c.fetchone() is not None
 
-    def _carry(self, event: Prepared, person: str, pack: Pack) -> None:
-        """Append the noes that an address of the event brings, just before it, or now if it tells of times before."""
-        keys = address_keys(self.app.vault, event.controller, pack, event.personal)
-        keys |= name_keys(self.app.vault, event.controller, [event.subject or ""])
-        if not keys or not any_of(self.c, self.app.vault, keys):
+    def _carry(self, event: Prepared, entry: Head) -> None:
+        """Append the noes that an address of the event brings, just before it, or now if it tells of times before.
+
+        An address that the person had before brings nothing: who had it then is bound as before.
+        """
+        vault, named, person = self.app.vault, _named(event), entry.person
+        keys = keys_named(vault, event.controller, named)
+        if not keys or not any_of(self.c, vault, keys):
             return
         self.flush()
-        found = to_carry(self.c, self.app.vault, person, keys, pack)
+        keys = new_keys(self.c, vault, named, entry, connected(self.c, person))
+        found = to_carry(self.c, vault, person, keys, self.pack_of(event)) if keys else []
         for said, since in found:
             before = event.time - 1 if event.time > since else self.recorded_at
             fields = {"source": OWN_SOURCE, "id": f"suppression-{self.next}", "time": format_time(before)}
@@ -385,7 +448,7 @@ class Batch:
 
     def _delete(self, person: str) -> None:
         self.destroyed += after_deletion(self.app, self.c, person)
-        self.any_kept = any_kept(self.c)
+        self.any_kept = self.app.any_kept = any_kept(self.c)
         self.c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
         self.any_deleted = bool(self.c.fetchone()[0])
 
@@ -435,8 +498,13 @@ class Batch:
         return tip
 
     def _person(self, controller: str, name: str, alias: bytes | None = None) -> str:
-        alias = alias or self.app.vault.alias(controller, name)
-        person = self.app.persons.get(alias)
+        person = None
+        if alias is None:
+            alias, older = self.app.vault.alias(controller, name), self.app.vault.exact_alias(controller, name)
+            if older != alias:
+                person = self.app.vault.find(self.c, [older]).get(older)
+                alias = older if person is not None else alias
+        person = person or self.app.persons.get(alias)
         if person is None and alias not in self.looked_up:
             person = self.app.vault.find(self.c, [alias]).get(alias)
         if person is None:
@@ -467,6 +535,13 @@ class Batch:
         data = {"method": method, "entries": version}
         return self._append(person, controller, "subject.erased", fields, data)
 
+    def append_carried(self, carried: Iterable[Carried]) -> None:
+        """The ledger's own record that somebody stays under the no of a person who had the same address."""
+        for one in carried:
+            fields = {"source": OWN_SOURCE, "id": f"suppression-{self.next}", "time": format_time(one.time)}
+            position = self._append(one.person, one.controller, "suppression.carried", fields, orjson.loads(one.said))
+            self.addresses.beside.append((one.person, position))
+
     def append_recovered(self, controller: str, recovered: ev.LogRecovered) -> int:
         """The ledger's own record, about one controller, that this log goes on in place of another."""
         fields = {"source": OWN_SOURCE, "id": f"recovery-{self.next}", "time": self.recorded_text}
@@ -493,6 +568,7 @@ class Batch:
             "INSERT OR REPLACE INTO streams VALUES (?,?,?)", [(stream, *tips[stream]) for stream in sorted(self.grown)]
         )
         self.c.executemany("INSERT OR IGNORE INTO mentions VALUES (?,?)", self.mentions)
+        self.addresses.flush(self.c)
         self.grown, self.mentions = set(), []
         self.subtrees += self.app.frontier.extend(self.leaves)
         self.first = self.next
@@ -531,3 +607,19 @@ class Batch:
             from ledger.erasure import scrub_or_wait
 
             scrub_or_wait(self.app, self.destroyed)
+
+
+def _personal_words(personal: dict[str, str], pack: Pack) -> None:
+    """Refuse personal fields by names that the pack does not know, which would stay, and values over its limit."""
+    for name, value in personal.items():
+        if not pack.knows_personal(name):
+            raise InvalidEvent(
+                "personal",
+                "has a field whose name this pack does not know: use one of its names, or have it added to the pack "
+                "under [personal_fields]",
+            )
+        limit = pack.limit_bytes(name)
+        if len(value) * 4 > limit and (size := len(value.encode())) > limit:
+            raise InvalidEvent(
+                name, f"{too_large('its value', size, limit)}: shorten it, or set limit_bytes in the pack"
+            )

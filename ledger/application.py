@@ -23,6 +23,7 @@ from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 from eventsourcing.utils import Environment
 
 from ledger import points
+from ledger.addresses import named_in
 from ledger.collector import paused
 from ledger.entry import Entry, decode
 from ledger.entry import recorded_at as when_recorded
@@ -41,13 +42,14 @@ from ledger.errors import (
 )
 from ledger.heads import SignedHead
 from ledger.held import Held, Still, hold, read, release
+from ledger.hints import with_hints
 from ledger.incoming import Prepared, prepare
 from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
 from ledger.merkle import Frontier, root_at
 from ledger.notes import Signer, format_checkpoint
 from ledger.pack import Pack
-from ledger.packfile import load_pack
+from ledger.packfile import load_pack, require_within_limits
 from ledger.person import linked
 from ledger.reader import Reader
 from ledger.recorder import (
@@ -62,7 +64,7 @@ from ledger.recorder import (
     readers,
 )
 from ledger.vault import Vault
-from ledger.verifier import EMPTY_ROOT
+from ledger.verifier import EMPTY_ROOT, ProofError
 
 if TYPE_CHECKING:
     from ledger.door import Judge
@@ -139,6 +141,8 @@ class LedgerApplication(Application[str]):
         self._waiting: list[_Call] = []
         self._queue_lock = threading.Lock()
         self._packs: dict[str, Pack] = {}
+        self.any_kept = False  # whether noes of deleted or erased persons are kept, when this process looked last
+        self._last_packs: dict[str, Pack] = {}  # by controller, as they were when this process looked last
         self.judge: Judge | None = None  # what decides, for the door; set by whoever answers questions
         self.forget()
 
@@ -409,7 +413,10 @@ class LedgerApplication(Application[str]):
         if self.head is None or head.size != self.head.size or head.root != self.head.root:
             self.forget()
             nodes = [head.edge[n : n + 32] for n in range(0, len(head.edge), 32)]
-            self.frontier = Frontier.from_nodes(head.size, nodes)
+            try:
+                self.frontier = Frontier.from_nodes(head.size, nodes)
+            except ProofError:
+                self.frontier = Frontier()
             if self.frontier.root() != head.root:
                 raise StoreError(f"{self.where}: the head does not fit its own tree (run verify, restore a backup)")
             self.head = head
@@ -417,6 +424,7 @@ class LedgerApplication(Application[str]):
         if registered != self._registered:  # by this process or another
             self._registered = registered
             self.controllers = {controller: self.pack(sha256, c) for controller, sha256 in registered.items()}
+            self._last_packs = dict(self.controllers)
             c.execute("SELECT controller, recipient FROM recipients")
             self.recipients = set(c.fetchall())
         return head
@@ -425,6 +433,7 @@ class LedgerApplication(Application[str]):
 
     def add_pack(self, body: bytes) -> Pack:
         """Store a pack by its digest and register its controller with it. Idempotent."""
+        require_within_limits(body)
         pack = load_pack(body)
         with self.writing() as c:
             c.execute("INSERT OR IGNORE INTO packs VALUES (?,?,?)", [pack.sha256, pack.controller, body])
@@ -432,6 +441,7 @@ class LedgerApplication(Application[str]):
                 "INSERT OR REPLACE INTO controllers VALUES (?,?,?)",
                 [pack.controller, pack.sha256, self.vault.bound_pack(pack.controller, pack.sha256)],
             )
+        self._last_packs = {**self._last_packs, pack.controller: pack}
         return pack
 
     def _registered_packs(self, c: SQLiteCursor) -> dict[str, str]:
@@ -484,7 +494,10 @@ class LedgerApplication(Application[str]):
         All of a call is one transaction: a failure (StoreError) leaves nothing of it.
         """
         with paused():
-            return self._submit(self._prepared(bodies, scenario), now)
+            prepared = self._prepared(bodies, scenario)
+            outcomes = self._submit(prepared, now)
+            packs = self.controllers if self.any_pack is None else {self.any_pack.controller: self.any_pack}
+            return with_hints(prepared, outcomes, packs)
 
     def _prepared(self, bodies: Sequence[Any], scenario: Sequence[int] | None) -> list[Prepared | InvalidEvent]:
         prepared: list[Prepared | InvalidEvent] = []
@@ -495,10 +508,18 @@ class LedgerApplication(Application[str]):
             try:
                 event = prepare(body)
                 event.recorded_at = scenario[number] if scenario is not None else None
+                pack = self._pack_before(event.controller)
+                event.named = named_in(event, pack, older=self.any_kept) if pack is not None else None
                 prepared.append(event)
             except InvalidEvent as error:
                 prepared.append(error)
         return prepared
+
+    def _pack_before(self, controller: str) -> Pack | None:
+        """The pack registered for a controller as far as this process knows: intake looks again, in its turn."""
+        if self.any_pack is not None:
+            return self.any_pack
+        return self._last_packs.get(controller)
 
     def _submit(self, prepared: list[Prepared | InvalidEvent], now: int) -> list[Outcome]:
         self.check_process()
@@ -582,9 +603,8 @@ class LedgerApplication(Application[str]):
 
     def person(self, controller: str, name: str) -> str | None:
         """The identifier a name leads to, or None."""
-        alias = self.vault.alias(controller, name)
         with self.reading() as c:
-            return self.vault.find(c, [alias]).get(alias)
+            return self.vault.find_name(c, controller, name)
 
     def known_names(self, person: str) -> int:
         """How many names lead to a person; none after erasure."""

@@ -23,6 +23,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
+from ledger.marks import normalised
+
 
 class Kind(enum.StrEnum):
     """What a piece of text looks like."""
@@ -765,7 +767,7 @@ def _ascii(char: str) -> str:
 def _fold(text: str) -> str:
     """Reduce a text to what it looks like: ASCII where that is possible (UAX 15, NFKC and more), single spaces."""
     if not text.isascii():
-        text = _FOREIGN.sub(lambda match: _ascii(match[0]), unicodedata.normalize("NFC", text))
+        text = _FOREIGN.sub(lambda match: _ascii(match[0]), normalised("NFC", text))
     if "  " in text or not text.isprintable():
         text = _CONTROL.sub("", _SPACES.sub(" ", text))
     return text

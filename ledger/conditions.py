@@ -66,7 +66,7 @@ class RecipientAgreement(Table):
     """An agreement of that kind with the recipient is in force."""
 
     need: Literal["recipient-agreement"]
-    kind: Literal["confidentiality"]
+    kind: str  # confidentiality, or one of the pack's agreements
 
 
 class ServiceAgreement(Table):
@@ -145,7 +145,7 @@ class Minor(Table):
 
 
 class Deleted(Table):
-    """The information asked about was deleted and did not come back."""
+    """The information asked about was deleted and did not come back, nor is it kept for the purpose."""
 
     need: Literal["deleted"]
 

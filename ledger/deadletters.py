@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ledger.application import LedgerApplication
 from ledger.errors import InvalidQuestion
 from ledger.letterwords import strings
 from ledger.suppression import any_kept
 from ledger.traces import address_tags, index_letter, note_past, remove_letters, tie_addresses
+
+if TYPE_CHECKING:
+    from ledger.pack import Pack
 
 KEPT_BYTES: Final = 1_048_576  # of a longer one only the beginning is kept
 
@@ -68,8 +71,8 @@ def _sealed(app: LedgerApplication, origin: str, letter: Undeliverable, now: int
     return columns, strings(body)
 
 
-def _controllers(app: LedgerApplication) -> list[str]:
-    return sorted(app.controller_packs()) if app.any_pack is None else [app.any_pack.controller]
+def _controllers(app: LedgerApplication) -> dict[str, Pack]:
+    return app.controller_packs() if app.any_pack is None else {app.any_pack.controller: app.any_pack}
 
 
 def listed(app: LedgerApplication) -> list[Letter]:

@@ -14,12 +14,16 @@ from typing import Any, Final
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
+from ledger import addresses
 from ledger import events as ev
+from ledger.addresses import head_of
 from ledger.application import LedgerApplication
+from ledger.documents import altered
 from ledger.entry import CONTROLLER_PREFIX, Entry, decode
 from ledger.erasure import deleted_until
 from ledger.errors import LedgerError, NewerEntry
 from ledger.letterwords import strings
+from ledger.pack import Pack
 from ledger.upgrade import mentioned
 from ledger.vault import ALIAS_BYTES
 from ledger.verifier import leaf_hash
@@ -38,6 +42,8 @@ class _Expected:
     recipients: set[tuple[str, str]] = field(default_factory=set)
     mentions: set[tuple[str, int]] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    noes: set[tuple[str, int]] = field(default_factory=set)
+    beside: set[tuple[str, int]] = field(default_factory=set)
     erased: set[str] = field(default_factory=set)
     keys: int = 0
     newer: int = 0  # entries of a newer program, which may have a key or not
@@ -68,11 +74,13 @@ def problems(app: LedgerApplication, c: SQLiteCursor, progress: Callable[[int], 
             progress(start)
     yield from _compared(c, expected)
     yield from _packs(app, c)
+    yield from altered(c)
     yield from _deletions(c)
     yield from _letters(app, c)
     yield from _names(app, c, expected)
     yield from _journal(app, expected.erased)
     yield from _suppression(app, c)
+    yield from _addresses(app, c, expected)
 
 
 def _entry(position: int, state: bytes) -> Entry | None:
@@ -85,6 +93,9 @@ def _entry(position: int, state: bytes) -> Entry | None:
 
 def _follow(expected: _Expected, entry: Entry) -> None:
     data = entry.data
+    head = head_of(entry)
+    expected.noes |= {(head.person, head.position)} if head.may_bind else set()
+    expected.beside |= {(head.person, head.position)} if head.beside else set()
     expected.keys += entry.type not in ev.OWN_TYPES
     expected.mentions |= {(person, entry.position) for person in mentioned(entry)}
     match data:
@@ -205,6 +216,54 @@ def _names(app: LedgerApplication, c: SQLiteCursor, expected: _Expected) -> Iter
         except LedgerError as error:
             yield f"aliases: {error}"
             return
+
+
+def _addresses(app: LedgerApplication, c: SQLiteCursor, expected: _Expected) -> Iterator[str]:
+    """The addresses of those who are there: those that can be read, whose field is one by every pack there was."""
+    there = _named_persons(c)
+    noes, beside = ({one for one in some if one[0] in there} for some in (expected.noes, expected.beside))
+    yield from addresses.problems(c, app.vault, noes, beside)
+    packs = _all_packs(app, c)
+    c.execute("SELECT s.position, e.state FROM secrets s JOIN entries e USING (position) ORDER BY s.position")
+    for position, state in c.fetchall():
+        entry = _entry(position, state)
+        if entry is None or entry.role != "controller" or entry.stream not in there:
+            continue
+        try:
+            opened = app.vault.open_fields(c, entry.stream, entry.version, position)
+        except LedgerError:
+            continue  # said elsewhere
+        tags = [_tags(app, entry, pack, opened[1]) for pack in packs.get(entry.controller, [])] if opened else []
+        wanted = set.intersection(*tags) if tags else set()
+        if not wanted:
+            continue
+        c.execute("SELECT tag FROM living WHERE person=? AND position=?", [entry.stream, position])
+        if wanted - {row[0] for row in c.fetchall()}:
+            yield f"living: lacks an address that entry {position} brought"
+            return
+
+
+def _tags(app: LedgerApplication, entry: Entry, pack: Pack, fields: dict[str, str]) -> set[bytes]:
+    found = addresses.field_forms(pack, fields).values()
+    return {app.vault.tag(key) for some in found for key in addresses.keys_of(app.vault, entry.controller, some)}
+
+
+def _named_persons(c: SQLiteCursor) -> set[str]:
+    c.execute("SELECT DISTINCT person FROM aliases")
+    return {row[0] for row in c.fetchall()}
+
+
+def _all_packs(app: LedgerApplication, c: SQLiteCursor) -> dict[str, list[Pack]]:
+    """The packs of every controller: which one was registered when an entry came is not on record."""
+    found: dict[str, list[Pack]] = {}
+    c.execute("SELECT sha256 FROM packs")
+    for (sha256,) in c.fetchall():
+        try:
+            pack = app.pack(sha256, c)
+        except LedgerError:
+            continue  # said elsewhere
+        found.setdefault(pack.controller, []).append(pack)
+    return found
 
 
 def unjournalled(app: LedgerApplication, c: SQLiteCursor) -> set[str]:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import cleartext
 from ledger.conditions import Minor, Need, OptIn
 from ledger.incoming import Prepared
 from ledger.pack import Forbid, Pack
@@ -62,15 +61,16 @@ def refuse(event: Prepared, pack: Pack, look: Look) -> Refusal | None:
 
 
 def _unlocked(event: Prepared, rule: Forbid, look: Look) -> bool:
-    """Whether what the rule says under `unless` is there: a consent by the right actor is that itself."""
-    if not rule.unless:
-        return False
-    consent = event.type == "consent.granted"
-    return all(
-        (consent and isinstance(need, OptIn) and need.actor is not None and event.actor == need.actor)
-        or (not consent and look.holds(need))
-        for need in rule.unless
-    )
+    """Whether what the rule says under `unless` is there."""
+    if event.type == "consent.granted":
+        return is_itself(rule, event.actor)
+    return bool(rule.unless) and all(look.holds(need) for need in rule.unless)
+
+
+def is_itself(rule: Forbid, actor: str | None) -> bool:
+    """Whether a consent by that actor is what the rule says under `unless`."""
+    wanted = [need.actor if isinstance(need, OptIn) else None for need in rule.unless]
+    return bool(wanted) and all(one is not None and one == (actor or "subject") for one in wanted)
 
 
 def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
@@ -83,12 +83,12 @@ def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
 
 def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
     """A personal field whose name, or whose value as a valid number, is of a forbidden category."""
-    for name, value in event.personal.items():
+    for name in event.personal:
         declared = pack.personal_field(name)
         category = declared.category if declared else None
         kinds = [category or name.lower().replace("_", "-")]
-        hit = cleartext.forbidden_number(value) if declared is None or declared.numbers else None
-        if hit is not None and (detected := pack.detected_kinds.get(hit.kind.value)):
+        number = event.numbers.get(name) if declared is None or declared.numbers else None
+        if number is not None and (detected := pack.detected_kinds.get(number)):
             kinds.append(detected)
         found = _forbidden(pack, kinds)
         if found is not None:

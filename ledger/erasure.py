@@ -25,20 +25,25 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import points
 from ledger import traces as tr
+from ledger.addresses import field_forms, forget, keys_of
 from ledger.entry import Entry, decode
 from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreError, StoreFull
 from ledger.held import chunks
 from ledger.keys import Outlived
-from ledger.person import connected, effective_deletions, standing_holds, stream_entries
+from ledger.person import connected, effective_deletions, linked, standing_holds, stream_entries
 from ledger.recorder import readable_errors
-from ledger.suppression import Kept, address_keys, keep, name_keys, note_addresses, standing_noes, take_addresses
+from ledger.spellings import name_forms
+from ledger.staying import note_uncarried, record_uncarried, stays_bound
+from ledger.suppression import Kept, keep, note_addresses, standing_noes, take_addresses
 from ledger.times import DAY, FOREVER
 
 if TYPE_CHECKING:
     from ledger.append import Batch
     from ledger.application import LedgerApplication
 
-_DECIDES: Final = ("deletion.requested", "deletion.completed", "hold.placed", "hold.released")
+_DECIDES: Final = (
+    "deletion.requested", "request.taken_back", "deletion.completed", "hold.placed", "hold.released",
+)  # fmt: skip
 METHOD: Final = "keys-and-names-destroyed"
 IDENTIFIER_DIGITS: Final = 32  # of a person's random identifier
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
@@ -138,7 +143,8 @@ def _doomed(app: LedgerApplication, c: SQLiteCursor, group: set[str], until: tup
         doomed.bytes += [sealed for _, sealed in going]
         if len(going) == len(rows):
             doomed.whole.add(name)
-            doomed.keys[name] |= name_keys(app.vault, controller, app.vault.names(c, name))
+            named = [("email", form) for one in app.vault.names(c, name) for form in name_forms(one)]
+            doomed.keys[name] |= keys_of(app.vault, controller, named)
             for statement in (
                 "SELECT wrapped FROM people WHERE person=?",
                 "SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL",
@@ -171,7 +177,8 @@ def _address_keys(app: LedgerApplication, entry: Entry, fields: dict[str, str]) 
     pack = app.registered(entry.controller)
     if pack is None or entry.role == "processor":
         return set()
-    return address_keys(app.vault, entry.controller, pack, fields)
+    said = field_forms(pack, fields)
+    return {key for some in said.values() for key in keys_of(app.vault, entry.controller, some)}
 
 
 def _destroy(app: LedgerApplication, c: SQLiteCursor, doomed: _Doomed) -> None:
@@ -188,9 +195,10 @@ def _outliving(app: LedgerApplication, c: SQLiteCursor, group: set[str], keys: d
     every = {key for some in keys.values() for key in some}
     if not every:
         return []
-    entries = [entry for entry in stream_entries(c, group) if entry.role == "controller"]
+    ever = {other for name in group for other in linked(c, name)}
+    entries = [entry for entry in stream_entries(c, ever) if entry.role == "controller"]
     pack = app.registered(entries[0].controller) if entries else None
-    noes = standing_noes(entries, pack) if pack is not None else {}
+    noes = standing_noes(entries, pack, group) if pack is not None else {}
     return [Kept(key, said, since // DAY * DAY) for key in sorted(every) for said, since in sorted(noes.items())]
 
 
@@ -268,6 +276,7 @@ def erase_persons(
             traces = _traces(app, c, group, sought, read)
             doomed = _doomed(app, c, group, until=None)
             _destroy(app, c, doomed)
+            staying = stays_bound(app, c, group, batch.recorded_at)
             keys, tags = take_addresses(c, app.vault, sorted(group))
             kept = _outliving(app, c, group, {"": keys})
             if journal and (group or traces.handles):  # a process that dies behind this leaves it to finish_erasures
@@ -277,8 +286,10 @@ def erase_persons(
             appended = []
             if journal:
                 appended = [batch.append_erased(name, METHOD, alone) for name in sorted(group)]
+                batch.append_carried(staying)
             else:
                 _note_unrecorded(c, sorted(group), alone)
+                note_uncarried(c, staying)
             if journal:
                 # as it is noted, with what an attempt that was cut short has noted; a copy takes over all of it later
                 keep(c, _kept(one for one in app.keys.outlived() if bytes.fromhex(one[0]) in keys))
@@ -358,7 +369,7 @@ def _forget(
     app: LedgerApplication, c: SQLiteCursor, group: set[str], aliases: set[bytes], traces: tr.Traces
 ) -> list[bytes]:
     """Remove names, content digests and letters of erased persons. Returns the bytes that must be gone."""
-    gone = tr.remove(app, c, group, aliases, traces)
+    gone = tr.remove(app, c, group, aliases, traces) + forget(c, sorted(group))
     for name in sorted(group):
         c.execute("SELECT bound, word FROM aliases WHERE person=?", [name])
         gone += [one for row in c.fetchall() for one in row if one is not None]
@@ -481,6 +492,7 @@ def record_erasures(batch: Batch) -> int:
     noted = sorted(batch.c.fetchall())
     for name, controller in noted:
         batch.append_erased(name.removeprefix(_UNRECORDED), METHOD, controller.decode() or None)
+    batch.append_carried(record_uncarried(batch.c))
     return len(noted)
 
 

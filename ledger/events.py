@@ -170,7 +170,10 @@ TIMES: Final[dict[str, tuple[str, ...]]] = {
     for name, model in TYPES.items()
 }
 HALF: Final = "holds half of a surrogate pair, which is no Unicode: send the text whole"
-UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# Controls, halves of pairs, ends of lines, directions (UAX 9), and what is not seen; joiners belong to letters.
+UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]"
+)
 
 
 def shown(name: object) -> str:

@@ -10,11 +10,13 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from ledger.spellings import composed
 from ledger.times import format_time, parse_held, parse_time
 
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
-Name = Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=200)]
+Exact = Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=200)]
+Name = Annotated[Exact, AfterValidator(composed)]  # names are compared in NFC, however they were written
 Text = Annotated[str, StringConstraints(pattern=PRINTABLE, max_length=2000)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2,128}$")]
 Person = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -218,8 +220,8 @@ class Answers(BaseModel):
     """The event that a yes confirms: a `consent.requested`, or the first yes. `source`: default the event's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-    source: Name | None = None
-    id: Name
+    source: Exact | None = None
+    id: Exact
 
 
 class ConsentFact(Fact):

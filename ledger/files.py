@@ -20,6 +20,7 @@ from typing import Any, Final
 import orjson
 
 from ledger.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
+from ledger.limits import JOURNAL_LIMIT_BYTES
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
@@ -266,9 +267,10 @@ def append_line(path: Path, line: bytes) -> None:
 def read_lines(path: Path) -> tuple[list[Any], int]:
     """(what each line of JSON says, how many lines are torn or foreign and were read past)."""
     try:
-        body = path.read_bytes()
+        body = read_at_most(path, JOURNAL_LIMIT_BYTES)
     except FileNotFoundError:
         return [], 0
+    require_journal(path, len(body))
     found, foreign = [], 0
     for line in body.split(b"\n"):
         if not line.strip(b"\0 \r\t"):
@@ -278,6 +280,20 @@ def read_lines(path: Path) -> tuple[list[Any], int]:
         except orjson.JSONDecodeError:
             foreign += 1
     return found, foreign
+
+
+def read_at_most(path: Path, limit: int) -> bytes:
+    """A file's bytes, at most one more than the limit: then it is over it. Also of a pipe, or a device without end."""
+    with path.open("rb") as file:
+        return file.read(limit + 1)
+
+
+def require_journal(path: Path, size: int) -> None:
+    """Raise StoreError for more bytes than a journal beside the keys has."""
+    if size > JOURNAL_LIMIT_BYTES:
+        raise StoreError(
+            f"{path}: more than {JOURNAL_LIMIT_BYTES} bytes, no journal of ours is (put the right file back)"
+        )
 
 
 def private_folder(folder: Path) -> None:

@@ -117,7 +117,9 @@ class HeadFile:
         assert self._handle is not None
         if self._end and not os.pread(self._handle, 2, self._end).strip(_EMPTY):
             return  # nobody has written a line behind the last one
-        body = os.pread(self._handle, os.fstat(self._handle).st_size - self._end, self._end).rstrip(_EMPTY)
+        size = os.fstat(self._handle).st_size
+        files.require_journal(self.path, size)
+        body = os.pread(self._handle, size - self._end, self._end).rstrip(_EMPTY)
         self._take(body.split(b"\n"))
         self._end += len(body)
 

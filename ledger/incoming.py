@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from ledger import cleartext
-from ledger.entry import upcast
+from ledger.decisionid import parse as parse_decision
+from ledger.entry import LIMIT_BYTES, upcast
 from ledger.errors import InvalidEvent
 from ledger.events import (
     FIELD_NAME,
@@ -31,22 +32,36 @@ from ledger.events import (
     shown,
     validate,
 )
+from ledger.limits import (
+    DEPTH_LIMIT,
+    LINE_LIMIT_BYTES,
+    MEMBER_LIMIT,
+    PERSONAL_LIMIT,
+    VALUE_MOST_BYTES,
+    deeper,
+    too_large,
+)
+from ledger.media import require_json, told_data
+from ledger.personal import DEFAULT_NAMES, spelt
+from ledger.spellings import name_form
 from ledger.times import SECOND, as_held, as_stored, parse_time
 
+if TYPE_CHECKING:
+    from ledger.addresses import Named
+
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
-LINE_LIMIT_BYTES: Final = 1_048_576
 ENVELOPE: Final = frozenset(
-    ("specversion", "id", "source", "type", "subject", "time", "controller", "data", "datacontenttype", "dataschema",
-     "actor", "role", "of")
+    ("specversion", "id", "source", "type", "subject", "time", "controller", "data", "data_base64", "datacontenttype",
+     "dataschema", "actor", "role", "of")
 )  # fmt: skip
 ACTORS: Final = frozenset(("subject", "guardian", "operator", "system"))
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # words of the pack, checked there; hashes and times: the rest of what stays is looked at
 _NOT_TEXT: Final = frozenset(
     ("purpose", "categories", "class", "new_uses", "text_sha256", "pack_sha256", "expires_at", "effective_at",
-     "secret_until", "archive_until", "until")
+     "secret_until", "archive_until", "until", "decision")
 )  # fmt: skip
-_PERSONAL: Final = frozenset(name for model in TYPES.values() for name in model.personal_names or ())
+_PERSONAL: Final = DEFAULT_NAMES | {name for model in TYPES.values() for name in model.personal_names or ()}
 _FIELDS: Final = (
     _PERSONAL
     | ENVELOPE
@@ -77,7 +92,10 @@ class Prepared:
     actor: str | None
     told: bytes  # all of it, as JSON: what is none is found before it is in a batch
     recorded_at: int | None = None  # only in a scenario
+    named: Named | None = None  # the addresses in it
+    numbers: dict[str, str] = field(default_factory=dict)  # personal field -> kind of the number that its value holds
     alias: bytes = b""  # filled in by the batch: keyed hashes of name, key and content
+    older_alias: bytes = b""  # of a name that is found otherwise in stores before format 4
     key: bytes = b""
     digest: bytes = b""
 
@@ -130,11 +148,16 @@ def known_field(name: str | None) -> str:
 def parse_line(line: bytes) -> Any:
     """JSON of one line. Raises InvalidEvent."""
     if len(line) > LINE_LIMIT_BYTES:
-        raise InvalidEvent("event", f"{len(line)} bytes, the limit is {LINE_LIMIT_BYTES}: send it in smaller events")
+        raise too_long(len(line))
     try:
         return parse_json(line)
     except ValueError as error:
         raise InvalidEvent("event", f"{error}: send one JSON object a line, each member once") from None
+
+
+def too_long(size: int) -> InvalidEvent:
+    """The error about an event of so many bytes."""
+    return InvalidEvent("event", f"{too_large('it', size, LINE_LIMIT_BYTES)}: send it in smaller events")
 
 
 def prepare(body: Any) -> Prepared:
@@ -173,14 +196,32 @@ def _prepare(body: Any) -> Prepared:
     if type_name in ("subject.linked", "subject.unlinked"):
         if data.get("other") is not None:
             raise InvalidEvent("other", "who somebody is goes under data.personal")
-        if not personal.get("other") or personal["other"] == subject:
+        if not personal.get("other") or name_form(personal["other"]) == name_form(subject or ""):
             raise InvalidEvent("other", "wants another name of the same person, under data.personal")
-    _look_at(source, event_id, data, role, of)
+    if data.get("decision") is not None and parse_decision(data["decision"]) is None:
+        raise InvalidEvent("decision", "wants the id of an answer, as it was given, or nothing")
     told = _json([type_name, controller, subject, time, role, of, actor, data, personal])
+    _require_size(told, data)
+    _look_at(source, event_id, data, role, of)
+    # all that is matched is matched here, before there is a transaction that others wait for
+    numbers = {
+        name: str(hit.kind.value) for name, text in personal.items() if (hit := cleartext.forbidden_number(text))
+    }
     return Prepared(
         type_name, model, data, personal, controller, subject, source, event_id, time,
-        as_stored(body["time"], time), role, of, actor, told,
+        as_stored(body["time"], time), role, of, actor, told, numbers=numbers,
     )  # fmt: skip
+
+
+def _require_size(told: bytes, data: dict[str, Any]) -> None:
+    """Raise InvalidEvent for what no line could have said, and for more in clear than an entry has room for."""
+    if len(told) <= LIMIT_BYTES:
+        return
+    if len(told) > LINE_LIMIT_BYTES:
+        raise too_long(len(told))
+    size = len(orjson.dumps(data))
+    if size > LIMIT_BYTES:
+        raise InvalidEvent("data", f"has {size} bytes beside personal, an entry has at most {LIMIT_BYTES}: split it")
 
 
 def _schema(body: dict[str, Any], type_name: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -219,10 +260,20 @@ def _text(body: dict[str, Any], name: str) -> str:
         raise InvalidEvent(name, "wants text")
     if len(value) > 200:
         raise InvalidEvent(name, "wants at most 200 printable characters")
-    found = UNPRINTABLE.search(value)
-    if found:
-        raise InvalidEvent(name, "wants at most 200 printable characters" if found[0] < "\ud800" else HALF)
+    _require_printable(name, value)
     return _plain(value)
+
+
+def _require_printable(name: str, value: str) -> None:
+    """Raise InvalidEvent for a character that steers a terminal, turns text around, or is not seen at all."""
+    found = UNPRINTABLE.search(value)
+    if found is None:
+        return
+    if "\ud800" <= found[0] <= "\udfff":
+        raise InvalidEvent(name, HALF)
+    raise InvalidEvent(
+        name, f"wants printable characters: U+{ord(found[0]):04X} controls, turns or hides text, remove it"
+    )
 
 
 def _plain(value: str) -> str:
@@ -258,8 +309,7 @@ def _role(body: dict[str, Any]) -> tuple[str, str | None, str | None]:
     actor = body.get("actor")
     if actor is not None and (not isinstance(actor, str) or actor not in ACTORS):
         raise InvalidEvent("actor", "wants subject, guardian, operator or system")
-    if body.get("datacontenttype", "application/json") != "application/json":
-        raise InvalidEvent("datacontenttype", "wants application/json")
+    require_json(body.get("datacontenttype", "application/json"))
     return role, of, actor
 
 
@@ -272,11 +322,20 @@ def _subject(body: dict[str, Any], model: type[Fact]) -> str | None:
 
 
 def _data(body: dict[str, Any], model: type[Fact]) -> tuple[dict[str, Any], dict[str, str]]:
-    data = body.get("data", {})
+    data = told_data(body, parse_json)
+    where = "data_base64" if "data_base64" in body else "data"
     if not isinstance(data, dict):
-        raise InvalidEvent("data", "wants a JSON object")
+        raise InvalidEvent(where, "wants a JSON object")
+    if len(data) > MEMBER_LIMIT:
+        raise InvalidEvent("data", f"has {len(data)} members, the limit is {MEMBER_LIMIT}")
     if not _OF_JSON.issuperset(map(type, data.values())):
         data = {name: _plain(value) if isinstance(value, str) else value for name, value in data.items()}
+    for name, value in data.items():
+        if name != "personal" and isinstance(value, dict | list) and deeper(value, DEPTH_LIMIT):
+            raise InvalidEvent(
+                name if name in _FIELDS else "data",
+                f"nested too deep: the limit is {DEPTH_LIMIT} objects and lists in one another",
+            )
     if "personal" not in data:
         return data, {}
     personal = data["personal"]
@@ -285,6 +344,10 @@ def _data(body: dict[str, Any], model: type[Fact]) -> tuple[dict[str, Any], dict
         raise InvalidEvent("personal", "wants a JSON object of names and texts")
     if model.about_controller and personal:
         raise InvalidEvent("personal", f"{model.type} is about the controller and has no personal fields")
+    if len(personal) > PERSONAL_LIMIT:
+        raise InvalidEvent(
+            "personal", f"has {len(personal)} fields, the limit is {PERSONAL_LIMIT}: send several events"
+        )
     return data, {name: _personal(name, value, model) for name, value in personal.items()}
 
 
@@ -296,17 +359,19 @@ def _personal(name: Any, value: Any, model: type[Fact]) -> str:
         )
     if (hit := _look(name)) is not None:
         raise _too_clear("personal", hit)
-    field = name if FIELD_NAME.fullmatch(name) else "personal"
+    shown_as = name if FIELD_NAME.fullmatch(name) and spelt(name) in _PERSONAL else "personal"
     if model.personal_names is not None and name not in model.personal_names:
-        raise InvalidEvent(field, f"{model.type} has no such personal field: {', '.join(model.personal_names)}")
+        raise InvalidEvent(shown_as, f"{model.type} has no such personal field: {', '.join(model.personal_names)}")
     if not isinstance(value, str):
-        raise InvalidEvent(field, "wants text")
+        raise InvalidEvent(shown_as, "wants text")
     if "\0" in value:
-        raise InvalidEvent(field, "holds a NUL character: remove it")
+        raise InvalidEvent(shown_as, "holds a NUL character: remove it")
     try:
-        value.encode()
+        size = len(value.encode())
     except UnicodeEncodeError:
-        raise InvalidEvent(field, HALF) from None
+        raise InvalidEvent(shown_as, HALF) from None
+    if size > VALUE_MOST_BYTES:
+        raise InvalidEvent(shown_as, f"{too_large('its value', size, VALUE_MOST_BYTES)}")
     return _plain(value)
 
 
@@ -338,6 +403,8 @@ def _look_into(name: str, value: Any) -> None:
 
 
 def _look_at_one(name: str, value: str) -> None:
+    if not value.isascii():  # what of ASCII is not printed, the models refuse
+        _require_printable(name, value)
     hit = _look(value)
     if hit is not None:
         raise _too_clear(name, hit)

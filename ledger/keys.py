@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger import files, held
 from ledger.errors import KeyFileError, StoreBusy
 from ledger.heads import HeadFile, SignedHead
+from ledger.times import FOREVER
 
 NONCE_BYTES: Final = 12
 KEY_BYTES: Final = 32
@@ -381,18 +382,19 @@ class FileKeys(MemoryKeys):
         return dict(found for line in lines if (found := _retired(line)) is not None)
 
 
+_NEEDS: Final = {"erase": ("persons",), "deletion": ("persons", "until"), "traces": ("traces",)}
+
+
 def _is_erasure(line: Any) -> bool:
-    """Whether a line is a row of the journal; one of a kind that only a newer program knows is one, too."""
+    """Whether a line is a row of the journal; one of a kind that only a newer program knows is one, too.
+
+    Whatever the kind, a member that rows of other kinds have is what it is there: others are read past.
+    """
     match line:
-        case {"kind": "erase", "persons": list(persons)}:
-            return all(isinstance(one, str) for one in persons)
-        case {"kind": "deletion", "persons": list(persons), "until": int()}:
-            named = all(isinstance(one, str) for one in persons)
-            return named and all(_is_outlived(one) for one in line.get("suppressed", ()))
-        case {"kind": "traces", "traces": list(handles)}:
-            return all(_is_hex(one) for one in handles)
         case {"kind": str(kind)}:
-            return kind not in ("erase", "deletion", "traces")
+            return all(line.get(name) is not None for name in _NEEDS.get(kind, ())) and all(
+                _MEMBERS[name](value) for name, value in line.items() if name in _MEMBERS
+            )
         case _:
             return False
 
@@ -410,7 +412,13 @@ def _retired(line: Any) -> tuple[str, bytes] | None:
 
 
 def _is_outlived(line: Any) -> bool:
-    return isinstance(line, list) and [type(one) for one in line] == [str, str, int] and _is_hex(line[0])
+    known = isinstance(line, list) and [type(one) for one in line] == [str, str, int]
+    return known and _is_hex(line[0]) and _is_moment(line[2])
+
+
+def _is_moment(value: Any) -> bool:
+    """A time as it is stored; none where nothing is said."""
+    return value is None or (type(value) is int and abs(value) <= FOREVER)
 
 
 def _is_hex(text: Any) -> bool:
@@ -419,6 +427,18 @@ def _is_hex(text: Any) -> bool:
     except (ValueError, TypeError):
         return False
     return True
+
+
+def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+_MEMBERS: Final[dict[str, Callable[[Any], bool]]] = {
+    "persons": _all(lambda one: isinstance(one, str)),
+    "until": _is_moment,
+    "suppressed": _all(_is_outlived),
+    "traces": _all(_is_hex),
+}
 
 
 def _write_new(path: Path, body: bytes) -> None:

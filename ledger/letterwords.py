@@ -6,6 +6,7 @@ another encoding, have its names escaped or inside longer text. Pure, and linear
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import unicodedata
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 
 from ledger.events import TYPES
 from ledger.incoming import ENVELOPE
+from ledger.marks import normalised
 
 INDEXED: Final = 1_000  # strings of a letter that it is looked up by; what is not among them is found by reading
 INDEXED_BYTES: Final = 65_536  # of the beginning of a letter that they are taken from
@@ -30,6 +32,7 @@ _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*+)', re.DOTALL)
 _NAMING: Final = re.compile(
     r'"(?:subject|other|of)"\s*+:\s*+"?((?:[^"\\,}\]\s]|\\.){1,3}+)(?=["\s,}\]])', re.IGNORECASE
 )
+_BASE64: Final = re.compile(rb'data_base64\\*+"\s*+:\s*+\\*+"((?:[A-Za-z0-9+/=]|\\/)++)', re.IGNORECASE)
 _PIECE: Final = re.compile(r"[\w.@+:-]++")
 _AROUND: Final = re.compile(r"^[.:+-]+|[.:+-]+$")
 _COMMON: Final = frozenset((*ENVELOPE, *TYPES, "personal", "1.0", "controller", "processor"))
@@ -40,8 +43,8 @@ def normal(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    folded = unicodedata.normalize("NFKC", seen).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    folded = normalised("NFKC", seen).casefold()
+    return " ".join(normalised("NFKC", folded).split())
 
 
 def telling(value: str) -> bool:
@@ -90,12 +93,21 @@ def _alone(sought: str) -> re.Pattern[str]:
 def _texts(raw: bytes) -> Iterator[str]:
     """The text in every encoding and layer of escapes it may be in, each once."""
     seen = set()
-    for text in _decoded(raw):
-        for _ in range(_LAYERS):
-            if text not in seen:
-                seen.add(text)
-                yield text
-            text = unquote(_unescaped(text), errors="replace")  # noqa: PLW2901  layer by layer
+    for body in (raw, *_in_base64(raw)):
+        for text in _decoded(body):
+            for _ in range(_LAYERS):
+                if text not in seen:
+                    seen.add(text)
+                    yield text
+                text = unquote(_unescaped(text), errors="replace")  # noqa: PLW2901  layer by layer
+
+
+def _in_base64(raw: bytes) -> Iterator[bytes]:
+    """What `data_base64` says, also where it is cut or holds what is no base64."""
+    for found in _BASE64.finditer(raw):
+        told = found[1].replace(b"\\/", b"/")
+        with contextlib.suppress(ValueError):
+            yield base64.b64decode(told[: len(told) // 4 * 4])
 
 
 def _decoded(raw: bytes) -> Iterator[str]:

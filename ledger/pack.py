@@ -10,6 +10,7 @@ rule in plain words, where the text is ambiguous an interpretation, and any numb
     define     a fact on record that others need
     door       a field without which an event is refused
     duty       something owed, with or without a clock
+    keep       categories that a deletion leaves, for what, and how long
     lapse      after how long a yes counts as never made
     expect     something an event, or the record, must show, or there is a finding
     tell       recipients of a class must be told of a no
@@ -19,21 +20,32 @@ A row that carries a `reading` counts only while its clause is read so: see `led
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from ledger.conditions import DeletionAsked, Minor, Need, Table
 from ledger.facts import Channel, Ground, Scope
-from ledger.times import DAY, after_months
+from ledger.limits import VALUE_LIMIT_BYTES, VALUE_MOST_BYTES
+from ledger.personal import known_names, spelt
+from ledger.times import DAY, after_business_days, after_months
 
 Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
 Words = list[str]
 ACTIONS: Final = ("collect", "use", "contact", "disclose", "transfer", "request")
 Count = Annotated[int, Field(ge=1)]
+
+
+def alike(field: str, word: str) -> str:
+    """How the words of a field are compared: in one form of Unicode, and lists without case."""
+    form = unicodedata.normalize("NFC", word)
+    return unicodedata.normalize("NFC", form.casefold()) if field == "list" else form
 
 
 # -- mechanisms --------------------------------------------------------------------------------------------------------
@@ -62,6 +74,8 @@ class Match(Row):
     ground: list[Ground] | None = None
     origin: list[Literal["subject", "passive", "other-source"]] | None = None
     country: bool | None = None
+    country_in: Words | None = None  # it goes to a country of one of these groups
+    country_not_in: Words | None = None  # it goes across a border, to a country of none of these groups
     transfer: bool | None = None
     on_record_from: Literal["other-source"] | None = None  # all categories asked about, from there only
     announces: Literal["stored", "material"] | None = None  # the item names a version that changes this
@@ -117,12 +131,56 @@ TELLING: Final = frozenset(
 )
 
 
+# What the fold keeps beside the telling word, of which each combination that came is kept: words, and no free names.
+PARTICULARS: Final[dict[str, tuple[str, ...]]] = {
+    "breach.affected": ("breach", "channel"),
+    "consent.granted": ("purpose", "basis", "form", "method"),
+    "information.collected": ("origin", "service", "optout_offered"),
+    "ownership.transfer.notified": ("transfer", "channel"),
+    "partner.notified": ("recipient",),
+    "service.used": ("service",),
+    "subject.registered": ("kind", "service"),
+}
+assert PARTICULARS.keys() == TELLING
+
+# Event types by which a person is seen to be there: the fold keeps the last of each, and a `duty` can count from them.
+ACTIVITY: Final = frozenset(
+    (
+        "access.requested",
+        "agreement.started",
+        "complaint.lodged",
+        "consent.granted",
+        "consent.refused",
+        "consent.withdrawn",
+        "correction.requested",
+        "information.collected",
+        "optout.lifted",
+        "optout.recorded",
+        "policy.acknowledged",
+        "service.used",
+        "subject.registered",
+    )
+)
+
+
+def _in_words(value: object) -> object:
+    """A table with true and false as words."""
+    if not isinstance(value, dict):
+        return value
+    return {name: str(one).lower() if isinstance(one, bool) else one for name, one in value.items()}
+
+
 class Pattern(Table):
-    """Events of a type; `is`: with that word in the type's telling field; `same`: that field as in the question."""
+    """Events of a type; `is`: with that word in the type's telling field; `same`: that field as in the question.
+
+    `where`: only those with these words in these fields; `form` and `method` are those of `shown`; true and false stand
+    as words.
+    """
 
     type: str
     value: str | None = Field(None, alias="is")
     same: Literal["recipient", "item", "transfer"] | None = None
+    where: Annotated[dict[str, str], BeforeValidator(_in_words)] = {}
 
 
 class Define(Row):
@@ -142,16 +200,72 @@ class Door(Row):
     needs: str
 
 
-class Duty(Row):
-    """Something owed from an event on. Days are of 86,400 s; without either kind there is no clock."""
+CLOCKS: Final = (
+    "due_in_days",
+    "due_in_business_days",
+    "due_in_months",
+    "due_in_hours",
+)  # the first that is said counts
 
-    kind: Literal["deletion", "correction", "access", "breach-notice", "complaint"]
+
+class Duty(Row):
+    """Something owed from an event on. An hour is 3,600 s, a day 24 of them; without any period there is no clock.
+
+    A period and its extension are one sum of calendar months, then the days.
+    """
+
+    kind: Literal["deletion", "correction", "access", "breach-notice", "authority-notice", "complaint"]
+    due_in_hours: Count | None = None
     due_in_days: Count | None = None
     due_in_business_days: Count | None = None  # at the end of that day
+    due_in_months: Count | None = None  # calendar months
+    extended_by_days: Count | None = None  # what `request.extended` can add, once
+    extended_by_months: Count | None = None
     hold_stops_clock: bool = True
     next_steps: bool = False  # next steps sent keep it open and visible
     late_answer_is_finding: bool = False
     owed_when: Minor | None = None  # owed without a request
+    activity: Words | None = None  # owed without a request, from the last of these events on; a new one begins again
+    every_breach: bool = False  # of an authority-notice: also where the breach says that no notice is required
+
+    @property
+    def clock(self) -> str | None:
+        """The period that counts."""
+        return next((name for name in CLOCKS if getattr(self, name) is not None), None)
+
+    @property
+    def by_request(self) -> bool:
+        """Whether it is a request that opens it."""
+        return self.kind in ("deletion", "correction", "access") and self.owed_when is None and self.activity is None
+
+    @property
+    def extends(self) -> bool:
+        """Whether it can be extended."""
+        return self.extended_by_days is not None or self.extended_by_months is not None
+
+
+class Keep(Row):
+    """Categories that a deletion leaves: usable for `purpose`, and where a `law` row permits, for so long after it.
+
+    Alone: neither shipped statement keeps anything; a shop in the how-to does.
+    """
+
+    categories: Words
+    purpose: Words = []
+    for_months: Count | None = None  # calendar months
+    for_days: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.for_months is None) is (self.for_days is None):
+            raise ValueError("wants for_months or for_days, one of them")
+        return self
+
+    def ends(self, deleted: int) -> int:
+        """Until when it stays after a deletion of that moment, in microseconds."""
+        if self.for_days is not None:
+            return deleted + self.for_days * DAY
+        return after_months(deleted, self.for_months or 0)
 
 
 class Lapse(Row):
@@ -246,6 +360,7 @@ class Clause(Table):
     define: list[Define] = []
     door: list[Door] = []
     duty: list[Duty] = []
+    keep: list[Keep] = []
     lapse: list[Lapse] = []
     identification: Identification | None = None
     hold: Hold | None = None
@@ -298,12 +413,13 @@ class Change(Table):
 
 
 class PersonalField(Table):
-    """What the pack says of a personal field, by its name."""
+    """What the pack says of a personal field, by its name. `limit_bytes`: of its value, in UTF-8."""
 
     category: str | None = None
     stored: bool = True
     numbers: bool = True  # its value is looked at for numbers of a forbidden category
     address: Literal["email", "telephone", "text"] | None = None  # an address, and how two spellings are compared
+    limit_bytes: Annotated[int, Field(ge=1, le=VALUE_MOST_BYTES)] = VALUE_LIMIT_BYTES
 
 
 class Processor(Table):
@@ -313,9 +429,34 @@ class Processor(Table):
 
 
 class Calendar(Table):
-    """Which days are business days, in UTC: Monday to Friday, holidays aside."""
+    """Which days are business days: Monday to Friday by the clocks of the zone, holidays aside."""
 
     holidays: list[date] = []
+    zone: str = "UTC"  # a name of IANA's
+
+    @field_validator("zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        """Files beside the zones, such as `localtime`, say something else on every machine: they are none."""
+        known = {"UTC"} if name == "UTC" else available_timezones()
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            lacks = "this machine lacks the time zone data: install the system's package tzdata, or the Python one"
+            raise ValueError(
+                f"no time zone {name!r} is known here{hint}: its name is IANA's, and if it is right, {lacks}"
+            )
+        return name
+
+    def after(self, micros: int, days: int, pauses: Iterable[tuple[int, int]] = ()) -> int:
+        """The end of the so-manieth business day after a moment: see `ledger.times.after_business_days`."""
+        return after_business_days(micros, days, self.holidays, pauses, ZoneInfo(self.zone))
+
+
+class Ages(Table):
+    """`grow`: whoever was n years old once is n + k from k years after. An upper bound never grows."""
+
+    grow: bool = False
 
 
 class Categories(Table):
@@ -335,6 +476,9 @@ class Pack(Table):
     marketing: Words = []
     by_list: Words = []  # purposes that always go by lists: a message names one, or it is not permitted
     classes: Words
+    lists: Words | None = None  # where one of these three stands, no other word of its kind is known
+    items: Words | None = None
+    services: Words | None = None
     categories: Categories
     advertising_purposes: Words = []
     advertising_classes: Words = []
@@ -342,6 +486,13 @@ class Pack(Table):
     personal_fields: dict[str, PersonalField] = {}
     processor: Processor | None = None
     calendar: Calendar = Calendar()
+    calling_code: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}$")] | None = None  # of numbers without
+    addresses_bind: bool = True  # a no binds an address, whoever else has it
+    ages: Ages = Ages()
+    agreements: Words = []  # kinds of agreements with recipients, beside confidentiality
+    countries: dict[str, Words] = {}  # group -> its countries, as events name them
+    forms: Words | None = None  # the forms that people are shown; None: any
+    reasons: Words | None = None  # why a request is extended; None: any
     change: Change | None = None
     clause: list[Clause]
     sha256: str = ""
@@ -363,6 +514,29 @@ class Pack(Table):
     @cached_property
     def known_classes(self) -> frozenset[str]:
         return frozenset(self.classes)
+
+    @cached_property
+    def known_agreements(self) -> frozenset[str]:
+        return frozenset(("confidentiality", *self.agreements))
+
+    @cached_property
+    def keeps(self) -> list[tuple[str, Keep]]:
+        """What a deletion leaves, with its clause."""
+        return [(clause.id, keep) for clause in self.clause for keep in clause.keep]
+
+    @cached_property
+    def kept_categories(self) -> frozenset[str]:
+        return frozenset(category for _, keep in self.keeps for category in keep.categories)
+
+    @cached_property
+    def counts_activity(self) -> bool:
+        """Whether something is owed to whoever was not active for long."""
+        return any(duty.activity is not None for clause in self.clause for duty in clause.duty)
+
+    def in_group(self, country: str, groups: Iterable[str]) -> bool:
+        """Whether a country, however it is capitalised, is in one of these groups."""
+        named = country.casefold()
+        return any(one.casefold() == named for group in groups for one in self.countries.get(group, ()))
 
     @cached_property
     def anonymous(self) -> frozenset[str]:
@@ -435,6 +609,38 @@ class Pack(Table):
     def detected_kinds(self) -> dict[str, str]:
         """Category by the kind of number that was found."""
         return {str(kind): category for kind, category in self.detected.items()}
+
+    @cached_property
+    def closed(self) -> dict[str, dict[str, str]]:
+        """Field of an event or a question -> the words it can have, by how they are compared. Others are open."""
+        kinds = {"list": self.lists, "item": self.items, "service": self.services}
+        return {
+            field: {alike(field, word): word for word in words} for field, words in kinds.items() if words is not None
+        }
+
+    def words_of(self, field: str) -> dict[str, str] | None:
+        """The words that a field of an event or a question can have, by how they are compared. None: any."""
+        return {word: word for word in self.purposes} if field == "purpose" else self.closed.get(field)
+
+    def knows(self, field: str, word: str) -> bool:
+        """Whether a field can have that word. Requires no word of a field that is neither closed nor a purpose."""
+        if field == "purpose":
+            return word in self.known_purposes
+        known = self.closed.get(field)
+        return known is None or alike(field, word) in known
+
+    @cached_property
+    def known_personal(self) -> frozenset[str]:
+        """The names that personal fields can have, as `spelt` has them."""
+        return known_names(self.known_categories, self.personal_fields)
+
+    def knows_personal(self, name: str) -> bool:
+        return spelt(name) in self.known_personal
+
+    def limit_bytes(self, name: str) -> int:
+        """How long the value of a personal field may be, in UTF-8."""
+        declared = self.personal_field(name)
+        return declared.limit_bytes if declared else VALUE_LIMIT_BYTES
 
     def personal_field(self, name: str) -> PersonalField | None:
         """What is said of a personal field, however its name is spelt: `Friend-Email` is `friend_email`."""

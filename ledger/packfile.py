@@ -15,12 +15,22 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ledger.errors import PackError
+from ledger.limits import (
+    PACK_CLAUSE_LIMIT,
+    PACK_DEPTH_LIMIT,
+    PACK_LIMIT_BYTES,
+    PACK_PROBLEM_LIMIT,
+    PACK_WORD_LIMIT,
+    deeper,
+    too_large,
+)
 from ledger.pack import Pack
 from ledger.packwords import Problem, like, unknown_words
 from ledger.readings import in_force
-from ledger.tomllines import Lines, Path, syntax_errors
+from ledger.tomllines import TOO_DEEP, Lines, Path, syntax_errors
 
 SHOWN = 5  # problems in one error; `pack check` shows all
+_SHOWN_CHARACTERS = 100  # of a word that is wrong
 
 
 def load_pack(raw: bytes, readings: Mapping[str, str] | None = None) -> Pack:
@@ -51,6 +61,34 @@ class Draft:
     lines: Lines | None = None
 
 
+def require_within_limits(raw: bytes) -> None:
+    """Raise PackError for a pack that is too large to come in. What a store holds is read whatever its size."""
+    if len(raw) > PACK_LIMIT_BYTES:
+        raise PackError(f"{too_large('the pack', len(raw), PACK_LIMIT_BYTES)}: a pack is a statement as rules, no more")
+    draft = read_draft(raw)
+    over = list(_over_limits(draft.pack)) if draft.pack is not None else []
+    if over:
+        raise PackError(str(over[0]))
+
+
+def _over_limits(pack: Pack) -> Iterator[Problem]:
+    if len(pack.clause) > PACK_CLAUSE_LIMIT:
+        many = f"{len(pack.clause)} clauses, the limit is {PACK_CLAUSE_LIMIT}"
+        yield Problem(("clause", PACK_CLAUSE_LIMIT), None, many)
+    lists = {name: getattr(pack, name) for name in ("purposes", "classes", "lists", "items", "services")}
+    for name, words in (*lists.items(), ("categories", [*pack.categories.personal, *pack.categories.anonymous])):
+        if words is not None and len(words) > PACK_WORD_LIMIT:
+            yield Problem((name,), None, f"{name}: {len(words)} words, the limit is {PACK_WORD_LIMIT}")
+
+
+def checked_draft(raw: bytes) -> Draft:
+    """`read_draft`, with what is over a limit among the problems."""
+    draft = read_draft(raw)
+    if draft.pack is not None and (over := list(_over_limits(draft.pack))):
+        draft.pack, draft.problems = None, [*over, *draft.problems]
+    return draft
+
+
 def read_draft(raw: bytes) -> Draft:
     """Everything about a pack that its words alone say; never raises."""
     try:
@@ -62,13 +100,19 @@ def read_draft(raw: bytes) -> Draft:
     if wrong:
         return Draft(syntax=wrong)
     document = tomllib.loads(text)
+    if deeper(document, PACK_DEPTH_LIMIT):
+        return Draft(syntax=[(1, TOO_DEEP)])
     draft = Draft(lines=Lines(text))
     digest = {"sha256": hashlib.sha256(raw).hexdigest()}
     try:
         draft.pack = Pack.model_validate({**document, **digest})
     except ValidationError as error:
         found = error.errors(include_url=False)
-        draft.problems = [_problem(document, one) for one in found]
+        draft.problems = [_problem(document, one) for one in found[:PACK_PROBLEM_LIMIT]]
+        if len(found) > PACK_PROBLEM_LIMIT:
+            more = f"and {len(found) - PACK_PROBLEM_LIMIT} more: mend these first"
+            draft.problems.append(Problem(draft.problems[-1].path, None, more))
+            return draft
         without = _without_unknown_fields(document, found)
         with suppress(ValidationError):  # said already; else: what is wrong beside misspelt fields
             draft.problems += unknown_words(Pack.model_validate({**without, **digest}))
@@ -106,10 +150,12 @@ def _message(document: dict[str, Any], path: Path, error: ErrorDetails) -> str:
             return "wants a table of its own"
         case "literal_error":
             words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-            return f"{error['input']!r} is none of {', '.join(words)}{like(str(error['input']), words)}"
+            came = error["input"]
+            said = repr(came[:_SHOWN_CHARACTERS]) if isinstance(came, str) else "that"
+            return f"{said} is none of {', '.join(words)}{like(str(came)[:_SHOWN_CHARACTERS], words)}"
         case "union_tag_invalid":
             words = re.findall(r"'([^']*)'", error["ctx"]["expected_tags"])
-            tag = error["ctx"]["tag"]
+            tag = str(error["ctx"]["tag"])[:_SHOWN_CHARACTERS]
             return f"there is no condition {tag!r}{like(tag, words) or _there(words)}"
         case _:
             return error["msg"]

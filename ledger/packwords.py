@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
+from typing import Final
 
-from ledger.conditions import AnyOf, Credit, OnRecord
+from ledger.conditions import AnyOf, Credit, OnRecord, RecipientAgreement
 from ledger.events import TYPES
-from ledger.pack import TELLING, Clause, Match, Pack, Permit
+from ledger.limits import PACK_PROBLEM_LIMIT
+from ledger.pack import ACTIVITY, TELLING, Clause, Match, Pack, Permit
 from ledger.readings import reading_of, rows_of
 from ledger.tomllines import Path
+
+_COMPARED: Final = 200  # characters of words that are compared with others
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +33,31 @@ class Problem:
 
 def like(word: str, known: Collection[str]) -> str:
     """` (did you mean 'newsletter'?)`, or nothing where no known word is like it."""
-    near = get_close_matches(word, known, 1)
+    short = [one for one in known if len(one) <= _COMPARED]
+    near = get_close_matches(word, short, 1) if len(word) <= _COMPARED else []
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def unknown_words(pack: Pack) -> list[Problem]:
-    """Every unknown purpose, category, class, fact, clause, event type, event field and reading, and what is twice."""
-    problems = list(_twice(pack))
-    problems += _in_settings(pack)
+    """Every unknown word, group, fact, clause, event type, event field and reading, and what is twice.
+
+    All of them, as far as they are no more than anybody mends at once.
+    """
+    return list(islice(_all_unknown(pack), PACK_PROBLEM_LIMIT))
+
+
+def _all_unknown(pack: Pack) -> Iterator[Problem]:
+    yield from _twice(pack)
+    yield from _in_settings(pack)
     facts = {define.fact for clause in pack.clause for define in clause.define}
     for number, clause in enumerate(pack.clause):
         place: Path = ("clause", number)
         for mechanism in ("permit", "forbid", "gate"):
             for index, rule in enumerate(getattr(clause, mechanism)):
-                problems += _in_match((*place, mechanism, index), clause.id, rule, pack, facts)
-        problems += _in_others(place, clause, pack)
-        problems += _in_events(place, clause)
-    return problems + list(_unknown_readings(pack))
+                yield from _in_match((*place, mechanism, index), clause.id, rule, pack, facts)
+        yield from _in_others(place, clause, pack)
+        yield from _in_events(place, clause, pack)
+    yield from _unknown_readings(pack)
 
 
 def _unknown(
@@ -111,6 +124,8 @@ def _in_match(path: Path, clause: str, rule: Match, pack: Pack, facts: set[str])
     for name in ("categories", "any_category"):
         yield from _unknown((*path, name), getattr(rule, name), pack.known_categories, "category", clause)
     yield from _unknown((*path, "class"), rule.recipient_class, pack.known_classes, "class", clause)
+    for name in ("country_in", "country_not_in"):
+        yield from _unknown((*path, name), getattr(rule, name), pack.countries, "group of countries", clause)
     if isinstance(rule, Permit):
         yield from _unknown((*path, "beside"), rule.beside, pack.ids, "clause", clause)
     for name in ("needs", "when", "unless"):
@@ -119,6 +134,8 @@ def _in_match(path: Path, clause: str, rule: Match, pack: Pack, facts: set[str])
                 place = (*path, name, number)
                 if isinstance(inner, OnRecord):
                     yield from _unknown(place, [inner.fact], facts, "fact", clause)
+                elif isinstance(inner, RecipientAgreement):
+                    yield from _unknown(place, [inner.kind], pack.known_agreements, "kind of agreement", clause)
                 elif isinstance(inner, Credit):
                     yield from _unknown(place, [inner.category], pack.known_categories, "category", clause)
                     yield from _unknown(place, [inner.purpose], pack.known_purposes, "purpose", clause)
@@ -131,6 +148,10 @@ def _in_others(path: Path, clause: Clause, pack: Pack) -> Iterator[Problem]:
     for number, lapse in enumerate(clause.lapse):
         place = (*path, "lapse", number, "purpose")
         yield from _unknown(place, lapse.purpose, pack.known_purposes, "purpose", clause.id)
+    for number, keep in enumerate(clause.keep):
+        place = (*path, "keep", number)
+        yield from _unknown((*place, "categories"), keep.categories, pack.known_categories, "category", clause.id)
+        yield from _unknown((*place, "purpose"), keep.purpose, pack.known_purposes, "purpose", clause.id)
     for number, expect in enumerate(clause.expect):
         place = (*path, "expect", number, "class")
         yield from _unknown(place, expect.recipient_class, pack.known_classes, "class", clause.id)
@@ -140,31 +161,48 @@ def _in_others(path: Path, clause: Clause, pack: Pack) -> Iterator[Problem]:
         )
 
 
-def _in_events(path: Path, clause: Clause) -> Iterator[Problem]:
+def _in_events(path: Path, clause: Clause, pack: Pack) -> Iterator[Problem]:
     """Types of events that there are not, fields that no such event has, and facts that no fold keeps."""
     for number, door in enumerate(clause.door):
         place = (*path, "door", number)
         yield from _event((*place, "event"), door.event, clause.id)
-        for field in door.where:
+        for field, word in door.where.items():
             yield from _field((*place, "where", field), door.event, field, clause.id)
+            yield from _closed((*place, "where", field), field, word, pack, clause.id)
         yield from _field((*place, "needs"), door.event, door.needs, clause.id)
     for number, expect in enumerate(clause.expect):
         place = (*path, "expect", number)
         yield from _event((*place, "event"), expect.event, clause.id)
-        for field in expect.where:
+        for field, word in expect.where.items():
             yield from _field((*place, "where", field), expect.event, field, clause.id)
+            yield from _closed((*place, "where", field), field, word, pack, clause.id)
         for name in ("field", "has", "same"):
             yield from _field((*place, name), expect.event, getattr(expect, name), clause.id)
         if expect.until is not None:
             yield from _event((*place, "until"), expect.until, clause.id)
             yield from _field((*place, "same"), expect.until, expect.same, clause.id)
+    for number, duty in enumerate(clause.duty):
+        place = (*path, "duty", number, "activity")
+        for index, name in enumerate(duty.activity or ()):
+            yield from _event((*place, index), name, clause.id)
+            if name in TYPES and name not in ACTIVITY:
+                kept = ", ".join(sorted(ACTIVITY))
+                yield Problem((*place, index), clause.id, f"{name} is no activity that is kept (those are {kept})")
     kept = ", ".join(sorted(TELLING))
     for number, define in enumerate(clause.define):
         for index, pattern in enumerate(define.events):
             place = (*path, "define", number, "events", index, "type")
             yield from _event(place, pattern.type, clause.id)
+            if pattern.type == "service.used" and pattern.value is not None:
+                yield from _closed((*place[:-1], "is"), "service", pattern.value, pack, clause.id)
             if pattern.type in TYPES and pattern.type not in TELLING:
                 yield Problem(place, clause.id, f"{pattern.type} is no fact that is kept (those are {kept})")
+
+
+def _closed(path: Path, field: str, word: str, pack: Pack, clause: str) -> Iterator[Problem]:
+    """A list, an item or a service that the pack does not name among all it has."""
+    if field in pack.closed and not pack.knows(field, word):
+        yield Problem(path, clause, f"unknown {field} {word!r}{like(word, list(pack.closed[field].values()))}")
 
 
 def _event(path: Path, name: str, clause: str) -> Iterator[Problem]:
@@ -174,7 +212,7 @@ def _event(path: Path, name: str, clause: str) -> Iterator[Problem]:
 def _field(path: Path, event: str, field: str | None, clause: str) -> Iterator[Problem]:
     if field is None or event not in TYPES:
         return
-    fields = TYPES[event].model_json_schema()["properties"]
+    fields = [info.alias or name for name, info in TYPES[event].model_fields.items()]
     if field not in fields:
         yield Problem(path, clause, f"{event} has no field {field!r}{like(field, fields)}")
 

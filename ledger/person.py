@@ -6,12 +6,15 @@ Intake and erasure need these inside their own transaction, where no projection 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger.conditions import Minor
 from ledger.entry import Entry, decode
+from ledger.pack import Pack
+from ledger.times import FOREVER, after_months
 
 
 def linked(c: SQLiteCursor, person: str) -> set[str]:
@@ -73,24 +76,62 @@ def joined_by(edges: Edges, name: str) -> frozenset[str]:
     return frozenset(group)
 
 
-def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int) -> bool:
+Told = tuple[int | None, int | None, bool]  # an age, an upper bound, and whether a guardian is needed
+
+
+def minor_until(need: Minor, told: Told, since: int, *, grow: bool) -> int | None:
+    """Until when somebody of whom that was told is a minor in the pack's sense: FOREVER, or that moment; None: is none.
+
+    The one rule for the door and for decisions. `grow`: an age grows by one each year after it was told.
+    """
+    age, under, guardian = told
+    if need.guardian and guardian:
+        return FOREVER
+    if under is not None and under <= need.under:
+        return FOREVER
+    if age is None or age >= need.under:
+        return None
+    return after_months(since, 12 * (need.under - age)) if grow else FOREVER
+
+
+def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int, pack: Pack) -> bool:
     """Whether the person, under any joined name, is known at `at` to be a minor in the pack's sense."""
-    for name in connected(c, person, at):
-        young = False
-        for entry in stream_entries(c, [name], ("subject.age.learned", "subject.registered")):
-            data = entry.data
-            if entry.time > at or entry.role == "processor":
+    group = connected(c, person, at)
+    entries = [one for one in stream_entries(c, group, _ON_AGES) if one.time <= at and one.role != "processor"]
+    ends = (minor_until(need, told, since, grow=pack.ages.grow) for told, since in _ages(entries, group).values())
+    return any(until is not None and at < until for until in ends)
+
+
+_ON_AGES: Final = ("subject.age.learned", "subject.registered", "subject.linked", "subject.unlinked")
+
+
+def _ages(entries: Iterable[Entry], group: set[str]) -> dict[str, tuple[Told, int]]:
+    """What counts of each name, and since when: said under one of joined names, it is said of all.
+
+    Taken apart, each keeps what came under its own name: as `projections.words` has it of choices.
+    """
+    own: dict[str, tuple[Told, int]] = {}
+    counts: dict[str, tuple[Told, int]] = {}
+    edges: Edges = set()
+    for entry in entries:
+        data = entry.data
+        match data:
+            case ev.SubjectRegistered() if data.age is not None:
+                own[entry.stream] = (data.age, None, False), entry.time
+            case ev.SubjectAgeLearned():
+                own[entry.stream] = (data.age, data.under, bool(data.needs_guardian)), entry.time
+            case ev.SubjectLinked() | ev.SubjectUnlinked() if data.other in group:
+                before = joined_by(edges, entry.stream)
+                note_edge(edges, entry)
+                if before - joined_by(edges, entry.stream):
+                    counts.update({name: own[name] for name in before if name in own})
+                    for name in before - own.keys():
+                        counts.pop(name, None)
                 continue
-            if isinstance(data, ev.SubjectRegistered) and data.age is not None:
-                young = data.age < need.under
-            elif isinstance(data, ev.SubjectAgeLearned):
-                young = (data.age is not None and data.age < need.under) or (
-                    data.under is not None and data.under <= need.under
-                )
-                young = young or (need.guardian and bool(data.needs_guardian))
-        if young:
-            return True
-    return False
+            case _:
+                continue
+        counts.update(dict.fromkeys(joined_by(edges, entry.stream), own[entry.stream]))
+    return counts
 
 
 def standing_holds(entries: Iterable[Entry]) -> list[str]:
@@ -105,12 +146,17 @@ def standing_holds(entries: Iterable[Entry]) -> list[str]:
 
 
 def effective_deletions(entries: Iterable[Entry]) -> list[tuple[int, int]]:
-    """The completed deletions, in order; the answer to a request that was never made is without effect."""
+    """The completed deletions, in order; the answer to a request that does not stand is without effect.
+
+    That is one that was never made, or was taken back before: see `projections.state`.
+    """
     asked: set[str] = set()
     found = []
     for entry in entries:
         if isinstance(entry.data, ev.DeletionRequested):
             asked.add(entry.data.request)
+        elif isinstance(entry.data, ev.RequestTakenBack):
+            asked.discard(entry.data.request)
         elif isinstance(entry.data, ev.DeletionCompleted) and entry.data.request in (None, *asked):
             found.append(entry.order)
     return found

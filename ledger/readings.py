@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from ledger.errors import PackError
 from ledger.pack import Clause, Pack, Row
 
-LISTS: Final = ("permit", "forbid", "gate", "objection", "define", "door", "duty", "lapse", "expect")
+LISTS: Final = ("permit", "forbid", "gate", "objection", "define", "door", "duty", "keep", "lapse", "expect")
 SINGLES: Final = ("identification", "hold", "tell")
 
 R = TypeVar("R", bound=Row)

@@ -24,12 +24,22 @@ from eventsourcing.sqlite import (
     SQLiteFactory,
 )
 
-from ledger.errors import Forked, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
+from ledger.errors import (
+    CorruptEntry,
+    Forked,
+    NewerStore,
+    NotALedger,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+)
+from ledger.heads import HASH_BYTES
 from ledger.held import FORKED, guard
 from ledger.merkle import ReadLeaves, ReadSubtree
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
-STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
+STORE_FORMAT: Final = 4  # the file's user_version; older ones are raised when they are opened for writing
 
 # A write-ahead log that grew while somebody read for long is cut back to this when it is begun anew.
 LOG_BYTES: Final = 16 << 20
@@ -49,6 +59,16 @@ SUPPRESSION: Final = (
     "CREATE TABLE addresses (tag BLOB, person TEXT, masked BLOB NOT NULL, PRIMARY KEY (tag, person)) WITHOUT ROWID",
     "CREATE INDEX addresses_by_person ON addresses (person)",
     "CREATE TABLE suppressed (key BLOB, said BLOB, since INTEGER NOT NULL, PRIMARY KEY (key, said)) WITHOUT ROWID",
+)
+# The addresses of those who are there, and entries that an answer looks at beside a person's state: `ledger.addresses`.
+ADDRESSES: Final = (
+    """CREATE TABLE living (
+        person TEXT, position INTEGER, tag BLOB, kind TEXT NOT NULL, how TEXT NOT NULL, bound BLOB NOT NULL,
+        PRIMARY KEY (person, position, tag)) WITHOUT ROWID""",
+    "CREATE INDEX living_by_tag ON living (tag, person)",
+    "CREATE TABLE shared (tag BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE noes (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
+    "CREATE TABLE beside (person TEXT, position INTEGER, PRIMARY KEY (person, position)) WITHOUT ROWID",
 )
 # The newest entry of every stream: what an index of entries has lost is missed, and a tip is found at once.
 STREAMS: Final = (
@@ -71,6 +91,10 @@ LETTERS: Final = (
 )
 # Until when, in force, the fields of a person are deleted: what is told late of a time before is not kept.
 DELETED: Final = "CREATE TABLE deleted (person TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID"
+# Texts as persons were shown them, exact bytes.
+DOCUMENTS: Final = (
+    "CREATE TABLE documents (sha256 TEXT PRIMARY KEY, media_type TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID"
+)
 SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     # The log. `leaf` is the RFC 6962 leaf hash of `state`, kept so that a flipped byte can be named.
@@ -100,6 +124,7 @@ SCHEMA: Final = (
     "CREATE TABLE secrets (position INTEGER PRIMARY KEY, sealed BLOB NOT NULL)",
     *MENTIONS,
     *SUPPRESSION,
+    *ADDRESSES,
     # What the door looks at.
     "CREATE TABLE packs (sha256 TEXT PRIMARY KEY, controller TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE controllers (controller TEXT PRIMARY KEY, pack_sha256 TEXT NOT NULL, bound BLOB) WITHOUT ROWID",
@@ -112,6 +137,7 @@ SCHEMA: Final = (
         sealed BLOB NOT NULL)""",
     *LETTERS,
     DELETED,
+    DOCUMENTS,
     *(
         f"CREATE TRIGGER {table}_{verb.lower()} BEFORE {verb} ON {table} "
         f"BEGIN SELECT RAISE(ABORT, '{table} are never changed'); END"
@@ -369,24 +395,31 @@ class LedgerRecorder(SQLiteApplicationRecorder):
 
 
 def read_head(c: SQLiteCursor) -> Head:
-    """The head row. Raises StoreError where there is none, which only damage does."""
+    """The head row. Raises StoreError where there is none, CorruptEntry where it is none: only damage does that."""
     c.execute("SELECT size, root, recorded_at, checkpoint, edge FROM head")
     row = c.fetchone()
     if row is None:
         raise StoreError("head: the store has lost its newest checkpoint (restore a backup)")
-    return Head(*row)
+    head = Head(*row)
+    if [type(one) for one in row] != [int, bytes, int, str, bytes] or head.size < 0 or len(head.root) != HASH_BYTES:
+        raise CorruptEntry("head: the newest checkpoint is damaged (restore a backup)")
+    return head
 
 
 def readers(c: SQLiteCursor) -> tuple[ReadSubtree, ReadLeaves]:
-    """How roots and proofs read the store's hashes."""
+    """How roots and proofs read the store's hashes. They raise CorruptEntry for one that is not there, or is none."""
+
+    def checked(found: list[Any], wanted: int, where: str) -> list[bytes]:
+        if len(found) != wanted or not all(type(one) is bytes and len(one) == HASH_BYTES for one in found):
+            raise CorruptEntry(f"{where}: a hash is missing or damaged (run verify, restore a backup)")
+        return found
 
     def subtree(level: int, number: int) -> bytes:
         c.execute("SELECT hash FROM subtrees WHERE level=? AND number=?", [level, number])
-        found: bytes = c.fetchone()[0]
-        return found
+        return checked([row[0] for row in c.fetchall()], 1, f"subtrees: level {level}, number {number}")[0]
 
     def leaves(start: int, stop: int) -> list[bytes]:
         c.execute("SELECT leaf FROM entries WHERE position>=? AND position<? ORDER BY position", [start, stop])
-        return [row[0] for row in c.fetchall()]
+        return checked([row[0] for row in c.fetchall()], stop - start, f"entries {start} to {stop - 1}")
 
     return subtree, leaves

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Collection, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = 1_000_000  # microseconds
+HOUR: Final = 3_600 * SECOND
 DAY: Final = 86_400 * SECOND
 FOREVER: Final = 2**62  # later than any time that can be written
 
@@ -122,6 +123,8 @@ def after_months(micros: int, months: int) -> int:
 
     2024-02-29 and 12 months is 2025-02-28.
     """
+    if micros > LATEST:
+        return FOREVER
     moment = EPOCH + timedelta(microseconds=micros)
     years, month = divmod(moment.month - 1 + months, 12)
     year = moment.year + years
@@ -132,20 +135,37 @@ def after_months(micros: int, months: int) -> int:
 
 
 def after_business_days(
-    micros: int, days: int, holidays: Collection[date], pauses: Iterable[tuple[int, int]] = ()
+    micros: int,
+    days: int,
+    holidays: Collection[date],
+    pauses: Iterable[tuple[int, int]] = (),
+    zone: tzinfo = UTC,
 ) -> int:
-    """The end, in UTC, of the so-manieth business day after the day of a moment: Saturdays, Sundays, holidays aside.
+    """The end of the so-manieth business day after the day of a moment: Saturdays, Sundays, holidays aside.
 
-    A day of which some lies in a pause, [begin, end), is none. Requires days >= 1.
+    Days begin and end by the clocks of the zone. One of which some lies in a pause, [begin, end), is none, nor is one
+    that a zone left out when it changed sides of the date line. Requires days >= 1.
 
     Said on a Friday, one business day ends with Monday: at Tuesday, 00:00.
     """
-    day = (EPOCH + timedelta(microseconds=micros)).date()
+    if micros >= LATEST - DAY:
+        return FOREVER
+    day = (EPOCH + timedelta(microseconds=max(micros, EARLIEST + DAY))).astimezone(zone).date()
+    end = micros
     while days:
-        if day == date.max:
+        if day >= _LAST_DAY:
             return FOREVER
         day += timedelta(days=1)
         if day.weekday() < 5 and day not in holidays:
-            start = from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC))
-            days -= not any(begin < start + DAY and end > start and end > begin for begin, end in pauses)
-    return from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC)) + DAY
+            start, end = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
+            free = not any(begin < end and until > start and until > begin for begin, until in pauses)
+            days -= free and start < end
+    return end
+
+
+_LAST_DAY: Final = date(9999, 12, 29)  # the midnight after the next day is a time in every zone
+
+
+def _midnight(day: date, zone: tzinfo) -> int:
+    """When a day begins by the clocks of a zone; where they leave midnight out, as they are put forward."""
+    return from_datetime(datetime(day.year, day.month, day.day, tzinfo=zone))

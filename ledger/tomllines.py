@@ -10,19 +10,25 @@ import re
 import tomllib
 from typing import Final
 
+from ledger.limits import PACK_DEPTH_LIMIT, PACK_PROBLEM_LIMIT
+
 Path = tuple[str | int, ...]
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _STRING: Final = re.compile(
     r'"""(?:\\[\s\S]|[^\\])*?"""(?:"{0,2})'  # up to two quotes can stand before the three that close it
     r"|'''[\s\S]*?'''(?:'{0,2})"
-    r'|"(?:\\.|[^"\\\n])*"'
+    r'|"(?:\\.|[^"\\\n]++)*+"'
     r"|'[^'\n]*'"
 )
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _PLAIN: Final = re.compile(r"[^,\]}#\n]+")  # numbers, dates, true and false
 _DOT: Final = re.compile(r"[ \t]*\.[ \t]*")
 _STATEMENT: Final = re.compile(r"""^[ \t]*(?:\[{1,2}[^\[\],{}=]+\]{1,2}[ \t]*(?:\#.*)?$|[\w.'"\-]+[ \t]*=)""")
+# keys are read in the square of their parts, and none of a pack has more than four
+_DOTTED: Final = re.compile(rf"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]++[ \t]*+\.[ \t]*+){{{PACK_DEPTH_LIMIT}}}")
+_OPAQUE: Final = re.compile(rf"{_STRING.pattern}|#[^\n]*")
+TOO_DEEP: Final = f"nested too deep: the limit is {PACK_DEPTH_LIMIT} tables and lists in one another"
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -153,20 +159,37 @@ def syntax_errors(text: str) -> list[tuple[int, str]]:
     `tomllib` stops at the first. So where it does, each statement is read alone; what is wrong only with all of them
     together (a key that stands twice) is the one thing it said.
     """
-    try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        whole = _said(error, text)
-    else:
+    dotted = _DOTTED.search(_OPAQUE.sub(_blanked, text))
+    if dotted is not None:
+        return [(text.count("\n", 0, dotted.start()) + 1, TOO_DEEP)]
+    whole = _wrong(text)
+    if whole is None:
         return []
     found = []
     for line, statement in _statements(text):
-        try:
-            tomllib.loads(statement)
-        except tomllib.TOMLDecodeError as error:
-            within, what = _said(error, statement)
-            found.append((line + within - 1, what))
+        if (wrong := _wrong(statement)) is not None:
+            found.append((line + wrong[0] - 1, wrong[1]))
+        if len(found) == PACK_PROBLEM_LIMIT:
+            break
     return found or [whole]
+
+
+def _wrong(text: str) -> tuple[int, str] | None:
+    """The first thing that is no TOML."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return _said(error, text)
+    except RecursionError:
+        return 1, TOO_DEEP
+    except ValueError as error:  # an integer of thousands of digits
+        return 1, str(error)
+    return None
+
+
+def _blanked(found: re.Match[str]) -> str:
+    """As many lines as a string or a comment has: a word in place of the one, blanks in place of the other."""
+    return re.sub(r"[^\n]", " " if found[0][0] == "#" else "q", found[0])
 
 
 def _said(error: tomllib.TOMLDecodeError, text: str) -> tuple[int, str]:
@@ -177,15 +200,15 @@ def _said(error: tomllib.TOMLDecodeError, text: str) -> tuple[int, str]:
 
 def _statements(text: str) -> list[tuple[int, str]]:
     """(line, statement): a header or a pair, by how its first line looks; with what follows until the next one."""
-    found: list[tuple[int, str]] = []
+    found: list[tuple[int, list[str]]] = []
     quoted = False  # within a text of several lines
     depth = 0  # open brackets: what is set in there belongs to the statement
     for number, line in enumerate(text.split("\n"), 1):
         if not found or (not quoted and _STATEMENT.match(line) and not (depth > 0 and line[0] in " \t")):
-            found.append((number, ""))
+            found.append((number, []))
             depth = 0
-        found[-1] = found[-1][0], found[-1][1] + line + "\n"
+        found[-1][1].append(line)
         quoted ^= (line.count('"""') + line.count("'''")) % 2 == 1
         bare = _STRING.sub("", line).partition("#")[0]
         depth += sum(bare.count(one) for one in "[{") - sum(bare.count(one) for one in "]}")
-    return found
+    return [(number, "\n".join((*lines, ""))) for number, lines in found]

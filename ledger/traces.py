@@ -17,10 +17,12 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.entry import Entry, decode
 from ledger.letterwords import Reader, normal, spellings, telling
+from ledger.spellings import forms, name_form
 from ledger.suppression import normalise
 
 if TYPE_CHECKING:
     from ledger.application import LedgerApplication
+    from ledger.pack import Pack
     from ledger.vault import Vault
 
 HANDLE_BYTES: Final = 16
@@ -52,12 +54,17 @@ def index_letter(c: SQLiteCursor, vault: Vault, letter: int, said: Iterable[str]
     c.executemany("INSERT OR IGNORE INTO letter_words VALUES (?,?)", rows)
 
 
-def address_tags(vault: Vault, controllers: Iterable[str], said: Iterable[str]) -> list[bytes]:
+def address_tags(vault: Vault, controllers: dict[str, Pack], said: Iterable[str]) -> list[bytes]:
     """By which the addresses in a letter are found among those of deleted persons."""
     some = [one for one in sorted(said) if telling(one)][:_ADDRESSES]
-    forms = {(kind, normalise(kind, one)) for one in some for kind in ("email", "telephone", "text")}
-    named = [(kind, form) for kind, form in forms if form]
-    return [vault.tag(vault.address_key(one, kind, form)) for one in controllers for kind, form in named]
+    kinds = ("email", "telephone", "text")
+    older = {(kind, form) for one in some for kind in kinds if (form := normalise(kind, one))}
+    keys = {vault.older_address_key(one, *form) for one in controllers for form in older}
+    for controller, pack in controllers.items():
+        country = pack.calling_code
+        found = {(kind, form) for one in some for kind in kinds for form in forms(kind, one, country)}
+        keys |= {vault.address_key(controller, *form) for form in found}
+    return sorted(map(vault.tag, keys))
 
 
 def tie_addresses(c: SQLiteCursor, letter: int, tags: list[bytes]) -> None:
@@ -81,7 +88,7 @@ def tie_values(c: SQLiteCursor, vault: Vault, person: str, values: Iterable[str]
 def note_past(c: SQLiteCursor, vault: Vault, controllers: Iterable[str], letter: int, sealed: bytes) -> None:
     """Remember of a letter that goes whose it was: a copy of the store that was made before may hold it still."""
     names = {form for one in spellings(vault.open_letter(sealed)) for form in _forms(one)}
-    aliases = [vault.alias(controller, name) for controller in controllers for name in sorted(names)]
+    aliases = [one for controller in controllers for name in sorted(names) for one in vault.aliases(controller, name)]
     persons = set(vault.find(c, aliases).values())
     c.execute("SELECT person FROM letter_persons WHERE letter=?", [letter])
     persons |= {row[0] for row in c.fetchall()}
@@ -155,10 +162,11 @@ def sought_for(app: LedgerApplication, c: SQLiteCursor, group: set[str], named: 
     """What is known of these persons now. `named`: (controller, name) under which somebody is asked for."""
     vault, found = app.vault, Sought()
     for controller, name in named:
-        found.names.add(name)
-        found.aliases.add(vault.alias(controller, name))
+        found.names |= {name, name_form(name)}
+        found.aliases |= set(vault.aliases(controller, name))
     for person in sorted(group):
-        found.names |= set(vault.names(c, person))
+        names = vault.names(c, person)
+        found.names |= {*names, *map(name_form, names)}
         c.execute("SELECT alias, word FROM aliases WHERE person=?", [person])
         for alias, word in c.fetchall():
             found.aliases.add(alias)

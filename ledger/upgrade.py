@@ -3,6 +3,10 @@
 1 -> 2  suppression: what somebody opted out of outlives erasure
 2 -> 3  the newest entry of every stream, entries that name another person, names bound to their persons; whom refused
         events and letters name; until when fields are deleted
+3 -> 4  documents: the texts that persons were shown. The addresses of those who are there. Names are found in one form
+        for all spellings, beside that in which they were written: where two persons were recorded under two spellings
+        of one name, each keeps their own, and a third spelling leads to the older person. What outlived erased persons
+        is looked up in the older form of an address, too.
 """
 
 from __future__ import annotations
@@ -11,11 +15,25 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
+from ledger.addresses import Named, Writes, field_forms, head_of, named_name
 from ledger.entry import Entry, decode
 from ledger.erasure import note_deleted
 from ledger.letterwords import strings
+from ledger.pack import Pack
+from ledger.packfile import load_pack
 from ledger.person import connected
-from ledger.recorder import DELETED, LETTERS, MENTIONS, REFUSED_NAMES, STORE_FORMAT, STREAMS, SUPPRESSION
+from ledger.recorder import (
+    ADDRESSES,
+    DELETED,
+    DOCUMENTS,
+    LETTERS,
+    MENTIONS,
+    REFUSED_NAMES,
+    STORE_FORMAT,
+    STREAMS,
+    SUPPRESSION,
+)
+from ledger.spellings import composed
 from ledger.traces import index_letter
 from ledger.vault import Vault
 
@@ -36,6 +54,13 @@ def upgrade(c: SQLiteCursor, vault: Vault) -> None:
         c.execute(REFUSED_NAMES)
         _letters(c, vault)
         _deleted(c)
+    if found < 4:
+        c.execute(DOCUMENTS)
+        for statement in ADDRESSES:
+            c.execute(statement)
+        _names(c, vault)
+        _recipients(c)
+        _addresses(c, vault)
     c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
 
@@ -110,3 +135,70 @@ def _deleted(c: SQLiteCursor) -> None:
     c.execute("SELECT DISTINCT stream FROM entries WHERE type='deletion.completed'")
     for (person,) in c.fetchall():
         note_deleted(c, connected(c, person))
+
+
+def _names(c: SQLiteCursor, vault: Vault) -> None:
+    """Have every name that can be read found by all its spellings; of two persons the older one."""
+    c.execute("SELECT alias, person, sealed, word FROM aliases WHERE sealed IS NOT NULL ORDER BY person")
+    for alias, person, sealed, word in c.fetchall():
+        controller = _controller_of(c, person)
+        name = vault.open_name(c, person, sealed)
+        form = vault.alias(controller, name) if controller is not None else alias
+        if form != alias:
+            row = [form, person, sealed, vault.bound_name(form, person), word]
+            c.execute("INSERT OR IGNORE INTO aliases VALUES (?,?,?,?,?)", row)
+
+
+def _controller_of(c: SQLiteCursor, person: str) -> str | None:
+    """Whose person this is, by an entry about them, or one that names them."""
+    about = "SELECT position, state FROM entries WHERE stream=? AND version=1"
+    naming = "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? LIMIT 1"
+    for statement in (about, naming):
+        c.execute(statement, [person])
+        row = c.fetchone()
+        if row is not None:
+            return decode(*row).controller
+    return None
+
+
+def _recipients(c: SQLiteCursor) -> None:
+    c.execute("SELECT controller, recipient FROM recipients")
+    rows = {(controller, composed(recipient)) for controller, recipient in c.fetchall()}
+    c.execute("DELETE FROM recipients")
+    c.executemany("INSERT INTO recipients VALUES (?,?)", sorted(rows))
+
+
+def _addresses(c: SQLiteCursor, vault: Vault) -> None:
+    """The addresses of those who are there, as far as they can be read, and which entries may bind them."""
+    packs = _packs(c)
+    c.execute("SELECT DISTINCT person FROM aliases")
+    persons = {row[0] for row in c.fetchall()}
+    start = 0
+    while True:
+        c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, _PAGE])
+        rows = c.fetchall()
+        if not rows:
+            return
+        start = rows[-1][0] + 1
+        writes = Writes()
+        for entry in (decode(position, state) for position, state in rows):
+            if entry.stream in persons and entry.role == "controller":
+                writes.add(vault, head_of(entry), _named(c, vault, entry, packs.get(entry.controller)), frozenset())
+        writes.flush(c)
+
+
+def _packs(c: SQLiteCursor) -> dict[str, Pack]:
+    c.execute("SELECT c.controller, p.body FROM controllers c JOIN packs p ON p.sha256 = c.pack_sha256")
+    return {controller: load_pack(body) for controller, body in c.fetchall()}
+
+
+def _named(c: SQLiteCursor, vault: Vault, entry: Entry, pack: Pack | None) -> Named:
+    """The addresses of an entry that can still be read."""
+    found = Named("")
+    if pack is not None and entry.personal:
+        opened = vault.open_fields(c, entry.stream, entry.version, entry.position)
+        if opened is not None:
+            found.fields = field_forms(pack, opened[1])
+    if entry.version == 1:
+        named_name(found, vault.names(c, entry.stream))
+    return found

@@ -25,6 +25,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger.errors import CorruptEntry
 from ledger.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
 from ledger.letterwords import normal
+from ledger.spellings import name_form
 from ledger.verifier import commitment
 
 SECRET_BYTES: Final = 32
@@ -78,8 +79,22 @@ class Vault:
     # -- names ---------------------------------------------------------------------------------------------------------
 
     def alias(self, controller: str, name: str) -> bytes:
-        """The keyed hash under which a name is found."""
+        """The keyed hash under which a name is found, however it is spelt."""
+        return self.exact_alias(controller, name_form(name))
+
+    def exact_alias(self, controller: str, name: str) -> bytes:
+        """The keyed hash of a name as it is written: stores before format 4 have no other."""
         return blake2b(f"{controller}\0{name}".encode(), key=self._index_key, digest_size=ALIAS_BYTES).digest()
+
+    def aliases(self, controller: str, name: str) -> list[bytes]:
+        """All hashes under which a name is found, the one that leads first: that of the name as it is written."""
+        return list(dict.fromkeys((self.exact_alias(controller, name), self.alias(controller, name))))
+
+    def find_name(self, c: SQLiteCursor, controller: str, name: str) -> str | None:
+        """The person that a name leads to."""
+        aliases = self.aliases(controller, name)
+        found = self.find(c, aliases)
+        return next((found[alias] for alias in aliases if alias in found), None)
 
     def bound_name(self, alias: bytes, person: str) -> bytes:
         """The keyed tag that binds a name to its person."""
@@ -100,9 +115,16 @@ class Vault:
         named = b"word\0" + normal(text).encode()
         return blake2b(named, key=self._index_key, digest_size=ALIAS_BYTES).digest()
 
-    def address_key(self, controller: str, kind: str, text: str) -> bytes:
-        """The keyed hash under which the no of an erased person is found by a normalised address."""
-        named = f"address\0{controller}\0{kind}\0{text}".encode()
+    def address_key(self, controller: str, kind: str, form: str) -> bytes:
+        """The keyed hash under which the no of an erased person is found by an address (`ledger.spellings`)."""
+        return self._address_key("form", controller, kind, form)
+
+    def older_address_key(self, controller: str, kind: str, form: str) -> bytes:
+        """The same of stores before format 4, by their form of an address (`suppression.normalise`)."""
+        return self._address_key("address", controller, kind, form)
+
+    def _address_key(self, label: str, controller: str, kind: str, form: str) -> bytes:
+        named = f"{label}\0{controller}\0{kind}\0{form}".encode()
         return blake2b(named, key=self._index_key, digest_size=ALIAS_BYTES).digest()
 
     def tag(self, address_key: bytes) -> bytes:
@@ -163,7 +185,7 @@ class Vault:
         if self._existing_key(c, person) is None:
             return []
         c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
-        return sorted(self.open_name(c, person, row[0]) for row in c.fetchall())
+        return sorted({self.open_name(c, person, row[0]) for row in c.fetchall()})
 
     def open_name(self, c: SQLiteCursor, person: str, sealed: bytes) -> str:
         """One sealed name. Requires that the person's data key is there."""
@@ -239,6 +261,14 @@ class Vault:
     def forget_cache(self) -> None:
         """Drop unwrapped data keys: after a rollback, or when another process wrote."""
         self._data_keys.clear()
+
+    def mark(self, c: SQLiteCursor, person: str, content: bytes) -> bytes | None:
+        """16 bytes that only the person's own key makes of some content; None where that is gone."""
+        key = self._existing_key(c, person)
+        if key is None:
+            return None
+        nonce = blake2b(content, digest_size=NONCE_BYTES, person=b"mark").digest()  # another for other content
+        return key.encrypt(nonce, b"", b"mark\0" + content)[-16:]
 
     # -- letters without a person --------------------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from ledger.entry import Entry
 from ledger.facts import Channel
 from ledger.pack import Match, Pack
 from projections.question import Question
+from projections.regions import countries_told_apart
 from projections.world import World
 
 CHANNELS: Final = ("email", "sms", "telephone", "post", "web")
-ABROAD: Final = "another-country"  # which one makes no difference to any row
 
 
 class Asking(NamedTuple):
@@ -116,6 +116,7 @@ class Catalogue:
         self._origins = _named_in("collect", "origin", old, new)
         self._grounds = _named_in("disclose", "ground", old, new)
         self._alike = _alike(old, new)
+        self._countries = countries_told_apart(old, new)  # which one of a kind makes no difference to any row
         self._requests = old.judges_requests or new.judges_requests
 
     def representative(self, one: Asking, named: Named) -> Asking:
@@ -138,7 +139,8 @@ class Catalogue:
         for purpose in self._purposes:
             if on_record:
                 yield Asking("use", purpose, categories=on_record)
-            yield Asking("use", purpose, country=ABROAD)
+            for country in self._countries:
+                yield Asking("use", purpose, country=country)
             for name, recipient in self._world.recipients.items():
                 categories = recipient.categories or on_record
                 yield Asking("disclose", purpose, recipient=name, categories=categories)
@@ -148,7 +150,8 @@ class Catalogue:
         for category in self._categories:
             for origin in (None, *self._origins):
                 yield Asking("collect", categories=frozenset((category,)), origin=origin)
-        yield Asking("transfer", country=ABROAD)
+        for country in self._countries:
+            yield Asking("transfer", country=country)
         for transfer in self._world.transfers:
             yield Asking("transfer", transfer=transfer)
 

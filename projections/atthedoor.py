@@ -8,6 +8,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.conditions import Need
 from ledger.entry import controller_stream
+from ledger.events import TYPES
 from ledger.incoming import Prepared
 from ledger.pack import Pack
 from ledger.person import Edges, joined_by, linked, note_edge, stream_entries
@@ -16,13 +17,11 @@ from projections.question import Question, classify
 from projections.state import fold
 from projections.world import fold_world
 
-# what a condition can look at; a person's other entries, of which there may be many, are not read under the lock
-_PERSON: Final = (
-    "consent.requested", "consent.granted", "consent.refused", "consent.withdrawn", "optout.recorded", "optout.lifted",
-    "suppression.carried", "subject.registered", "subject.age.learned", "subject.linked", "subject.unlinked",
-    "guardian.ended", "deletion.requested", "deletion.completed", "agreement.started", "agreement.ended",
-    "account.deactivated", "partner.notified",
-)  # fmt: skip
+# no condition looks at what was done, of which there may be much: that is not read while the store is locked
+_DONE: Final = frozenset(
+    ("message.sent", "information.used", "disclosure.made", "disclosure.compelled", "recipient.told", "subject.erased")
+)
+_PERSON: Final = tuple(name for name, model in TYPES.items() if not model.about_controller and name not in _DONE)
 _CONTROLLER: Final = ("policy.published", "recipient.agreement.signed", "recipient.agreement.ended")
 
 

@@ -22,7 +22,7 @@ _NEVER: Final = (
     ev.InformationUsed, ev.DisclosureMade, ev.DisclosureCompelled, ev.RecipientTold, ev.CorrectionRequested,
     ev.CorrectionCompleted, ev.AccessRequested, ev.AccessAnswered, ev.RequestNextStepsSent, ev.ArchivePurged,
     ev.HoldPlaced, ev.HoldReleased, ev.BreachNotified, ev.ComplaintLodged, ev.ComplaintAnswered, ev.ComplaintEscalated,
-    ev.SubjectErased,
+    ev.SubjectErased, ev.RequestExtended,
 )  # fmt: skip
 _RECIPIENTS: Final = (ev.RecipientRegistered, ev.RecipientAgreementSigned, ev.RecipientAgreementEnded)
 
@@ -56,7 +56,7 @@ class Bearing:
                 again = (entry.type, None) in fresh and (entry.type, data.service) in fresh and before.returned
                 return self._uses or not again
             case ev.InformationCollected():
-                again = (entry.type, None) in fresh and (entry.type, data.origin) in fresh and before.returned
+                again = (entry.type, data.origin, data.service) in before.fresh_with and before.returned
                 others = data.origin == "other-source"
                 return (
                     self._credits

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.pack import Objection, Pack
-from ledger.times import after_business_days
 from projections.question import CHANNELS, Question, Ref, same_list
 from projections.record import Choice, Confirmed, Order, Reach, State, Track, narrowed
 from projections.world import World
@@ -356,7 +355,7 @@ def takes_effect(ref: Ref, scope: str, question: Question, pack: Pack) -> int:
         rows = [row for row in rows if applies(row, question, pack)]
         rows = rows if question.channel is None else rows[:1]  # by whatever channel: the strictest
     days = min((row.effective_in_business_days or 0 for row in rows), default=0)
-    return after_business_days(ref.time, days, pack.calendar.holidays) if days else ref.time
+    return pack.calendar.after(ref.time, days) if days else ref.time
 
 
 def ends(choice: Choice, pack: Pack) -> int | None:
@@ -482,7 +481,7 @@ def moments(state: State, after: int, pack: Pack) -> list[int]:
 def _delayed(ref: Ref, scope: str, pack: Pack) -> list[int]:
     """When an opt-out takes effect by each row that delays it: which one counts depends on the question."""
     return [
-        after_business_days(ref.time, row.effective_in_business_days, pack.calendar.holidays)
+        pack.calendar.after(ref.time, row.effective_in_business_days)
         for _, row in pack.objections.get(scope, ())
         if row.effective_in_business_days is not None
     ]

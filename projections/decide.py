@@ -2,20 +2,21 @@
 
 Order of composition (contract, section 2): what the law requires is permitted; then a prohibition denies; then the
 narrower row decides; between equally narrow ones denial wins; what nothing permits is denied. How narrow a row is, is
-the sum of what it names: a ground or the record 8, a recipient 4, a class, the public, a border, a transfer or a notice
-2, purposes, categories, channels and origins 1 each.
+the sum of what it names: a ground or the record 8, a recipient 4, a class, the public, a border (with its countries 3),
+a transfer or a notice 2, purposes, categories, channels and origins 1 each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ledger import conditions as cn
 from ledger import pack as pk
-from projections.choices import PLAIN, No, Yes, moments, word
-from projections.needs import Case, Finding, check, day, despite, no_in_words, quiet_ends
+from projections.addresses import heeded, others_moments
+from projections.choices import PLAIN, WIDE, No, Yes, moments, word
+from projections.needs import Case, Clock, Finding, check, clock_ends, day, despite, no_in_words, ticks
 from projections.question import Question, Ref, Verdict
 from projections.versions import new_use
 
@@ -32,6 +33,7 @@ class Rule:
     purposes: frozenset[str] | None
     categories: frozenset[str] | None
     narrow: int
+    pack: pk.Pack  # groups of countries stand there
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class Rules:
     forbid: list[Rule] = field(default_factory=list)
     gate: list[Rule] = field(default_factory=list)
     permit: list[Rule] = field(default_factory=list)
-    quiet: list[cn.Quiet] = field(default_factory=list)  # conditions that end by time alone
+    clocks: list[Clock] = field(default_factory=list)  # conditions that change by time alone
 
 
 _RULES: dict[tuple[str, str], Rules] = {}  # (edition of a pack, action): compiled once
@@ -65,7 +67,7 @@ def _compiled(pack: pk.Pack, action: str) -> Rules:
         for row in (*clause.forbid, *clause.gate, *clause.permit):
             if action not in row.action:
                 continue
-            rules.quiet += [need for need in conditions_of(row) if isinstance(need, cn.Quiet)]
+            rules.clocks += [need for need in conditions_of(row) if isinstance(need, Clock) and ticks(need, pack)]
             rule = Rule(
                 clause.id,
                 number,
@@ -73,6 +75,7 @@ def _compiled(pack: pk.Pack, action: str) -> Rules:
                 frozenset(row.purpose) if row.purpose is not None else None,
                 frozenset(row.categories) if row.categories is not None else None,
                 narrowness(row),
+                pack,
             )
             if isinstance(row, pk.Permit):
                 (rules.law if row.law else rules.permit).append(rule)
@@ -91,8 +94,10 @@ def conditions_of(row: pk.Match) -> list[cn.Need]:
 def narrowness(row: pk.Match) -> int:
     """How much a row names: see the module."""
     score = 8 * (row.ground is not None) + 8 * (row.on_record_from is not None) + 4 * (row.recipient is not None)
-    twos = (row.recipient_class, row.public, row.country, row.transfer, row.announces)
-    ones = (row.purpose, row.not_purpose, row.categories, row.any_category, row.channel, row.origin)
+    countries = (row.country_in, row.country_not_in)
+    border = row.country if countries == (None, None) else True
+    twos = (row.recipient_class, row.public, border, row.transfer, row.announces)
+    ones = (row.purpose, row.not_purpose, row.categories, row.any_category, row.channel, row.origin, *countries)
     return score + sum(2 for one in twos if one is not None) + sum(1 for one in ones if one is not None)
 
 
@@ -102,7 +107,7 @@ def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     return (
         _law(rules, pack, case, question, now)
         or _forbidden(rules, pack, case, question, now)
-        or _allowed(rules, pack, case, question, now)
+        or _delivered(_allowed(rules, pack, case, question, now), case, question)
     )
 
 
@@ -114,14 +119,26 @@ def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict:
     return None
 
 
-def turning_points(pack: pk.Pack, case: Case, questions: Iterable[Question], now: int) -> list[int]:
+def turning_points(pack: pk.Pack, case: Case, questions: Sequence[Question], now: int) -> list[int]:
     """The moments after `now` at which an answer to one of the questions may change by time alone, in order."""
     found = moments(case.state, now, pack)
-    quiet = [(need, question) for question in questions for need in rules_of(pack, question.action).quiet]
-    if quiet:
-        ends = {moment for need, question in quiet for moment in quiet_ends(need, case, question, pack)}
+    if any(question.action == "contact" for question in questions) and (others := others_moments(case, now, pack)):
+        found = sorted({*found, *others})
+    clocks = [(need, question) for question in questions for need in rules_of(pack, question.action).clocks]
+    if clocks:
+        ends = {moment for need, question in clocks for moment in clock_ends(need, case, question, pack)}
         found = sorted({*found, *(moment for moment in ends if moment > now)})
     return found
+
+
+def _delivered(verdict: Verdict, case: Case, question: Question) -> Verdict:
+    """The verdict, unless what it permits would not arrive: then denied, with the rows that would have permitted."""
+    if verdict.outcome != "permit" or question.action != "contact":
+        return verdict
+    bounce = case.stopped().get(question.channel or "")
+    if bounce is None:
+        return verdict
+    return Verdict("deny", verdict.clauses, [bounce], [f"a message by {question.channel} came back on {day(bounce)}"])
 
 
 # -- matching ----------------------------------------------------------------------------------------------------------
@@ -130,15 +147,16 @@ def turning_points(pack: pk.Pack, case: Case, questions: Iterable[Question], now
 def _about(rule: Rule, question: Question, case: Case) -> bool:
     """Whether a row is about the question in everything but purpose and categories."""
     row = rule.row
-    if not _says_itself_about(row, question):
+    if not _says_itself_about(rule, question):
         return False
     if row.announces is not None and not _announces(row.announces, question, case):
         return False
     return row.on_record_from is None or _from_others(question, case)
 
 
-def _says_itself_about(row: pk.Match, question: Question) -> bool:
+def _says_itself_about(rule: Rule, question: Question) -> bool:
     """The part of that which hangs on the row and the question alone."""
+    row = rule.row
     if not _aimed_at(row, question):
         return False
     if row.ground is not None and question.ground not in row.ground:
@@ -147,7 +165,16 @@ def _says_itself_about(row: pk.Match, question: Question) -> bool:
         return False
     if row.origin is not None and question.origin not in row.origin:
         return False
-    return row.country is None or row.country is (question.country is not None)
+    return country_fits(row, question.country, rule.pack)
+
+
+def country_fits(row: pk.Match, country: str | None, pack: pk.Pack) -> bool:
+    """Whether a row is about what goes to that country, or (None) across no border."""
+    if row.country is not None and row.country is not (country is not None):
+        return False
+    if row.country_in is not None and (country is None or not pack.in_group(country, row.country_in)):
+        return False
+    return row.country_not_in is None or (country is not None and not pack.in_group(country, row.country_not_in))
 
 
 def _aimed_at(row: pk.Match, question: Question) -> bool:
@@ -197,10 +224,11 @@ def _fits(rule: Rule, question: Question, case: Case) -> bool:
 
 def may_bear_on(rule: Rule, question: Question) -> bool:
     """Whether a row can have a part in the answer, whatever is on record: decide it, or be named as nearest to it."""
-    fits = _purpose_fits(rule, question)
-    if fits and _categories_fit(rule, question) and _says_itself_about(rule.row, question):
+    if not _purpose_fits(rule, question):
+        return False
+    if _categories_fit(rule, question) and _says_itself_about(rule, question):
         return True
-    return isinstance(rule.row, pk.Permit) and _nearly(rule, question) and (fits or _aimed(rule))
+    return isinstance(rule.row, pk.Permit) and _nearly(rule, question)
 
 
 # -- the tiers ---------------------------------------------------------------------------------------------------------
@@ -360,7 +388,7 @@ def _word_beside(
     """The person's word, where a row does not itself look at it on its own terms."""
     if row is not None and any(isinstance(need, cn.OptIn) for need in row.needs):
         return None
-    return word(case.state, question, now, pack, PLAIN, case.world)
+    return heeded(word(case.state, question, now, pack, PLAIN, case.world), case, question, now, pack, PLAIN)
 
 
 def _objected(said: No, clauses: list[str], row: pk.Permit | None = None) -> Verdict:
@@ -380,29 +408,27 @@ def _nothing_permits(rules: Rules, pack: pk.Pack, case: Case, question: Question
     if isinstance(said, No) and said.clause:
         return _objected(said, [])
     near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _purpose_fits(rule, question)]
-    if not near:
-        near = [rule for rule in (*rules.law, *rules.permit) if _nearly(rule, question) and _aimed(rule)]
     named = [rule for rule in near if rule.row.recipient_class is not None or rule.row.recipient is not None]
-    near = named or near  # a row about this recipient comes nearer than a ground that nobody spoke of
+    near = named or near  # a row about this recipient comes nearer than one about whomever
+    fitting = [rule for rule in near if _categories_fit(rule, question)]
+    if fitting or not (named or question.action == "collect"):
+        near = fitting  # what lists other categories could not have, but where it is the list that decides
     best = max((rule.narrow for rule in near), default=0)
     clauses: list[str] = []
     for rule in near:
         if rule.narrow == best and rule.clause not in clauses:
             clauses.append(rule.clause)
-    return Verdict("deny", clauses, [], [NOTHING])
+    lacks = question.purpose is None and question.action in WIDE and any(rule.purposes for rule in rules.permit)
+    return Verdict("deny", clauses, [], [*(["the question names no purpose"] if lacks else []), NOTHING])
 
 
 def _nearly(rule: Rule, question: Question) -> bool:
-    """Whether a row would be about the question if purpose, categories or ground were others."""
+    """Whether a row would be about the question if purpose or categories were others."""
     row = rule.row
-    if row.ground is not None and question.ground is None and question.recipient_class is None:
+    if row.ground is not None and question.ground not in row.ground:
         return False
     special = row.announces or row.on_record_from or row.origin
     return special is None and _aimed_at(row, question)
-
-
-def _aimed(rule: Rule) -> bool:
-    return rule.row.recipient_class is not None or rule.row.recipient is not None or rule.row.ground is not None
 
 
 def _permitted(clauses: list[str], found: list[Finding], says: str) -> Verdict:

@@ -44,6 +44,7 @@ def state_document(case: Case, now: int) -> dict[str, Any]:
         "optouts": _distinct(optouts),
         "agreements": {service: format_time(ref.time) for service, ref in state.terms.items()},
         "categories_on_record": sorted(name for name, one in state.collected.items() if one.current),
+        "kept": {name: format_time(ref.time) for name, ref in sorted(state.kept.items())},
         "deactivated": format_optional(state.deactivated.time if state.deactivated else None),
         "deleted": format_optional(state.deletions[-1].time if state.deletions else None),
         "holds": state.standing_holds(now),

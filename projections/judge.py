@@ -13,15 +13,17 @@ from typing import Any
 
 from ledger import events as ev
 from ledger import pack as pk
-from ledger.conditions import OptIn
+from ledger.door import is_itself
 from ledger.entry import Entry
 from ledger.person import Edges, joined_by, note_edge
-from ledger.times import format_time
+from ledger.times import format_time, parse_time
+from projections.acts import Digest, wrong_with
 from projections.decide import decide
+from projections.duties import extends, extension, identified, pauses_of, request_due
 from projections.needs import Case, check
-from projections.obligations import due_at, followed, hold_clause
+from projections.obligations import authority_notices, followed, hold_clause
 from projections.question import Question, Verdict, classify
-from projections.record import Order, State
+from projections.record import Extension, Order, Request, State
 from projections.state import evolve, fold
 from projections.world import World
 
@@ -39,6 +41,8 @@ class Record:
     world_at: WorldAt  # the controller as it was just before an entry
     case_of: MakeCase
     pack_of: Callable[[Case], pk.Pack | None]  # None: before the first policy, when nothing was promised
+    controller: str
+    digest: Digest
 
 
 Then = Callable[[Entry], Record]  # the same as it was known at an entry's time, without the person's entries
@@ -134,6 +138,7 @@ def judge(record: Record, *, then: Then) -> Judged:
             if scene is not None:
                 _judge_act(judged, entry, scene, past)
                 judged.findings += _shortcomings(entry, scene, past)
+                judged.findings += _decided(entry, scene, record)
         groups.evolve(entry)
     return judged
 
@@ -183,8 +188,7 @@ def _at_the_door(entry: Entry, scene: _Scene) -> Verdict | None:
     """A consent of somebody of whom none is taken: told before the age was, it got in."""
     for clause, rule in scene.pack.minors:
         found = [check(need, scene.case, Question("use"), entry.time, scene.pack) for need in rule.when]
-        actors = [need.actor for need in rule.unless if isinstance(need, OptIn)]
-        if all(one.holds for one in found) and not (actors and set(actors) == {entry.actor}):
+        if all(one.holds for one in found) and not is_itself(rule, entry.actor):
             return Verdict("deny", [clause], [ref for one in found for ref in one.because], [one.says for one in found])
     return None
 
@@ -252,6 +256,16 @@ def _is_change(world: World, name: str) -> bool:
     return version is not None and version.supersedes is not None
 
 
+def _decided(entry: Entry, scene: _Scene, record: Record) -> list[Row]:
+    """A finding where an act names a decision that does not carry it."""
+    decision: str | None = getattr(entry.data, "decision", None)
+    question = _act(entry, scene) if decision is not None else None
+    if decision is None or question is None:
+        return []
+    wrong = wrong_with(decision, question, record.controller, scene.case.state.tracks, record.digest)
+    return [] if wrong is None else [_finding(entry, None, known_then=True, reason=wrong)]
+
+
 def _shortcomings(entry: Entry, scene: _Scene, past: _Past) -> list[Row]:
     """Findings that need no question: what an event had to show, holds, answers that came late."""
     short = _short_of(entry, scene)
@@ -262,10 +276,12 @@ def _shortcomings(entry: Entry, scene: _Scene, past: _Past) -> list[Row]:
     return [_finding(entry, clause, clause in known, reason) for clause, reason in short]
 
 
-def _short_of(entry: Entry, scene: _Scene) -> list[tuple[str, str]]:
-    """(clause, reason) of each."""
+Short = tuple[str | None, str]  # (clause, reason); None: the pack has none about it
+
+
+def _short_of(entry: Entry, scene: _Scene) -> list[Short]:
     data, state = entry.data, scene.case.state
-    found = [
+    found: list[Short] = [
         (clause.id, f"{expect.field} is not on record")
         for clause in scene.pack.clause
         for expect in clause.expect
@@ -273,12 +289,15 @@ def _short_of(entry: Entry, scene: _Scene) -> list[tuple[str, str]]:
     ]
     if isinstance(data, ev.DeletionCompleted):
         holding = hold_clause(scene.pack)
-        effective = data.request is None or ("deletion", data.request) in state.requests
+        asked = state.requests.get(("deletion", data.request or ""))
+        effective = data.request is None or (asked is not None and asked.taken_back is None)
         standing = state.standing_holds(entry.time) if effective else []
         if holding is not None and holding.hold is not None and holding.hold.finding and standing:
             found.append((holding.id, f"hold {standing[0]} stood"))
-    if isinstance(data, ev.CorrectionCompleted | ev.AccessAnswered | ev.RequestNextStepsSent):
+    if isinstance(data, ev.CorrectionCompleted | ev.AccessAnswered | ev.RequestNextStepsSent | ev.RequestDenied):
         found += _late(entry, data.request, scene.pack, state)
+    if isinstance(data, ev.RequestExtended):
+        found += _in_vain(entry.time, data, scene.pack, state)
     return found
 
 
@@ -292,25 +311,63 @@ def _falls_short(expect: pk.Expect, data: ev.Fact, world: World) -> bool:
     return getattr(data, expect.field or "", None) is not expect.equals
 
 
-def _late(entry: Entry, name: str, pack: pk.Pack, state: State) -> list[tuple[str, str]]:
-    """The first answer to a request, if it came when it was due or later."""
+def _late(entry: Entry, name: str, pack: pk.Pack, state: State) -> list[Short]:
+    """The first answer to a request, if it came when it was due or later. That it is denied is an answer."""
     answered = {ev.CorrectionCompleted: "correction", ev.AccessAnswered: "access"}.get(type(entry.data))
-    found = []
+    ends = answered is not None or isinstance(entry.data, ev.RequestDenied)
+    found: list[Short] = []
     for request in state.requests_of(name):
-        if request.answered is not None or request.next_steps is not None or answered not in (None, request.kind):
+        if request.ended or request.next_steps is not None or answered not in (None, request.kind):
             continue
         for clause in pack.clause:
             for duty in clause.duty:
                 if duty.kind != request.kind or not duty.late_answer_is_finding:
                     continue
-                due = due_at(duty, pack, request.opened.time)
-                if due is not None and entry.time >= due and (answered is not None or duty.next_steps):
+                due = request_due(duty, pack, request, state, entry.time)
+                if due is not None and entry.time >= due and (ends or duty.next_steps):
                     found.append((clause.id, "the first answer came too late"))
     return found
 
 
+def _in_vain(told: int, data: ev.RequestExtended, pack: pk.Pack, state: State) -> list[Short]:
+    """An extension of no effect: by each duty that it does not move, or that could have been moved."""
+    duties = [(clause.id, duty) for clause in pack.clause for duty in clause.duty if duty.by_request]
+    requests = state.requests_of(data.request)
+    kinds = {request.kind for request in requests}
+    bearing = [(clause, duty) for clause, duty in duties if not kinds or duty.kind in kinds]
+    found: list[Short] = []
+    for clause, duty in bearing:
+        whys = [
+            _why_in_vain(told, data, request, duty, pack, state) for request in requests if request.kind == duty.kind
+        ]
+        found += [(clause, why) for why in whys if why is not None]
+        if not requests and duty.extends:
+            found.append((clause, "no such request is on record"))
+    if not found and not any(request.kind == duty.kind for request in requests for _, duty in bearing):
+        found.append((None, "there is nothing that it could extend"))
+    return list(dict.fromkeys(found))
+
+
+def _why_in_vain(
+    told: int, data: ev.RequestExtended, request: Request, duty: pk.Duty, pack: pk.Pack, state: State
+) -> str | None:
+    """Why an extension does not move a duty; None: it does."""
+    missing, start = identified(pack, request)
+    pauses = list(pauses_of(duty, state))
+    if not duty.extends:
+        return "the statement extends no such request"
+    if request.ended:
+        return "the request had ended"
+    if missing:
+        return "its clock had not started"
+    if extension(duty, pack, request, start, pauses) is not None:
+        return "it was extended before"
+    one = Extension(told, parse_time(data.until), tuple(request.named))
+    return None if extends(duty, pack, one, start, pauses) else "it was told too late, or goes too far"
+
+
 def controller_findings(entries: list[Entry], pack: pk.Pack) -> list[Row]:
-    """Findings about the controller: what had to follow an event and did not (yet)."""
+    """Findings about the controller: what had to follow an event and did not (yet), or late."""
     rows = []
     for clause in pack.clause:
         for expect in clause.expect:
@@ -321,6 +378,11 @@ def controller_findings(entries: list[Entry], pack: pk.Pack) -> list[Row]:
                     continue
                 if not followed(entry, expect, entries):
                     rows.append(_finding(entry, clause.id, known_then=True, reason=f"no {expect.until} of it"))
+    for notice in authority_notices(entries, pack):
+        told, due = notice.told, notice.due
+        if notice.duty.late_answer_is_finding and told is not None and due is not None and told.time >= due:
+            known = notice.discovered.recorded_at <= told.time
+            rows.append(_finding(told, notice.clause, known, "the notice came too late"))
     return rows
 
 

@@ -15,6 +15,7 @@ from ledger.errors import InvalidQuestion, LedgerError
 from ledger.pack import Pack
 from ledger.reader import Moved
 from ledger.times import FOREVER, format_time, parse_time
+from projections.acts import about
 from projections.atthedoor import holds
 from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
@@ -156,7 +157,9 @@ class Ledger:
         case = self._case(view, person, question, at)
         size = session.size if question.known_at is None else self.app.size_at(known_at)
         if question.role == "processor":
-            return self._as_processor(question, case, view, at, question.known_at or now, size)
+            answer = self._as_processor(question, case, view, at, question.known_at or now, size)
+            answer.named = self._named(question, view, person, answer.outcome, size, at)
+            return answer
         pack = view.pack_of(case)
         self._check(question, view, case, pack)
         verdict = decide(pack, case, question, at)
@@ -173,7 +176,21 @@ class Ledger:
             at,
             now if question.known_at is None else question.known_at,
             size,
+            self._named(question, view, person, verdict.outcome, size, at),
         )
+
+    def _named(
+        self, question: Question, view: View, person: Person, outcome: str, size: int, at: int
+    ) -> Callable[[], str | None]:
+        """What names an answer, when it is asked to."""
+        known = "now" if question.known_at is None else format_time(question.known_at)
+
+        def name() -> str | None:
+            return view.decision_id(
+                about(question, view.controller, person.person), outcome, size, format_time(at), known
+            )
+
+        return name
 
     def _case(self, view: View, person: Person, question: Question, at: int) -> Case:
         """The case as of `at`; a transfer is judged as of its effective time."""
@@ -215,7 +232,7 @@ class Ledger:
                 rows += [{**self._who(person), **row} for row in obligations(pack, case, at)]
         if body.get("subject") is None:
             entries = [entry for entry in view.entries if entry.time <= at]
-            rows += [{"person": None, **row} for row in controller_obligations(entries, view.newest_pack)]
+            rows += [{"person": None, **row} for row in controller_obligations(entries, view.newest_pack, at)]
         return rows
 
     @_of_one_size
@@ -259,6 +276,7 @@ class Ledger:
         """What was judged, of what is recorded as saved before if nothing was added."""
         state = self.people.newest(person)
         alone = view.known_at == FOREVER and len(person.names) == 1 and state.of is None
+        alone = alone and not self.people.ties(person)  # else it hangs on others, and no tip of theirs says so
         if alone:
             saved = self.projector.judged(person.person, person.tip, view.record.tip)
             if saved is not None:
@@ -296,7 +314,9 @@ class Ledger:
         from projections.document import state_document
 
         view, persons, at = self._asked(body)
-        (person,) = persons
+        if len(persons) != 1 or body.get("subject") is None:
+            raise InvalidQuestion("subject", "is missing")
+        person = persons[0]
         case = view.case(person, at)
         return {**state_document(case, at), "at": format_time(at), **self._who(person)}
 
@@ -324,7 +344,7 @@ class Ledger:
     @_of_one_size
     def named(self, body: dict[str, Any]) -> tuple[str, str]:
         """The controller and the name in a body, whether or not that leads to anybody. Raises InvalidQuestion."""
-        question = parse_question({"action": "use", **body})
+        question = parse_about(body)
         if question.subject is None:
             raise InvalidQuestion("subject", "is missing")
         view = self._view(self._session, self._controller(question), FOREVER)
@@ -434,7 +454,8 @@ def _bearing(pack: Pack, case: Case, verdict: Verdict, at: int) -> list[Row]:
     """Open obligations of the clauses that decided."""
     state = case.state
     owing = state.requests or state.affected or state.disclosures or state.complaints
-    if not owing and not any(track.age for track in state.tracks.values()):
+    aged = any(track.age for track in state.tracks.values())
+    if not owing and not aged and not pack.counts_activity:
         return []
     return [row for row in obligations(pack, case, at) if row["clause"] in verdict.clauses and row["status"] != "done"]
 

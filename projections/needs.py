@@ -9,7 +9,9 @@ from typing import assert_never
 from ledger import conditions as cn
 from ledger.acts import SuppressionCarried
 from ledger.pack import Pack
-from ledger.times import DAY, after_months, format_time
+from ledger.person import minor_until
+from ledger.times import DAY, FOREVER, after_months, format_time
+from projections.addresses import Bound, OthersNo, heeded
 from projections.choices import (
     No,
     Terms,
@@ -23,6 +25,7 @@ from projections.choices import (
     word,
     yes_to_collect,
 )
+from projections.patterns import first_of
 from projections.question import Question, Ref, same_list
 from projections.record import State
 from projections.versions import InForce, Packs, in_force
@@ -39,6 +42,8 @@ class Case:
     customer: Callable[[str], State | None] = lambda _: None  # another person, as of the same moment
     person_of: Callable[[str], str | None] = lambda _: None  # the identifier of a name
     latest: Callable[[], State] | None = None  # the person by all that is known, whenever it happened
+    others: Callable[[], list[Bound]] = list  # noes of others that bind an address of the person
+    stopped: Callable[[], dict[str, Ref]] = dict  # channels by which nothing reaches the person any more
     _versions: list[InForce] | None = field(default=None)
 
     @property
@@ -116,9 +121,9 @@ def check(need: cn.Need, case: Case, question: Question, now: int, pack: Pack) -
             good = next((one for one in tried if one.holds), None)
             return good or next((one for one in tried if one.objection), tried[-1])
         case cn.Minor():
-            return _minor(need, state)
+            return _minor(need, state, now, pack)
         case cn.Deleted():
-            return _deleted(state, question)
+            return _deleted(state, question, now, pack)
         case cn.DeletionAsked():
             asked = state.deletion_asked
             return Finding(asked is not None, [asked] if asked else [], "asked for deletion")
@@ -136,6 +141,7 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
     said = word(case.state, question, now, pack, terms, case.world)
     if said is None and question.action == "collect" and question.purpose is None:
         said = yes_to_collect(case.state, question, now, pack, terms, case.world)
+    said = heeded(said, case, question, now, pack, terms)
     match said:
         case Yes():
             return _opted_in(said, question, terms, pack)
@@ -165,6 +171,8 @@ def despite(said: Yes) -> str:
 
 def no_in_words(no: No) -> str:
     """A no as a phrase."""
+    if isinstance(no, OthersNo):
+        return f"somebody with the same address {no_in_words(no.said)}"
     if no.ref.type == SuppressionCarried.type:
         return f"opted out{f' of {no.scope}' if no.scope else ''} before an erasure, carried over on {day(no.ref)}"
     if no.scope is None:
@@ -207,6 +215,27 @@ def _last_asked(need: cn.Quiet, state: State, question: Question) -> Ref | None:
     return state.asked.get(about) if need.unanswered else None
 
 
+Clock = cn.Quiet | cn.Minor | cn.Deleted  # conditions that change by time alone
+
+
+def ticks(need: Clock, pack: Pack) -> bool:
+    """Whether it does by this pack."""
+    return isinstance(need, cn.Quiet) or (pack.ages.grow if isinstance(need, cn.Minor) else bool(pack.keeps))
+
+
+def clock_ends(need: Clock, case: Case, question: Question, pack: Pack) -> list[int]:
+    """The moments at which such a condition may change by time alone."""
+    match need:
+        case cn.Quiet():
+            return quiet_ends(need, case, question, pack)
+        case cn.Minor():
+            return grown_up(need, case, pack)
+        case cn.Deleted():
+            return kept_until(case, pack)
+        case _:
+            assert_never(need)
+
+
 def quiet_ends(need: cn.Quiet, case: Case, question: Question, pack: Pack) -> list[int]:
     """The moments at which such a condition stops to hold by time alone."""
     _, no = last_word(case.state, question, pack)
@@ -216,12 +245,11 @@ def quiet_ends(need: cn.Quiet, case: Case, question: Question, pack: Pack) -> li
 
 def _on_record(fact: str, case: Case, question: Question, pack: Pack) -> Finding:
     clause, define = next((c, d) for c in pack.clause for d in c.define if d.fact == fact)
-    record = case.state.fresh if define.lapses else case.state.facts
     for pattern in define.events:
         value = getattr(question, pattern.same) if pattern.same else pattern.value
         if pattern.same and value is None:
             continue
-        ref = record.get((pattern.type, value))
+        ref = first_of(case.state, pattern, value, fresh=define.lapses)
         if ref is not None:
             return Finding(True, [ref], f"{define.says} on {day(ref)}", [clause.id])
     return Finding(False, says=f"nothing on record that the person {define.says}", clauses=[clause.id])
@@ -294,24 +322,53 @@ def _credit(need: cn.Credit, state: State) -> Finding:
     return Finding(True, [on_record.last], "one message for each address given")
 
 
-def _minor(need: cn.Minor, state: State) -> Finding:
+def _minor(need: cn.Minor, state: State, now: int, pack: Pack) -> Finding:
     told = [track.age for track in state.tracks.values() if track.age is not None]
     for age, under, guardian, ref in sorted(told, key=lambda one: one[3].order):
-        young = (age is not None and age < need.under) or (under is not None and under <= need.under)
-        if young:
+        until = minor_until(need, (age, under, guardian), ref.time, grow=pack.ages.grow)
+        if until is None or now >= until:
+            continue
+        young = minor_until(need, (age, under, False), ref.time, grow=pack.ages.grow)
+        if young is not None and now < young:
             return Finding(True, [ref], f"known since {day(ref)} to be under {need.under}")
-        if need.guardian and guardian:
-            return Finding(True, [ref], f"known since {day(ref)} to need a guardian's consent")
+        return Finding(True, [ref], f"known since {day(ref)} to need a guardian's consent")
     return Finding(False)
 
 
-def _deleted(state: State, question: Question) -> Finding:
+def grown_up(need: cn.Minor, case: Case, pack: Pack) -> list[int]:
+    """The moments from which somebody is no minor any more, by their age alone."""
+    told = [track.age for track in case.state.tracks.values() if track.age is not None]
+    found = [minor_until(need, one[:3], one[3].time, grow=pack.ages.grow) for one in told]
+    return [until for until in found if until is not None and until < FOREVER]
+
+
+def _deleted(state: State, question: Question, now: int, pack: Pack) -> Finding:
     if not state.deletions:
         return Finding(False)
     last = state.deletions[-1]
     gone = not state.returned
-    if not gone:
-        gone = any(
-            not state.collected[category].current for category in question.personal if category in state.collected
-        )
+    if question.personal:
+        gone = any(_gone(category, state, question, now, pack) for category in question.personal)
     return Finding(gone, [last], f"deleted on {day(last)}")
+
+
+def _gone(category: str, state: State, question: Question, now: int, pack: Pack) -> bool:
+    """Whether a deletion took it: not what was left for this purpose, nor what came since."""
+    kept = state.kept.get(category)
+    if kept is not None and any(
+        category in keep.categories and question.purpose in keep.purpose and now < keep.ends(kept.time)
+        for _, keep in pack.keeps
+    ):
+        return False
+    on_record = state.collected.get(category)
+    return not state.returned or (on_record is not None and not on_record.current)
+
+
+def kept_until(case: Case, pack: Pack) -> list[int]:
+    """The moments from which something that a deletion left is gone as well."""
+    return [
+        keep.ends(ref.time)
+        for category, ref in case.state.kept.items()
+        for _, keep in pack.keeps
+        if category in keep.categories
+    ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
+from ledger import events as ev
 from ledger import pack as pk
 from ledger.entry import Entry
-from ledger.times import DAY, FOREVER, after_business_days, format_optional, format_time
+from ledger.times import format_optional, format_time
+from projections.duties import due_at, identification, identified, pauses_of, request_due
 from projections.needs import Case, check
 from projections.question import Question, Ref
 from projections.record import Disclosure, Request, State
@@ -22,14 +24,16 @@ def obligations(pack: pk.Pack, case: Case, now: int) -> list[Row]:
         for duty in clause.duty:
             match duty.kind:
                 case "deletion" | "correction" | "access":
-                    if duty.owed_when is not None:
-                        rows += _owed_unasked(clause, duty, pack, case, now)
-                    else:
+                    if duty.by_request:
                         rows += _requests(clause, duty, pack, case.state, now)
+                    else:
+                        rows += _owed_unasked(clause, duty, pack, case, now)
                 case "breach-notice":
                     rows += _breaches(clause, duty, pack, case, now)
                 case "complaint":
                     rows += _complaints(clause, duty, pack, case.state, now)
+                case "authority-notice":
+                    pass  # owed to no person: see controller_obligations
         if clause.tell is not None:
             rows += _to_tell(clause, clause.tell, case)
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
@@ -49,32 +53,6 @@ def _row(kind: str, clause: str, opened: Ref, status: str, **more: Any) -> tuple
     return opened.order, row
 
 
-Spans = Iterable[tuple[int, int | None]]  # [begin, end), None: not ended
-
-
-def due_at(duty: pk.Duty, pack: pk.Pack, start: int, pauses: Spans = (), now: int = FOREVER) -> int | None:
-    """When something owed since `start` is due, in microseconds; None: no clock.
-
-    What lies in a pause does not count; in two at once, it counts as one. A business day does not count if any of it
-    lies in a pause. Pauses are known up to `now`.
-    """
-    spans = sorted((begin, min(now if end is None else end, now)) for begin, end in pauses)
-    if duty.due_in_days is not None:
-        left = duty.due_in_days * DAY
-    elif duty.due_in_business_days is not None:
-        return after_business_days(start, duty.due_in_business_days, pack.calendar.holidays, spans)
-    else:
-        return None
-    reached = start
-    for begin, end in spans:
-        free = max(begin - reached, 0)
-        if free >= left:
-            break
-        left -= free
-        reached = max(reached, end)
-    return reached + left
-
-
 def _status(due: int | None, now: int) -> str:
     return "overdue" if due is not None and now >= due else "running"
 
@@ -88,14 +66,14 @@ def _requests(
     clause: pk.Clause, duty: pk.Duty, pack: pk.Pack, state: State, now: int
 ) -> list[tuple[tuple[int, int], Row]]:
     rows = []
-    for (kind, name), request in state.requests.items():
-        if kind != duty.kind:
+    for name, request in state.all_requests():
+        if request.kind != duty.kind:
             continue
         if duty.kind == "deletion":
             rows.append(_deletion(name, request, clause, duty, pack, state, now))
             continue
-        due = due_at(duty, pack, request.opened.time)
-        if request.answered is not None:
+        due = request_due(duty, pack, request, state, now)
+        if request.ended:
             status = "done"
         elif duty.next_steps and request.next_steps is not None:
             status = "next-steps-sent"
@@ -108,48 +86,52 @@ def _requests(
 def _deletion(
     name: str, request: Request, clause: pk.Clause, duty: pk.Duty, pack: pk.Pack, state: State, now: int
 ) -> tuple[tuple[int, int], Row]:
-    asking = next((one for one in pack.clause if one.identification is not None), None)
-    wanted = asking.identification.needs if asking is not None and asking.identification is not None else []
-    missing = [field for field in wanted if field not in request.named]
-    started = max([request.opened.time, *(request.named[field] for field in wanted if field in request.named)])
-    archive = None
-    if request.answered is not None:
-        if request.archive_until is not None and request.purged is None:
+    if request.ended:
+        archive = None
+        if request.answered is not None and request.archive_until is not None and request.purged is None:
             archive = format_time(request.archive_until)
         return _row("deletion", clause.id, request.opened, "done", request=name, archive_until=archive)
-    if missing and asking is not None:
-        status = "awaiting-identification"
+    missing, _ = identified(pack, request)
+    if missing:
+        asking, status = identification(pack)[0] or clause, "awaiting-identification"
         return _row("deletion", asking.id, request.opened, status, request=name, missing=missing)
     if state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return _row("deletion", holding.id, request.opened, "on-hold", request=name)
-    due = _deletion_due(duty, pack, state, started, now)
+    due = request_due(duty, pack, request, state, now)
     return _row("deletion", clause.id, request.opened, _status(due, now), request=name, due=format_optional(due))
-
-
-def _deletion_due(duty: pk.Duty, pack: pk.Pack, state: State, start: int, now: int) -> int | None:
-    """When a deletion owed since `start` is due: time under a hold does not count, unless the duty says so."""
-    spans = [span for hold in state.holds.values() for span in hold.spans] if duty.hold_stops_clock else []
-    return due_at(duty, pack, start, spans, now)
 
 
 def _owed_unasked(
     clause: pk.Clause, duty: pk.Duty, pack: pk.Pack, case: Case, now: int
 ) -> list[tuple[tuple[int, int], Row]]:
-    assert duty.owed_when is not None
-    found = check(duty.owed_when, case, Question("use"), now, pack)
-    if not found.holds:
-        return []
-    since = found.because[0]
+    """A deletion that is owed without a request: to a minor, or to somebody who was not active for long."""
     deletions = case.state.deletions
-    if deletions and (deletions[-1].order > since.order or not case.state.returned):
+    since = _opened_by(duty, pack, case, now)
+    if since is None and deletions:  # who was a minor then may have grown up since
+        then = _opened_by(duty, pack, case, deletions[-1].time)
+        since = then if then is not None and then.order < deletions[-1].order else None
+    if since is None:
+        return []
+    gone = deletions and deletions[-1].order > since.order
+    if gone or (deletions and duty.activity is None and not case.state.returned):
         archived = format_optional(case.state.archived_until)
         return [_row("deletion", clause.id, since, "done", request=None, archive_until=archived)]
     if case.state.standing_holds(now):
         holding = hold_clause(pack) or clause
         return [_row("deletion", holding.id, since, "on-hold", request=None)]
-    due = _deletion_due(duty, pack, case.state, since.time, now)
+    due = due_at(duty, pack, since.time, pauses_of(duty, case.state), now)
     return [_row("deletion", clause.id, since, _status(due, now), request=None, due=format_optional(due))]
+
+
+def _opened_by(duty: pk.Duty, pack: pk.Pack, case: Case, now: int) -> Ref | None:
+    """What such a duty is owed since: the last activity, or what says that the person is a minor."""
+    if duty.activity is not None:
+        active = [ref for name in duty.activity if (ref := case.state.active.get(name)) is not None]
+        return max(active, key=lambda ref: ref.order, default=None)
+    assert duty.owed_when is not None
+    found = check(duty.owed_when, case, Question("use"), now, pack)
+    return found.because[0] if found.holds else None
 
 
 def _breaches(
@@ -225,8 +207,11 @@ def _holds(disclosures: list[Disclosure], ref: Ref, categories: Iterable[str]) -
     return any(one.ref.order < ref.order and set(one.categories) & set(categories) for one in disclosures)
 
 
-def controller_obligations(entries: list[Entry], pack: pk.Pack) -> list[Row]:
-    """What the controller owes everybody: what has to follow an event of its own, and whether it did."""
+def controller_obligations(entries: list[Entry], pack: pk.Pack, now: int) -> list[Row]:
+    """What the controller owes everybody, or an authority: what has to follow an event of its own, and whether it did.
+
+    Requires entries in order.
+    """
     rows = []
     for clause in pack.clause:
         for expect in clause.expect:
@@ -237,9 +222,51 @@ def controller_obligations(entries: list[Entry], pack: pk.Pack) -> list[Row]:
                     continue
                 about = {expect.same: getattr(entry.data, expect.same, None)} if expect.same else {}
                 status = "done" if followed(entry, expect, entries) else "running"
-                opened = Ref(entry.time, entry.position, entry.type, entry.source, entry.id)
-                rows.append(_row(expect.owed, clause.id, opened, status, **about)[1])
-    return rows
+                rows.append(_row(expect.owed, clause.id, ref_of(entry), status, **about)[1])
+    return rows + [_authority_row(notice, now) for notice in authority_notices(entries, pack)]
+
+
+def ref_of(entry: Entry) -> Ref:
+    """An entry, as answers name it."""
+    return Ref(entry.time, entry.position, entry.type, entry.source, entry.id)
+
+
+class AuthorityNotice(NamedTuple):
+    """A notice of a breach that is owed to an authority, and the first one that was given."""
+
+    clause: str
+    duty: pk.Duty
+    breach: str
+    discovered: Entry
+    due: int | None
+    told: Entry | None
+
+
+def authority_notices(entries: list[Entry], pack: pk.Pack) -> list[AuthorityNotice]:
+    """The notices to authorities that a pack owes. Requires entries in order: of each breach the first counts."""
+    discovered: dict[str, Entry] = {}
+    told: dict[str, Entry] = {}
+    required: dict[str, bool] = {}
+    for entry in entries:
+        if isinstance(entry.data, ev.BreachDiscovered):
+            discovered.setdefault(entry.data.breach, entry)
+            required.setdefault(entry.data.breach, entry.data.notice_required)
+        elif isinstance(entry.data, ev.AuthorityNotified):
+            told.setdefault(entry.data.breach, entry)
+    return [
+        AuthorityNotice(clause.id, duty, breach, entry, due_at(duty, pack, entry.time), told.get(breach))
+        for clause in pack.clause
+        for duty in clause.duty
+        for breach, entry in discovered.items()
+        if duty.kind == "authority-notice" and (duty.every_breach or required[breach])
+    ]
+
+
+def _authority_row(notice: AuthorityNotice, now: int) -> Row:
+    status = "done" if notice.told is not None else _status(notice.due, now)
+    due = format_optional(notice.due)
+    opened = ref_of(notice.discovered)
+    return _row("authority-notice", notice.clause, opened, status, breach=notice.breach, due=due)[1]
 
 
 def followed(entry: Entry, expect: pk.Expect, entries: list[Entry]) -> bool:

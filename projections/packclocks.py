@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, get_args, get_origin
 
+from pydantic import BaseModel
+
 from ledger import conditions as cn
 from ledger import pack as pk
 from ledger.events import TYPES
+from ledger.facts import Shown
 from ledger.packwords import Problem, like
 from ledger.readings import rows_of
 from ledger.tomllines import Path
+from projections import packduties
 from projections.decide import conditions_of
 
-# duties that an answer, or next steps, meets, and those that holds defer: see `projections.obligations`
-ANSWERED: Final = ("correction", "access")
-HELD: Final = ("deletion",)
 # the field that tells the events of a type apart, and what of a question can name the same; None: nothing can
 _WORDS: Final[dict[str, tuple[str, str | None]]] = {
     "breach.affected": ("breach", "item"),
@@ -37,7 +38,9 @@ def idle(pack: pk.Pack) -> Iterator[Problem]:
             path = (*place, mechanism, *(() if index is None else (index,)))
             match row:
                 case pk.Duty():
-                    yield from _duty(path, clause.id, row)
+                    yield from packduties.duty(path, clause.id, row)
+                case pk.Keep():
+                    yield from packduties.keep(path, clause.id, row, pack)
                 case pk.Lapse():
                     yield from _lapse(path, clause.id, row, pack)
                 case pk.Define():
@@ -47,28 +50,9 @@ def idle(pack: pk.Pack) -> Iterator[Problem]:
                     yield from _asking(path, clause.id, row, pack)
                 case _:
                     pass  # waits for nothing
-        yield from _without_deletion(place, clause, pack)
+        yield from packduties.without_deletion(place, clause, pack)
+    yield from packduties.settings(pack)
     yield from _change(pack)
-
-
-def _duty(path: Path, clause: str, duty: pk.Duty) -> Iterator[Problem]:
-    """Two clocks for one duty, and settings of a clock that there is not."""
-    clocks = [name for name in ("due_in_days", "due_in_business_days") if getattr(duty, name) is not None]
-    if len(clocks) > 1:
-        yield Problem((*path, clocks[1]), clause, f"{clocks[1]}: the clock is due_in_days (one of them can count)")
-    settings = {
-        "late_answer_is_finding": (duty.late_answer_is_finding, ANSWERED),
-        "next_steps": (duty.next_steps, ANSWERED),
-        "hold_stops_clock": (not duty.hold_stops_clock, HELD),
-    }
-    for name, (said, kinds) in settings.items():
-        value = str(getattr(duty, name)).lower()
-        if said and duty.kind not in kinds:
-            text = f"{name} = {value} says nothing for a duty of kind {duty.kind} (it is about {' and '.join(kinds)})"
-            yield Problem((*path, name), clause, text)
-        elif said and not clocks:
-            text = f"{name} = {value} is about a clock, and this duty has none (due_in_days would start one)"
-            yield Problem((*path, name), clause, text)
 
 
 def _lapse(path: Path, clause: str, lapse: pk.Lapse, pack: pk.Pack) -> Iterator[Problem]:
@@ -118,10 +102,36 @@ def _pattern(path: Path, clause: str | None, pattern: pk.Pattern, pack: pk.Pack)
         hint = f'same = "{same}" would match' if same else "leave it out"
         text = f"{where}same = {pattern.same!r} never matches: {pattern.type} has no such field ({hint})"
         yield Problem((*path, "same"), clause, text)
+    for field, word in pattern.where.items():
+        yield from _where(path, clause, pattern, field, word, pack)
+
+
+def _where(
+    path: Path, clause: str | None, pattern: pk.Pattern, field: str, word: str, pack: pk.Pack
+) -> Iterator[Problem]:
+    """A field that is not kept of such events, a word that none of them has there, and one that `is` says otherwise."""
+    there = pk.PARTICULARS[pattern.type]
+    place = (*path, "where", field)
+    if field not in there:
+        text = f"of {pattern.type} no {field!r} is kept{like(field, there)} (it is {', '.join(there)})"
+        yield Problem(place, clause, text)
+        return
+    if field == there[0] and pattern.value not in (None, word):
+        yield Problem(place, clause, f"where {field} = {word!r} never matches: is = {pattern.value!r} wants another")
+        return
+    model: type[BaseModel] = Shown if field in ("form", "method") else TYPES[pattern.type]
+    words: list[str] | None = _literal(model.model_fields[field].annotation)
+    if field in ("purpose", "form"):
+        words = pack.purposes if field == "purpose" else pack.forms
+    if words is not None and word not in words:
+        text = f"no {pattern.type} has the {field} {word!r}{like(word, words)}, so this never matches"
+        yield Problem(place, clause, text)
 
 
 def _literal(annotation: Any) -> list[str] | None:
-    return list(get_args(annotation)) if get_origin(annotation) is Literal else None
+    """The words that a field can have, where they are closed; one that may be missing, too."""
+    kinds = [one for one in (annotation, *get_args(annotation)) if get_origin(one) is Literal]
+    return list(get_args(kinds[0])) if kinds else None
 
 
 def _asking(path: Path, clause: str, row: pk.Match, pack: pk.Pack) -> Iterator[Problem]:
@@ -143,16 +153,6 @@ def _overlap(permit: pk.Permit, row: pk.Match) -> bool:
     """Whether both are about some purpose."""
     named = permit.purpose if permit.purpose is not None else row.purpose
     return named is None or any(_about(permit, name) and _about(row, name) for name in named)
-
-
-def _without_deletion(place: Path, clause: pk.Clause, pack: pk.Pack) -> Iterator[Problem]:
-    duties = [duty for one in pack.clause for duty in one.duty if duty.kind == "deletion"]
-    if clause.identification is not None and not any(duty.owed_when is None for duty in duties):
-        text = 'identification is asked for nothing: a duty with kind = "deletion" would be opened by a request'
-        yield Problem((*place, "identification"), clause.id, text)
-    if clause.hold is not None and not duties:
-        text = 'hold has nothing to defer: a duty with kind = "deletion" would be deferred by one'
-        yield Problem((*place, "hold"), clause.id, text)
 
 
 def _change(pack: pk.Pack) -> Iterator[Problem]:

@@ -84,18 +84,38 @@ def difference(old: Pack, new: Pack) -> Difference:
         change=_change(old.change) != _change(new.change),
     )
     found.scopes, found.scopes_anywhere = _scopes(old, new)
-    facts = _facts(old, new)
-    words = bool(found.scopes or found.scopes_anywhere or found.lapsing)
+    rest = _Rest(
+        frozenset(_facts(old, new)),
+        frozenset(name for name in {*old.countries, *new.countries} if _group(old, name) != _group(new, name)),
+        ages=old.ages != new.ages,
+        keeps=[_key(clause, keep) for clause, keep in old.keeps] != [_key(clause, keep) for clause, keep in new.keeps],
+        words=bool(found.scopes or found.scopes_anywhere or found.lapsing),
+    )
     for action in ACTIONS:
-        found.rows[action] = list(_rows(old, new, action, facts, words=words))
+        found.rows[action] = list(_rows(old, new, action, rest))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What rows can rest on beside what they say, as far as two packs have it differently."""
+
+    facts: frozenset[str]
+    groups: frozenset[str]  # of countries
+    ages: bool
+    keeps: bool
+    words: bool  # what the person said about something else
+
+
+def _group(pack: Pack, name: str) -> set[str]:
+    return {country.casefold() for country in pack.countries.get(name, ())}
 
 
 def _key(clause: str, row: Row) -> tuple[str, str, str]:
     return clause, type(row).__name__, row.model_dump_json(exclude=WORDS_ONLY)
 
 
-def _rows(old: Pack, new: Pack, action: str, facts: set[str], *, words: bool) -> Iterator[Rule]:
+def _rows(old: Pack, new: Pack, action: str, rest: _Rest) -> Iterator[Rule]:
     """Rows that only one pack has, whose place among others counts and is another, or that rest on what differs."""
     before, after = rules_of(old, action), rules_of(new, action)
     for one, other, ordered in (
@@ -112,16 +132,20 @@ def _rows(old: Pack, new: Pack, action: str, facts: set[str], *, words: bool) ->
             left_over = Counter(common)
             for number, rule in enumerate(rules):
                 left_over[keys[number]] -= 1
-                if moved or left_over[keys[number]] < 0 or _rests(rule, facts, words=words):
+                if moved or left_over[keys[number]] < 0 or _rests(rule, rest):
                     yield rule
 
 
-def _rests(rule: Rule, facts: set[str], *, words: bool) -> bool:
-    """Whether a row rests on a fact that is defined otherwise, or on the person's words about something else."""
-    return any(
-        (isinstance(need, cn.OnRecord) and need.fact in facts)
-        or (words and isinstance(need, cn.AnyOptIn | cn.Quiet))
-        or (isinstance(need, cn.AnyOf) and (words or bool(facts)))  # one inside another: not looked into
+def _rests(rule: Rule, rest: _Rest) -> bool:
+    """Whether a row rests on what the packs define otherwise, or on the person's words about something else."""
+    groups = {*(rule.row.country_in or ()), *(rule.row.country_not_in or ())}
+    return not groups.isdisjoint(rest.groups) or any(
+        (isinstance(need, cn.OnRecord) and need.fact in rest.facts)
+        or (isinstance(need, cn.Minor) and rest.ages)
+        or (isinstance(need, cn.Deleted) and rest.keeps)
+        or (rest.words and isinstance(need, cn.AnyOptIn | cn.Quiet))
+        # one inside another: not looked into
+        or (isinstance(need, cn.AnyOf) and (rest.words or rest.ages or rest.keeps or bool(rest.facts)))
         for need in conditions_of(rule.row)
     )
 
@@ -145,7 +169,8 @@ def _scopes(old: Pack, new: Pack) -> tuple[frozenset[str], frozenset[str]]:
         rows = [[_key(clause, row) for clause, row in pack.objections.get(scope, ())] for pack in (old, new)]
         objections = [row for pack in (old, new) for _, row in pack.objections.get(scope, ())]
         later = any(row.effective_in_business_days is not None for row in objections)
-        other_days = later and set(old.calendar.holidays) != set(new.calendar.holidays)
+        days = [(set(pack.calendar.holidays), pack.calendar.zone) for pack in (old, new)]
+        other_days = later and days[0] != days[1]
         marketing = set(old.marketing) != set(new.marketing) and any(row.marketing_only for row in objections)
         if rows[0] != rows[1] or other_days or marketing:
             (anything if later else messages).add(scope)

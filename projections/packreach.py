@@ -25,6 +25,7 @@ _EMPTY = {
     "channel": "it names no channel",
     "ground": "it names no ground",
     "origin": "it names no origin",
+    "country": "no country is left of country, country_in and country_not_in",
 }
 
 

@@ -99,8 +99,13 @@ def _twofold(pack: pk.Pack) -> Iterator[Problem]:
     )
     yield from _twice(
         _rows(pack, "duty"),
-        lambda one, two: (one.kind, one.owed_when) == (two.kind, two.owed_when) and _clock(one) != _clock(two),
+        lambda one, two: _opened(one) == _opened(two) and _clock(one) != _clock(two),
         lambda one, two: f"the duty {two.kind} has another clock in {one}: both are owed",
+    )
+    yield from _twice(
+        _rows(pack, "keep"),
+        lambda one, two: _both_keep(one, two) and (one.for_months, one.for_days) != (two.for_months, two.for_days),
+        lambda one, _: f"what is kept here for the same purpose stays for another time in {one}: the longer counts",
     )
     for name in ("identification", "hold"):
         yield from _twice(
@@ -132,8 +137,19 @@ def together(one: _Said, two: _Said) -> bool:
     return first is None or second is None or first[0] != second[0] or first[1] == second[1]
 
 
+def _opened(duty: pk.Duty) -> tuple[Any, ...]:
+    return duty.kind, duty.owed_when, duty.activity
+
+
 def _clock(duty: pk.Duty) -> tuple[Any, ...]:
-    return duty.due_in_days, duty.due_in_business_days, duty.hold_stops_clock
+    periods = (*pk.CLOCKS, "extended_by_months", "extended_by_days")
+    return duty.hold_stops_clock, duty.every_breach, *(getattr(duty, name) for name in periods)
+
+
+def _both_keep(one: pk.Keep, two: pk.Keep) -> bool:
+    """Whether some category is kept for some purpose by both; or for none by both."""
+    purposes = not set(one.purpose).isdisjoint(two.purpose) or not (one.purpose or two.purpose)
+    return purposes and not set(one.categories).isdisjoint(two.categories)
 
 
 def _delays(pack: pk.Pack) -> Iterator[Problem]:

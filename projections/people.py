@@ -6,7 +6,7 @@ Nothing here decides. A `View` is what was known of a controller at one moment; 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
@@ -14,20 +14,26 @@ from typing import Final
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
+from ledger.addresses import Had, had_by
 from ledger.application import LedgerApplication
+from ledger.decisionid import Asked, DecisionId
 from ledger.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
 from ledger.errors import CorruptEntry, InvalidQuestion
 from ledger.pack import Pack
 from ledger.person import Edges, joined_by, linked, note_edge
 from ledger.times import FOREVER
+from projections.addresses import Bound
+from projections.beside import Beside, Cut, Ties, joined_at
 from projections.judge import Record
 from projections.needs import Case
 from projections.projector import Projector
+from projections.question import Ref
 from projections.record import State
 from projections.state import fold
 from projections.world import Version, World, evolve_world, fold_world
 
 KEPT_PEOPLE: Final = 5_000
+NO_TIES: Final = Ties({}, beside=False)
 
 
 @dataclass(slots=True)
@@ -76,9 +82,13 @@ class People:
         self._people: OrderedDict[str, Person] = OrderedDict()
         self._under: dict[str, set[str]] = {}  # identifier -> who is remembered and was ever joined with it
         self._controllers: dict[str, ControllerRecord] = {}
+        self._ties: dict[str, Ties] = {}  # of those asked about since anything was added
+        self._any_ties: bool | None = None
 
     def forget(self, streams: Iterable[str] | None = None) -> None:
         """Forget these streams and whoever is joined with them; None: everything."""
+        self._ties.clear()  # they hang on others, too
+        self._any_ties = None
         if streams is None:
             self._people.clear()
             self._under.clear()
@@ -165,6 +175,61 @@ class People:
             if found != there:
                 what = f"{found} entries of {stream} are found, and there are {there}"
                 raise CorruptEntry(f"{what}: the store is damaged (run doctor, restore a backup)")
+
+    # -- beside the state ----------------------------------------------------------------------------------------------
+
+    def ties(self, person: Person) -> Ties:
+        """What is to be looked at beside the person's state: one look-up, none where nobody has anything."""
+        found = self._ties.get(person.person)
+        if found is None:
+            if len(self._ties) > KEPT_PEOPLE:
+                self._ties.clear()
+            found = self._ties[person.person] = self._read_ties(person) if self._has_ties() else NO_TIES
+        return found
+
+    def _has_ties(self) -> bool:
+        if self._any_ties is None:
+            with self.app.reading() as c:
+                c.execute("SELECT EXISTS (SELECT 1 FROM shared) OR EXISTS (SELECT 1 FROM beside)")
+                self._any_ties = bool(c.fetchone()[0])
+        return self._any_ties
+
+    def _read_ties(self, person: Person) -> Ties:
+        names = sorted(person.names)
+        marks = ",".join("?" * len(names))
+        with self.app.reading() as c:
+            c.execute(
+                f"SELECT tag, kind FROM living JOIN shared USING (tag) WHERE person IN ({marks}) AND how<>'bounced' "
+                f"UNION SELECT NULL, NULL FROM beside WHERE person IN ({marks})",
+                [*names, *names],
+            )
+            rows = dict(c.fetchall())
+        return Ties({tag: kind for tag, kind in rows.items() if tag is not None}, None in rows)
+
+    def had(self, entries: Iterable[Entry], names: frozenset[str]) -> list[Had]:
+        """The addresses that these entries brought. Raises CorruptEntry."""
+        with self.app.reading() as c:
+            return had_by(c, self.app.vault, entries, names)
+
+    def sharing(
+        self, tag: bytes, names: frozenset[str], cut: Cut
+    ) -> Iterator[tuple[frozenset[str], list[Entry], list[Had]]]:
+        """Others with an address who may have said a no that binds one: names, entries that count, addresses."""
+        with self.app.reading() as c:
+            c.execute(
+                "SELECT DISTINCT person FROM living WHERE tag=? AND how<>'bounced' AND (EXISTS (SELECT 1 FROM noes "
+                "WHERE noes.person=living.person) OR EXISTS (SELECT 1 FROM links WHERE one=living.person))",
+                [tag],
+            )
+            others = {row[0] for row in c.fetchall()} - names
+        while others:
+            name = min(others)
+            person = self.person(name)
+            group = joined_at(person, name, cut)
+            others -= {name, *group}
+            if not group & names:
+                entries = [one for one in person.entries if one.stream in group and cut(one)]
+                yield group, entries, self.had(entries, group)
 
     def newest(self, person: Person) -> State:
         """The state by everything that is recorded."""
@@ -262,14 +327,26 @@ class View:
 
     def case(self, person: Person, at: int) -> Case:
         """Everything an answer about the person at a moment may look at."""
+        state = self.state(person, at)
+        others: Callable[[], list[Bound]] = list
+        stopped: Callable[[], dict[str, Ref]] = dict
+        if ties := self.people.ties(person):
+            names = joined_names(person, at, self.known_at)
+            beside = Beside(self.people, person, ties, names, lambda one: self._known(one) and one.time <= at)
+            state, others, stopped = beside.reached(state), beside.others, beside.stopped
         return Case(
-            self.state(person, at),
+            state,
             self.world(at),
             self.pack_of_version,
             lambda customer: self.state(self.people.person(customer), at),
             lambda name: self.app.person(self.controller, name),
             lambda: self.state(person, FOREVER),
+            others,
+            stopped,
         )
+
+    def _known(self, entry: Entry) -> bool:
+        return entry.recorded_at <= self.known_at
 
     def recipient_class(self, name: str, world: World) -> str | None:
         """The class of a recipient as registered in that world, or else ever; None where nobody has that name."""
@@ -318,15 +395,36 @@ class View:
         worlds = _Worlds(self.entries)
 
         def case_of(state: State, world: World, entry: Entry) -> Case:
+            person = self.people.person(entry.stream)
+            others: Callable[[], list[Bound]] = list
+            if ties := self.people.ties(person):  # what came back makes no act a finding
+                joined = state.joined.get(entry.stream, frozenset((entry.stream,)))
+                before = Beside(
+                    self.people, person, ties, joined, lambda one: self._known(one) and one.order < entry.order
+                )
+                state, others = before.reached(state), before.others
             return Case(
                 state,
                 world,
                 self.pack_of_version,
                 lambda customer: self.state_before(self.people.person(customer), entry.order),
                 lambda name: self.app.person(self.controller, name),
+                others=others,
             )
 
-        return Record(names, entries, worlds.before, case_of, self.pack_if_any)
+        return Record(names, entries, worlds.before, case_of, self.pack_if_any, self.controller, self.decision_digest)
+
+    def decision_id(self, asked: Asked, outcome: str, size: int, at: str, known_at: str) -> str | None:
+        """The name of an answer; None where the person's key is gone."""
+        named = DecisionId(outcome, size, at, known_at, "")
+        digest = self.decision_digest(asked, named)
+        return None if digest is None else str(named._replace(digest=digest))
+
+    def decision_digest(self, asked: Asked, named: DecisionId) -> str | None:
+        """The digest of a name; None where the person's key is gone."""
+        with self.app.reading() as c:
+            mark = self.app.vault.mark(c, asked.person, asked.content(*named[:4]))
+        return None if mark is None else mark.hex()
 
 
 class _Worlds:

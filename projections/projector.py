@@ -41,7 +41,7 @@ from projections.snapshot import FORMAT, dump, load
 from projections.state import evolve, fold
 
 # Rows are written anew by a program that folds otherwise, or reads entries that another one could not.
-SCHEMA_FORMAT: Final = crc32(repr((501, FORMAT, ENTRY_FORMAT, SCHEMA_VERSION, sorted(TYPES))).encode()) & 0x7FFFFFFF
+SCHEMA_FORMAT: Final = crc32(repr((502, FORMAT, ENTRY_FORMAT, SCHEMA_VERSION, sorted(TYPES))).encode()) & 0x7FFFFFFF
 PAGE: Final = 20_000
 KEPT: Final = 50_000  # states remembered between pages
 SAVED: Final = 1_000  # judgements gathered before they are written

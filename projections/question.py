@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from unicodedata import normalize
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
+from ledger.hints import hint
 from ledger.pack import ACTIONS, Pack
+from ledger.packwords import like
+from ledger.spellings import composed, list_name
 from ledger.times import FOREVER, format_optional, format_time, parse_time
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
@@ -25,12 +27,11 @@ FIELDS: Final = frozenset(
 )
 
 
-@lru_cache(maxsize=4096)
 def same_list(name: str | None) -> str | None:
     """The name of a list as it is compared: Unicode NFC, without case."""
     if name is None or (name.isascii() and name.islower()):
         return name
-    return normalize("NFC", normalize("NFC", name).casefold())
+    return list_name(name)
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ def _value(name: str, value: Any) -> Any:
     if name in _TEXTS:
         if not isinstance(value, str) or not value:
             raise InvalidQuestion(name, "wants text")
-        return _whole(name, value)
+        return _compared(name, _whole(name, value))
     words = _CLOSED.get(name)
     if words is not None:
         if not isinstance(value, str) or value not in words:
@@ -124,6 +125,15 @@ def _value(name: str, value: Any) -> Any:
             raise InvalidQuestion("categories", "wants a list of words")
         return frozenset(_whole("categories", one) for one in value)
     return _moment(name, value)
+
+
+def _compared(name: str, text: str) -> str:
+    """A name as it is compared; who is asked about is looked up under every form of the name."""
+    match name:
+        case "subject" | "of" | "list":
+            return text
+        case _:
+            return composed(text)
 
 
 def _whole(name: str, text: str) -> str:
@@ -145,11 +155,14 @@ def _moment(name: str, value: object) -> int:
 
 def check_words(question: Question, pack: Pack) -> None:
     """Refuse words that the pack does not know, and note what the categories are. Raises InvalidQuestion."""
-    if question.purpose is not None and question.purpose not in pack.known_purposes:
-        raise InvalidQuestion("purpose", f"{question.purpose!r} is no purpose of this pack")
+    for name in ("purpose", *pack.closed):
+        word = getattr(question, name)
+        if word is not None and not pack.knows(name, word):
+            raise InvalidQuestion(name, f"is no {name} of this pack{hint(name, word, pack)}")
     unknown = question.categories - pack.known_categories
     if unknown:
-        raise InvalidQuestion("categories", f"{min(unknown)!r} is no category of this pack")
+        near = like(min(unknown)[:64], pack.known_categories)
+        raise InvalidQuestion("categories", f"one of them is no category of this pack{near}")
     if question.action == "contact" and question.list is None and question.purpose in pack.always_by_list:
         raise InvalidQuestion("list", f"{question.purpose!r} goes by lists only: name the one that the message is for")
     classify(question, pack)
@@ -205,6 +218,17 @@ class Answer:
     at: int
     known_at: int
     size: int
+    named: Callable[[], str | None] = lambda: None
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the answer is yes."""
+        return self.outcome == "permit"
+
+    @property
+    def id(self) -> str | None:
+        """The answer's name, for `decision` in what is done on it; None where the person's key is gone."""
+        return self.named()
 
     @property
     def position(self) -> int:
@@ -225,4 +249,5 @@ class Answer:
             "known_at": format_time(self.known_at) if self.known_at < FOREVER else None,
             "position": self.size,
             "size": self.size,
+            "id": self.id,
         }

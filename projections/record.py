@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ledger.person import Edges
 from projections.question import Ref
@@ -138,9 +138,17 @@ class Collected:
     spent: Ref | None = None  # the last message that used one
 
 
+class Extension(NamedTuple):
+    """That an answer will take longer: when that was told, until when, and what the request named by then."""
+
+    told: int
+    until: int
+    named: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Request:
-    """A request of the person, by its id."""
+    """A request of the person, by its id. `extended`: every extension that was told while it was open."""
 
     kind: str
     opened: Ref
@@ -150,6 +158,22 @@ class Request:
     next_steps: Ref | None = None
     archive_until: int | None = None
     purged: Ref | None = None
+    taken_back: Ref | None = None
+    denied: Ref | None = None
+    unproved: bool = False  # denied, because nobody proved to be the person
+    extended: list[Extension] = field(default_factory=list)
+    # by what a pack says of it: how many of these were looked at, and the one that counts; see projections.duties
+    tried: dict[tuple[Any, ...], tuple[int, Extension | None]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is owed on it."""
+        return not (self.answered is None and self.taken_back is None and self.denied is None)
+
+    @property
+    def void(self) -> bool:
+        """Whether what it closed is open again."""
+        return self.taken_back is not None or self.unproved
 
 
 @dataclass(slots=True)
@@ -194,6 +218,9 @@ class State:
     processor_of: str | None = None
     facts: dict[tuple[str, str | None], Ref] = field(default_factory=dict)  # (type, telling word) -> first
     fresh: dict[tuple[str, str | None], Ref] = field(default_factory=dict)  # the same, since the last deletion
+    told_with: dict[tuple[str | None, ...], Ref] = field(default_factory=dict)  # (type, its particulars) -> first
+    fresh_with: dict[tuple[str | None, ...], Ref] = field(default_factory=dict)  # the same, since the last deletion
+    active: dict[str, Ref] = field(default_factory=dict)  # type of activity -> last, by the person or a guardian
     uses: list[Ref] = field(default_factory=list)
     terms: dict[str, Ref] = field(default_factory=dict)  # service -> start of the agreement in force
     ended: Ref | None = None  # the last end of an agreement
@@ -205,9 +232,11 @@ class State:
     notices: dict[str, list[Notice]] = field(default_factory=dict)  # version -> in order
     acknowledged: dict[str, Ref] = field(default_factory=dict)  # version -> first
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)  # (kind, id)
-    deletion_asked: Ref | None = None
+    past_requests: list[tuple[str, Request]] = field(default_factory=list)  # (id, one that ended and was made again)
+    deletion_carried: Ref | None = None  # a request that came back with an address
     deletions: list[Ref] = field(default_factory=list)
     deleted_upto: Order = (-(2**62), -1)  # a yes up to this rank opens nothing
+    kept: dict[str, Ref] = field(default_factory=dict)  # category -> the deletion that left it
     archived_until: int | None = None  # by the last deletion that needed no request
     returned: bool = True  # something of the person came after the last deletion
     holds: dict[str, Hold] = field(default_factory=dict)
@@ -220,6 +249,17 @@ class State:
     complaints: dict[str, list[Ref | None]] = field(default_factory=dict)  # lodged, answered, escalated
     own: dict[str, Track] = field(default_factory=dict)  # of names ever joined: what came under that name alone
     edges: Edges = field(default_factory=set)  # by which names are joined
+
+    def all_requests(self) -> list[tuple[str, Request]]:
+        """(id, request) of all, those that were made again too."""
+        return [*self.past_requests, *((name, one) for (_, name), one in self.requests.items())]
+
+    @property
+    def deletion_asked(self) -> Ref | None:
+        """The first request for deletion that stands, or that came back with an address."""
+        asked = [one.opened for _, one in self.all_requests() if one.kind == "deletion" and not one.void]
+        asked += [self.deletion_carried] if self.deletion_carried is not None else []
+        return min(asked, key=lambda ref: ref.order, default=None)
 
     def requests_of(self, name: str) -> list[Request]:
         """All requests under an id: one of each kind at most."""

@@ -21,7 +21,7 @@ from ledger import pack as pk
 from ledger.facts import Channel, Ground
 from ledger.readings import reading_of, rows_of
 from ledger.tomllines import Path
-from projections.decide import narrowness
+from projections.decide import country_fits, narrowness
 from projections.question import ORIGINS
 
 Box = tuple[int, ...]
@@ -34,6 +34,7 @@ PURPOSE: Final = DIMENSIONS.index("purpose")
 RECIPIENT: Final = DIMENSIONS.index("recipient")
 _LARGEST: Final = 4  # categories in a set: one for each condition of two rows, and one that a third does not take
 _OTHER: Final = ""  # a recipient that no row names
+ABROAD: Final = "another-country"  # in no group
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Space:
             (None, None),
             *((name, one) for name in names for one in (None, *classes)),
         ]
+        self.countries: list[str | None] = [None, *countries_told_apart(pack)]
         self.views = list(_views(_told_apart(pack, rows)))
         self.barred = frozenset(barred)
         self.readings = [
@@ -111,7 +113,7 @@ class Space:
         yield _mask((None, *get_args(Channel)), row.channel)
         yield _mask((None, *get_args(Ground)), row.ground)
         yield _mask((None, *sorted(ORIGINS)), row.origin)
-        yield _mask((False, True), None if row.country is None else [row.country])
+        yield sum(1 << n for n, one in enumerate(self.countries) if country_fits(row, one, self.pack))
         yield _mask((False, True), None if row.transfer is None else [row.transfer])
         yield _mask((None, "stored", "material"), None if row.announces is None else [row.announces])
         yield _mask((None, "other-source"), None if row.on_record_from is None else [row.on_record_from])
@@ -199,6 +201,16 @@ def _categories_fit(row: pk.Match, asked: frozenset[str], pack: pk.Pack) -> bool
         if not limited <= frozenset(row.categories):
             return False
     return row.any_category is None or not asked.isdisjoint(row.any_category)
+
+
+def countries_told_apart(*packs: pk.Pack) -> list[str]:
+    """One country for each of the groups, and sets of groups, that it can be in; the first is in none."""
+    kinds: dict[tuple[bool, ...], str] = {}
+    groups = [(pack, group) for pack in packs for group in pack.countries]
+    named = dict.fromkeys(country for pack, group in groups for country in pack.countries[group])
+    for country in (ABROAD, *named):
+        kinds.setdefault(tuple(pack.in_group(country, [group]) for pack, group in groups), country)
+    return list(kinds.values())
 
 
 def _told_apart(pack: pk.Pack, rows: Sequence[pk.Match]) -> list[str]:

@@ -13,6 +13,7 @@ from projections.record import (
     Collected,
     Confirmed,
     Disclosure,
+    Extension,
     Hold,
     Notice,
     OptOut,
@@ -22,7 +23,7 @@ from projections.record import (
     Track,
 )
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 
 
 def dump(state: State) -> bytes:
@@ -51,9 +52,12 @@ def dump(state: State) -> bytes:
             [state.entries, state.last, state.kind, state.of, state.processor_of, state.returned, state.archived_until],
             [[*key, _ref(ref)] for key, ref in state.facts.items()],
             [[*key, _ref(ref)] for key, ref in state.fresh.items()],
+            [[key, _ref(ref)] for key, ref in state.told_with.items()],
+            [[key, _ref(ref)] for key, ref in state.fresh_with.items()],
+            {name: _ref(ref) for name, ref in state.active.items()},
             [_ref(ref) for ref in state.uses],
             {service: _ref(ref) for service, ref in state.terms.items()},
-            [_maybe(state.ended), _maybe(state.deactivated), _maybe(state.deletion_asked)],
+            [_maybe(state.ended), _maybe(state.deactivated), _maybe(state.deletion_carried)],
             {
                 name: [
                     _ref(one.first), _ref(one.last), one.from_others_only, one.credit, one.current, _maybe(one.spent),
@@ -68,14 +72,10 @@ def dump(state: State) -> bytes:
             ],
             {name: [[_ref(n.ref), n.channel, n.offers_choice] for n in rows] for name, rows in state.notices.items()},
             {name: _ref(ref) for name, ref in state.acknowledged.items()},
-            [
-                [
-                    name, one.kind, _ref(one.opened), one.categories, one.named, _maybe(one.answered),
-                    _maybe(one.next_steps), one.archive_until, _maybe(one.purged),
-                ]
-                for (_, name), one in state.requests.items()
-            ],
+            [[name, *_asked(one)] for (_, name), one in state.requests.items()],
+            [[name, *_asked(one)] for name, one in state.past_requests],
             [[_ref(ref) for ref in state.deletions], state.deleted_upto],
+            {name: _ref(ref) for name, ref in state.kept.items()},
             {name: [hold.ground, hold.spans] for name, hold in state.holds.items()},
             [
                 [_ref(one.ref), one.recipient, one.categories, one.purpose, one.ground, one.secret_until]
@@ -94,9 +94,9 @@ def dump(state: State) -> bytes:
 def load(raw: bytes) -> State:
     """The state of a snapshot. Requires one that `dump` wrote."""
     (
-        _, tracks, joined, plain, facts, fresh, uses, terms, single, collected, unsorted, asked, questions, notices,
-        acknowledged,
-        requests, deletions, holds, disclosures, told, noes, corrections, affected, notified, complaints,
+        _, tracks, joined, plain, facts, fresh, told_with, fresh_with, active, uses, terms, single, collected, unsorted,
+        asked, questions, notices, acknowledged, requests, past_requests, deletions, kept, holds, disclosures, told,
+        noes, corrections, affected, notified, complaints,
     ) = orjson.loads(raw)  # fmt: skip
     state = State(
         {name: _track(*row) for name, row in tracks.items()},
@@ -108,10 +108,13 @@ def load(raw: bytes) -> State:
         plain[4],
         {(a, b): Ref(*ref) for a, b, ref in facts},
         {(a, b): Ref(*ref) for a, b, ref in fresh},
+        {tuple(key): Ref(*ref) for key, ref in told_with},
+        {tuple(key): Ref(*ref) for key, ref in fresh_with},
+        _refs(active),
         [Ref(*ref) for ref in uses],
-        {name: Ref(*ref) for name, ref in terms.items()},
+        _refs(terms),
     )
-    state.ended, state.deactivated, state.deletion_asked = (Ref(*ref) if ref else None for ref in single)
+    state.ended, state.deactivated, state.deletion_carried = (Ref(*ref) if ref else None for ref in single)
     state.returned, state.archived_until = plain[5:]
     state.collected = {
         k: Collected(Ref(*v[0]), Ref(*v[1]), v[2], v[3], current=v[4], spent=Ref(*v[5]) if v[5] else None)
@@ -129,7 +132,9 @@ def load(raw: bytes) -> State:
     }
     state.acknowledged = _refs(acknowledged)
     state.requests = {(kind, name): _request(kind, *rest) for name, kind, *rest in requests}
+    state.past_requests = [(name, _request(kind, *rest)) for name, kind, *rest in past_requests]
     state.deletions, state.deleted_upto = [Ref(*ref) for ref in deletions[0]], tuple(deletions[1])
+    state.kept = _refs(kept)
     state.holds = {name: Hold(ground, [(a, b) for a, b in spans]) for name, (ground, spans) in holds.items()}
     state.disclosures = [Disclosure(Ref(*row[0]), row[1], tuple(row[2]), *row[3:]) for row in disclosures]
     state.told = [(Ref(*ref), recipient, about) for ref, recipient, about in told]
@@ -206,15 +211,18 @@ def _frozen(words: list[str] | None) -> frozenset[str] | None:
     return None if words is None else frozenset(words)
 
 
+def _asked(one: Request) -> list[Any]:
+    return [
+        one.kind, _ref(one.opened), one.categories, one.named, _maybe(one.answered), _maybe(one.next_steps),
+        one.archive_until, _maybe(one.purged), _maybe(one.taken_back), _maybe(one.denied), one.unproved, one.extended,
+    ]  # fmt: skip
+
+
 def _request(kind: str, opened: list[Any], categories: list[str], named: dict[str, int], *rest: Any) -> Request:
-    answered, next_steps, archive_until, purged = rest
+    answered, next_steps, archive_until, purged, taken_back, denied, unproved, extended = rest
+    refs = (Ref(*ref) if ref else None for ref in (answered, next_steps, purged, taken_back, denied))
+    answered, next_steps, purged, taken_back, denied = refs
     return Request(
-        kind,
-        Ref(*opened),
-        tuple(categories),
-        named,
-        Ref(*answered) if answered else None,
-        Ref(*next_steps) if next_steps else None,
-        archive_until,
-        Ref(*purged) if purged else None,
-    )
+        kind, Ref(*opened), tuple(categories), named, answered, next_steps, archive_until, purged, taken_back, denied,
+        unproved, [Extension(told, until, tuple(named)) for told, until, named in extended],
+    )  # fmt: skip

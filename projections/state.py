@@ -11,11 +11,14 @@ from typing import assert_never
 
 from ledger import events as ev
 from ledger.entry import Entry
+from ledger.pack import ACTIVITY, PARTICULARS
 from ledger.times import parse_time
 from projections.question import Ref, same_list
-from projections.record import Collected, Disclosure, Hold, Notice, Order, Request, State, new_state, rank
+from projections.record import Collected, Disclosure, Extension, Hold, Notice, Order, Request, State, new_state, rank
 from projections.words import say, tracks_of
 
+BY_PERSON = (None, "subject", "guardian")  # actors whose word is the person's
+SHOWN = ("form", "method")  # particulars of what the person was shown
 RETURNING = frozenset(("subject.registered", "information.collected", "service.used", "consent.granted"))
 
 
@@ -53,16 +56,18 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
     data = entry.data
     if isinstance(data, ev.ControllerFact):
         return  # folded in projections.world
+    if entry.type in ACTIVITY and entry.actor in BY_PERSON:
+        state.active[entry.type] = ref
     match data:
         case ev.ServiceUsed():
-            _on_record(state, ref, data.service)
+            _on_record(state, ref, data, data.service)
             state.uses.append(ref)
         case ev.MessageSent():
             _spend(state, ref, data)
         case ev.InformationCollected():
             _collect(state, ref, data)
         case ev.ConsentGranted():
-            _on_record(state, ref, data.purpose)
+            _on_record(state, ref, data, data.purpose)
             say(state, entry, ref)
         case ev.ConsentRefused() | ev.ConsentWithdrawn() | ev.OptoutRecorded():
             state.noes.append(ref)
@@ -89,7 +94,7 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
         case ev.AccountDeactivated():
             state.deactivated = state.deactivated or ref
         case ev.PartnerNotified():
-            _on_record(state, ref, data.recipient)
+            _on_record(state, ref, data, data.recipient)
         case ev.RecipientTold():
             state.told.append((ref, data.recipient, data.about))
         case ev.PolicyNoticeSent():
@@ -100,7 +105,7 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
         case ev.PolicyAcknowledged():
             state.acknowledged.setdefault(data.version, ref)
         case ev.OwnershipTransferNotified():
-            _on_record(state, ref, data.transfer)
+            _on_record(state, ref, data, data.transfer)
         case _:
             _evolve_requests(state, entry, ref, data)
 
@@ -108,6 +113,8 @@ def evolve(state: State, entry: Entry) -> None:  # noqa: PLR0915  one case an ev
 def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData) -> None:
     """The second half of the fold: requests, deletions, holds, breaches, complaints."""
     match data:
+        case ev.RequestTakenBack() | ev.RequestDenied() | ev.RequestExtended():
+            _about_request(state, ref, data)
         case ev.CorrectionRequested():
             _ask(state, data.request, Request("correction", ref, tuple(data.categories)))
         case ev.AccessRequested():
@@ -121,7 +128,6 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
             for request in state.requests_of(data.request):
                 request.next_steps = request.next_steps or ref
         case ev.DeletionRequested():
-            state.deletion_asked = state.deletion_asked or ref
             _identify(_ask(state, data.request, Request("deletion", ref)), entry, data.service)
         case ev.DeletionIdentified():
             if asked := state.requests.get(("deletion", data.request)):
@@ -137,7 +143,7 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
             if (hold := state.holds.get(data.hold)) and hold.spans[-1][1] is None:
                 hold.spans[-1] = (hold.spans[-1][0], ref.time)
         case ev.BreachAffected():
-            _on_record(state, ref, data.breach)
+            _on_record(state, ref, data, data.breach)
             state.affected.setdefault(data.breach, ref)
         case ev.BreachNotified():
             state.notified.setdefault(data.breach, ref)
@@ -147,18 +153,27 @@ def _evolve_requests(state: State, entry: Entry, ref: Ref, data: ev.RequestData)
             _complaint(state, data.complaint, 1, ref)
         case ev.ComplaintEscalated():
             _complaint(state, data.complaint, 2, ref)
+        case ev.SuppressionCarried(marketing=True):
+            pass  # looked at beside the state: projections.addresses
         case ev.SuppressionCarried():
             say(state, entry, ref)
-        case ev.SubjectErased() | ev.RequestTakenBack() | ev.RequestDenied() | ev.RequestExtended():
+        case ev.SubjectErased():
             pass
         case _:
             assert_never(data)
 
 
-def _on_record(state: State, ref: Ref, word: str | None) -> None:
+def _on_record(state: State, ref: Ref, data: ev.Data, word: str | None) -> None:
     for key in ((ref.type, None), (ref.type, word)):
         state.facts.setdefault(key, ref)
         state.fresh.setdefault(key, ref)
+    names = PARTICULARS[ref.type]
+    if len(names) > 1:  # else the word says all
+        shown = getattr(data, "shown", None)
+        said = (getattr(shown if name in SHOWN else data, name, None) for name in names)
+        particulars = (ref.type, *(str(one).lower() if isinstance(one, bool) else one for one in said))
+        state.told_with.setdefault(particulars, ref)
+        state.fresh_with.setdefault(particulars, ref)
     if ref.type in RETURNING:
         state.returned = True
 
@@ -171,7 +186,7 @@ def _disclosure(ref: Ref, data: ev.DisclosureMade | ev.DisclosureCompelled) -> D
 
 
 def _collect(state: State, ref: Ref, data: ev.InformationCollected) -> None:
-    _on_record(state, ref, data.origin)
+    _on_record(state, ref, data, data.origin)
     others = data.origin == "other-source"
     for category in data.categories:
         on_record = state.collected.get(category)
@@ -195,7 +210,7 @@ def _spend(state: State, ref: Ref, data: ev.MessageSent) -> None:
 
 
 def _register(state: State, entry: Entry, ref: Ref, data: ev.SubjectRegistered) -> None:
-    _on_record(state, ref, data.kind)
+    _on_record(state, ref, data, data.kind)
     state.kind = data.kind
     state.of = data.of or state.of
     if data.age is not None:
@@ -204,14 +219,36 @@ def _register(state: State, entry: Entry, ref: Ref, data: ev.SubjectRegistered) 
 
 
 def _ask(state: State, request_id: str, request: Request) -> Request:
-    """Note a request; the same one again is the one there is."""
-    return state.requests.setdefault((request.kind, request_id), request)
+    """Note a request; the same one again is the one there is, unless that was taken back or denied."""
+    key = request.kind, request_id
+    before = state.requests.get(key)
+    if before is not None and before.taken_back is None and before.denied is None:
+        return before
+    if before is not None:
+        state.past_requests.append((request_id, before))
+    state.requests[key] = request
+    return request
+
+
+def _about_request(state: State, ref: Ref, data: ev.RequestTakenBack | ev.RequestDenied | ev.RequestExtended) -> None:
+    """What becomes of all requests under an id. What was done on them stays, and of each word the first counts."""
+    for request in state.requests_of(data.request):
+        match data:
+            case ev.RequestTakenBack():
+                request.taken_back = request.taken_back or ref
+            case ev.RequestDenied() if request.denied is None:
+                request.denied = ref
+                request.unproved = data.ground == "not-identified"
+            case ev.RequestExtended() if not request.ended:
+                request.extended.append(Extension(ref.time, parse_time(data.until), tuple(request.named)))
+            case _:
+                pass  # of no effect, which projections.judge finds
 
 
 def _answer(state: State, request_id: str, ref: Ref, kind: str) -> bool:
-    """Note the answer. Returns whether there was such a request: without one it is without effect."""
+    """Note the answer. Returns whether such a request stands: without one it is without effect."""
     request = state.requests.get((kind, request_id))
-    if request is None:
+    if request is None or request.taken_back is not None:
         return False
     request.answered = request.answered or ref
     return True
@@ -225,11 +262,13 @@ def _identify(request: Request, entry: Entry, service: str | None) -> None:
 
 def _delete(state: State, entry: Entry, ref: Ref, data: ev.DeletionCompleted) -> None:
     request = state.requests.get(("deletion", data.request)) if data.request is not None else None
-    if data.request is not None and request is None:
-        return  # an answer to a request that was never made is without effect
+    if data.request is not None and (request is None or request.taken_back is not None):
+        return  # an answer to a request that was never made, or not any more, is without effect
     state.deletions.append(ref)
     state.deleted_upto = max(state.deleted_upto, rank(entry.said_at, entry.position, yes=False))
+    state.kept = {category: _kept_since(state, category, ref) for category in data.kept or ()}
     state.fresh.clear()
+    state.fresh_with.clear()
     state.returned = False
     for on_record in state.collected.values():
         on_record.current = False
@@ -240,6 +279,12 @@ def _delete(state: State, entry: Entry, ref: Ref, data: ev.DeletionCompleted) ->
         request.answered = request.answered or ref
         if data.archive_until:
             request.archive_until = parse_time(data.archive_until)
+
+
+def _kept_since(state: State, category: str, ref: Ref) -> Ref:
+    """The deletion that left what is still there of a category: not a later one, if nothing came in between."""
+    on_record = state.collected.get(category)
+    return ref if on_record is not None and on_record.current else state.kept.get(category, ref)
 
 
 def _place(state: State, ref: Ref, data: ev.HoldPlaced) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ledger.pack import Change, Pack, Pattern, StoredChange
 from ledger.times import DAY
 from projections.choices import PLAIN, No, Yes, word
+from projections.patterns import first_of
 from projections.question import Question, Ref
 from projections.record import Notice, State
 from projections.world import Version, World
@@ -74,8 +75,8 @@ def _effect(
 
 def joined(state: State, patterns: list[Pattern]) -> Ref | None:
     """The first entry by which the person came under a statement: since a deletion, if they came back."""
-    for record in (state.fresh, state.facts):
-        refs = [ref for pattern in patterns if (ref := record.get((pattern.type, pattern.value)))]
+    for fresh in (True, False):
+        refs = [ref for pattern in patterns if (ref := first_of(state, pattern, pattern.value, fresh=fresh))]
         if refs:
             return min(refs, key=lambda ref: ref.order)
     return None

@@ -188,7 +188,7 @@ def carry(state: State, entry: Entry, ref: Ref, data: ev.SuppressionCarried) -> 
                 said = OptOut(ref, order, "subject", None, entry.stream)
                 track.optouts.setdefault((data.scope, scope_name(data)), []).append(said)
         case "deletion.requested":
-            state.deletion_asked = state.deletion_asked or ref
+            state.deletion_carried = state.deletion_carried or ref
         case "consent.refused":
             expires = parse_time(data.expires_at) if data.expires_at else None
             _say(

@@ -15,6 +15,7 @@ from conftest import PACKS, PERSON, Cli, Clock, accept, assert_whole, command, e
 
 from consumers import opening
 from consumers.generator import ANN, NOW, generate
+from ledger.notes import Signer
 from ledger.packfile import load_pack
 from ledger.verifier import leaf_hash, open_checkpoint, parse_vkey
 
@@ -226,8 +227,9 @@ def test_checkpoint_and_export_are_the_log(house):
 def test_verify_names_the_first_entry_that_was_changed(copy):
     assert copy("verify").stdout.startswith(f"holds: {size(opening.open_ledger(copy.store))} entries in ")
     assert copy("verify", "--key", copy.vkey).exit_code == 0
-    other = copy.vkey[:-8] + "AAAAAAA="
-    assert "key" in copy.fails("verify", "--key", other)
+    malformed = copy.vkey[:-8] + "AAAAAAA="
+    assert copy.fails("verify", "--key", malformed, code=2).startswith("--key: wants a key as name+hex(key ID)")
+    assert "none of the given keys signed it" in copy.fails("verify", "--key", Signer(b"9" * 32, "a.example/l").vkey)
     one_byte_more = "UPDATE entries SET state=CAST(state || ' ' AS BLOB) WHERE position=40"
     damage(copy, "DROP TRIGGER entries_update", one_byte_more)
     assert copy.fails("verify").startswith("entry 40: ")
@@ -248,6 +250,12 @@ def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
     assert PERSON.encode() not in unzipped(file)
     assert cli("verify", file, "--key", cli.vkey).exit_code == 0
     assert "--key" in cli("verify", file, code=2).stderr
+    for wrong in ("", "x", cli.vkey[:-1], cli.vkey.replace("+", "-"), cli.vkey + " ", "\x1b[2J", cli.vkey.upper()):
+        assert cli.fails("verify", file, "--key", wrong, code=2).startswith("--key: ")
+        assert cli.fails("verify", file, "--key", cli.vkey, "--witness", wrong, code=2).startswith("--witness: ")
+    assert "wants a key of type 4, found type 1" in cli.fails(
+        "verify", file, "--key", cli.vkey, "--witness", cli.vkey, code=2
+    )
     other = Cli(f"sqlite:///{tmp_path / 'other.db'}")
     other("init")
     assert cli.fails("verify", file, "--key", other.vkey).startswith(f"{file}: does not hold: ")
@@ -415,8 +423,8 @@ ASKED_WRONGLY = {
     "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",
     "findings --known-at 2026-01-01T00:00:00": "known_at: wants an RFC 3339 time with an offset",
     "decide crm:4711 --action dance": "action: wants one of collect, use",
-    "decide crm:4711 --action use --purpose telepathy": "purpose: 'telepathy' is no purpose",
-    "decide crm:4711 --action use --category shoe-size": "categories: 'shoe-size' is no category",
+    "decide crm:4711 --action use --purpose telepathy": "purpose: is no purpose of this pack",
+    "decide crm:4711 --action use --category shoe-size": "categories: one of them is no category",
 }
 
 

@@ -46,6 +46,15 @@ DAMAGE = {
     "UPDATE packs SET body=CAST(body || x'0a' AS BLOB)": "packs: ",
     "DELETE FROM packs": "packs: ",
     "DELETE FROM letter_words WHERE word=(SELECT max(word) FROM letter_words)": "letter_words: dead letter 1",
+    "DELETE FROM noes": "noes: ",
+    "INSERT INTO noes SELECT person, position+1 FROM noes": "noes: ",
+    "DELETE FROM beside": "beside: ",
+    "DELETE FROM shared": "shared: ",
+    "INSERT INTO shared VALUES (x'00')": "shared: ",
+    "DELETE FROM living WHERE how='said'": "living: lacks",
+    "UPDATE living SET person=(SELECT max(person) FROM aged)": "living: an address was made to lead to person",
+    "UPDATE living SET tag=x'00'": "living: an address was made to lead to person",
+    "UPDATE living SET how='name' WHERE how='said'": "living: an address was made to lead to person",
     "UPDATE dead_letters SET sealed=zeroblob(length(sealed))": "dead_letters: 1 does not open",
 }
 
@@ -63,6 +72,9 @@ def damaged(store):
         event("optout.recorded", subject="crm:gone", personal={"email": "gone@example.com"}),
         event("service.used", subject="crm:left", personal={"email": "left@example.com"}),
         event("deletion.completed", {"request": None}, subject="crm:left"),
+        event("service.used", subject="crm:shares", personal=FIELDS),
+        event("optout.recorded", {"signal": "link"}, subject="crm:shares"),
+        event("message.bounced", {"channel": "email", "permanent": True}, subject="crm:shares"),
     )
     refused = event("information.collected", {"categories": ["national-id"]})
     assert store.ledger.record([refused])[0].kind == "refused"
@@ -95,7 +107,8 @@ def test_every_derived_table_is_damaged_here(damaged):
     others = {"entries", "subtrees", "head", "meta"}  # the log itself, and what a store does not open without
     sealed = {"secrets"}  # bound to their person by the seal
     hints = {"letter_persons", "past_letters", "refused_names", "sqlite_sequence"}  # what only an erasure looks at
-    assert tables - seen == others | sealed | hints
+    texts = {"documents"}  # each by the digest of its bytes
+    assert tables - seen == others | sealed | hints | texts
 
 
 def test_sealed_records_whose_key_is_gone_are_named(damaged):

@@ -206,7 +206,10 @@ def test_evidence_of_the_erased_is_had_by_identifier_and_opens_no_field(store):
     person = store.ledger.app.person("parature", SUBJECT)
     vkey = parse_vkey(store.ledger.app.signer.vkey)
     told = verify_evidence(maintenance.evidence_for(store.ledger, WHO, ["all"], auditor=False), [vkey])
-    assert {name for _, name in told.fields} == FIELDS.keys() - {"friend_email"} | {"other"}
+    assert {name for _, name in told.fields} == FIELDS.keys() - {"friend_email"} | {
+        "other",
+        "words",
+    }  # and of the joined name
     maintenance.erase(store.ledger, WHO)
     with pytest.raises(InvalidQuestion, match="no person"):
         maintenance.evidence_for(store.ledger, WHO, ["all"], auditor=False)

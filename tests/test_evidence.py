@@ -6,37 +6,45 @@ import errno
 import io
 import os
 import stat
-import struct
 import threading
 import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import PERSON, accept, event
+from conftest import PACKS, PERSON, accept, event
 
 from consumers import maintenance, opening
+from ledger import evidence as ledger_evidence
 from ledger import incoming, verifier
-from ledger.errors import EvidenceTooLarge
+from ledger.documents import add_document
+from ledger.errors import EvidenceTooLarge, InvalidQuestion, PackError
 from ledger.evidence import write_evidence
 from ledger.times import parse_held
-from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
+from ledger.verifier import parse_vkey, verify_evidence
 
 WHO = {"controller": "parature", "subject": PERSON}
-LIMITS = ["MAX_UNPACKED_BYTES", "MAX_ZIP_BYTES", "MAX_MANIFEST_BYTES", "MAX_DIRECTORY_BYTES"]
-END = 22 + 20 + 56  # bytes: the end record of a zip, and the two of ZIP64 before it
+LIMITS = ["MAX_UNPACKED_BYTES", "MAX_FILE_BYTES", "MAX_ZIP_BYTES", "MAX_MANIFEST_BYTES", "MAX_DIRECTORY_BYTES"]
+TEXT = b"Our statement\n"
 
 
-def evidence(ledger):
-    return maintenance.evidence_for(ledger, WHO, ["all"], auditor=False)
+def evidence(ledger, subject=PERSON, *, auditor=False):
+    return maintenance.evidence_for(ledger, {**WHO, "subject": subject}, ["all"], auditor=auditor)
 
 
 def verified(ledger, body):
     return verify_evidence(body, [parse_vkey(ledger.app.signer.vkey)])
 
 
+def files(body):
+    """What is in the zip, as any other program reads it."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 @pytest.fixture(scope="module")
 def long():
-    """Evidence about somebody with so many entries that it has 65,539 files, and the key to check it with."""
+    """Evidence about somebody with 32,768 entries, and the key to check it with."""
     ledger = opening.memory_ledger()
     pack = opening.shipped_packs()["parature"]
     sha256 = ledger.app.add_pack(pack).sha256
@@ -52,74 +60,147 @@ def long():
 def test_a_person_with_a_long_history_gets_evidence_that_holds(long):
     body, keys = long
     report = verify_evidence(body, keys)
-    assert (report.entries, report.context) == (8 * 4096, 1)
-    assert len(zipfile.ZipFile(io.BytesIO(body)).namelist()) == 2 * (8 * 4096 + 1) + 2 > 65_535
+    assert (report.entries, report.context, len(report.timeline)) == (8 * 4096, 1, 8 * 4096 + 1)
+    assert len(files(body)) == 2 + 2 * 33 + 1
+    assert len(body) < 8 << 20
 
 
-def patched(body, at, form, *values):
-    """The zip with other values in its last records; `at` counts from their beginning."""
-    at += len(body) - END
-    return body[:at] + struct.pack(form, *values) + body[at + struct.calcsize(form) :]
+def test_the_same_evidence_is_the_same_bytes(store):
+    accept(store.ledger, event(personal={"email": "ann@example.com"}), event("subject.linked"))
+    assert evidence(store.ledger) == evidence(store.reopen())
 
 
-# Name of the damage: what does it to the records of ZIP64 at the end, which begin with PK0606.
-DAMAGES = {
-    "fewer-files": lambda z: patched(z, 24, "<QQ", 65_537, 65_537),
-    "files-here-and-in-all": lambda z: patched(z, 24, "<Q", 65_536),
-    "as-few-as-need-no-zip64": lambda z: patched(z, 24, "<QQ", 65_535, 65_535),
-    "another-number-in-the-end-record": lambda z: patched(z, 84, "<HH", 9, 9),
-    "longer-record": lambda z: patched(z, 4, "<Q", 45),
-    "other-part": lambda z: patched(z, 16, "<I", 1),
-    "directory-in-another-part": lambda z: patched(z, 20, "<I", 1),
-    "shorter-directory": lambda z: patched(z, 40, "<Q", 1000),
-    "directory-elsewhere": lambda z: patched(z, 48, "<Q", 0),
-    "no-record": lambda z: patched(z, 0, "<4s", b"PK\6\5"),
-    "no-locator": lambda z: patched(z, 56, "<4s", b"PK\6\5"),
-    "locator-elsewhere": lambda z: patched(z, 64, "<Q", 0),
-    "locator-of-several": lambda z: patched(z, 72, "<I", 2),
-    "record-left-out": lambda z: z[:-END] + z[-42:],
-    "locator-left-out": lambda z: z[:-42] + z[-22:],
-    "both-left-out": lambda z: z[:-END] + z[-22:],
-    "bytes-between": lambda z: z[:-END] + b"x" + z[-END:],
-    "bytes-behind": lambda z: z + b"x",
-    "bytes-in-front": lambda z: b"x" + z,
-    "a-second-record": lambda z: z[:-END] + z[-END:-42] + z[-END:],
-}
+# -- what is in it -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_zip64_is_held_to_one_reading(long, damage, monkeypatch):
-    body, keys = long
-    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("unpacked"))
-    broken = DAMAGES[damage](body)
-    assert broken != body
-    with pytest.raises(EvidenceError, match=r"cannot be read: (with records of ZIP64|cut short|its directory)"):
-        verify_evidence(broken, keys)
+def test_the_entries_of_every_joined_name_are_in_it_and_their_fields_can_be_opened(store):
+    old = event("consent.granted", personal={"email": "ann@old.example"}, subject="old:7")
+    accept(store.ledger, old, event(personal={"email": "ann@new.example"}))
+    accept(store.ledger, event("subject.linked", personal={"other": "old:7"}), event(subject="old:7"))
+    for subject in (PERSON, "old:7"):
+        report = verified(store.ledger, evidence(store.ledger, subject))
+        assert (report.entries, [entries for _, entries in report.joined], report.elsewhere) == (2, [2], ())
+        opened = [(line.position, name) for line in report.timeline for name, _ in line.fields]
+        assert opened == [(2, "email"), (3, "email"), (4, "other")]
 
 
-def test_zip64_for_as_many_files_as_need_none_is_refused():
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w") as archive:
-        for number in range(65_536):
-            archive.writestr(f"{number:x}", b"")
-    fewer = zipfile.ZipFile(body)
-    directory = body.getvalue()[fewer.start_dir : -END]
-    last = directory.rindex(b"PK\1\2")
-    cut = body.getvalue()[: fewer.start_dir] + directory[:last]
-    ends = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 65_535, 65_535, last, fewer.start_dir)
-    ends += struct.pack("<4sIQI", b"PK\6\7", 0, len(cut), 1)
-    end = struct.pack("<4s4HIIH", b"PK\5\6", 0, 0, 65_535, 65_535, last, fewer.start_dir, 0)
-    assert len(zipfile.ZipFile(io.BytesIO(cut + ends + end)).namelist()) == 65_535
-    assert verifier._require_plain_zip(cut + end) == 65_535
-    with pytest.raises(zipfile.BadZipFile, match="not those of an archive of more than 65,535 files"):
-        verifier._require_plain_zip(cut + ends + end)
+def test_a_name_that_was_parted_keeps_its_own_and_is_counted(store):
+    accept(store.ledger, event(subject="old:7"), event(), event("subject.linked", personal={"other": "old:7"}))
+    parted = event("subject.unlinked", personal={"other": "old:7"}, time="2026-01-03T00:00:00Z")
+    accept(store.ledger, parted)
+    report = verified(store.ledger, evidence(store.ledger))
+    old = store.ledger.app.person("parature", "old:7")
+    assert (report.entries, report.joined, report.elsewhere) == (3, (), ((old, 1, 4),))
+    report = verified(store.ledger, evidence(store.ledger, "old:7"))
+    assert (report.entries, report.joined, report.elsewhere) == (1, (), ())
 
 
-def test_a_directory_longer_than_any_evidence_has_is_not_read(long, monkeypatch):
-    monkeypatch.setattr(verifier, "MAX_DIRECTORY_BYTES", 1 << 20)
-    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("read"))
-    with pytest.raises(EvidenceError, match=r"its directory is over 1048576 bytes$"):
-        verify_evidence(*long)
+def test_names_are_joined_over_others(store):
+    accept(store.ledger, *(event(subject=name) for name in ("a", "b", "c", "d")))
+    accept(store.ledger, event("subject.linked", subject="a", personal={"other": "b"}))
+    accept(store.ledger, event("subject.linked", subject="c", personal={"other": "b"}))
+    for name in ("a", "b", "c"):
+        report = verified(store.ledger, evidence(store.ledger, name))
+        assert report.entries + sum(entries for _, entries in report.joined) == 5
+    assert verified(store.ledger, evidence(store.ledger, "d")).joined == ()
+
+
+def test_a_name_that_was_only_ever_joined_has_the_evidence_of_the_other(store):
+    accept(store.ledger, event(), event("subject.linked", personal={"other": "web:ann"}))
+    report = verified(store.ledger, evidence(store.ledger, "web:ann"))
+    assert report.person == store.ledger.app.person("parature", PERSON)
+    assert report.elsewhere == ((store.ledger.app.person("parature", "web:ann"), 0, 3),)
+
+
+def test_who_is_erased_has_the_evidence_of_all_names_by_identifier(store):
+    accept(store.ledger, event(), event(subject="old:7"), event("subject.linked", personal={"other": "old:7"}))
+    person = store.ledger.app.person("parature", PERSON)
+    maintenance.erase(store.ledger, WHO)
+    report = verified(store.ledger, evidence(store.ledger, person))
+    assert (report.person, len(report.joined), report.fields) == (person, 1, ())
+
+
+def secret(**more):
+    told = {"recipient": "court", "categories": ["email"], "ground": "law", "secret_until": "2026-06-01T00:00:00Z"}
+    return event("disclosure.compelled", told, **more)
+
+
+@pytest.fixture
+def court(store):
+    accept(store.ledger, event("recipient.registered", {"recipient": "court", "class": "authority", "service": None}))
+    return store
+
+
+def test_of_whom_nothing_may_be_shown_there_is_no_evidence(court):
+    accept(court.ledger, secret())
+    with pytest.raises(InvalidQuestion, match=r"^subject: no entry that may be shown about '.*' at 'parature'$"):
+        evidence(court.ledger)
+    assert verified(court.ledger, evidence(court.ledger, auditor=True)).entries == 1
+
+
+def test_a_joined_name_of_which_nothing_may_be_shown_is_counted(court):
+    accept(court.ledger, event(), secret(subject="old:7"), event("subject.linked", personal={"other": "old:7"}))
+    report = verified(court.ledger, evidence(court.ledger))
+    assert (report.joined, [entries for _, entries, _ in report.elsewhere]) == ((), [1])
+    assert verified(court.ledger, evidence(court.ledger, "old:7")).person == report.person
+    assert [entries for _, entries in verified(court.ledger, evidence(court.ledger, auditor=True)).joined] == [1]
+
+
+def test_the_stream_about_the_controller_is_whole_refusals_too(store):
+    refused = event("information.collected", {"categories": ["national-id"]})
+    assert [one.kind for one in store.ledger.record([event(), refused, event()])] == ["accepted", "refused", "accepted"]
+    report = verified(store.ledger, evidence(store.ledger))
+    assert (report.context, report.left_out) == (2, ())
+    types = ["policy.published", "service.used", "intake.refused", "service.used"]
+    assert [line.type for line in report.timeline] == types
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["between", "at the end"])
+def test_refusals_that_are_many_are_left_out_and_counted(store, monkeypatch, last):
+    monkeypatch.setattr(verifier, "LEAST_LEFT_OUT", 3)
+    bad = [event("information.collected", {"categories": ["national-id"]}) for _ in range(4)]
+    store.ledger.record([event(), *bad])
+    if not last:
+        accept(store.ledger, event("recipient.registered"))
+    report = verified(store.ledger, evidence(store.ledger))
+    assert (report.context, report.left_out) == (2, ((2, 4 if last else 5),))
+    assert f"; {3 if last else 4} of them not in this file (version 2 to {4 if last else 5})\n" in str(report)
+    assert [line.type for line in report.timeline][-1] == ("intake.refused" if last else "recipient.registered")
+
+
+def test_the_packs_that_were_in_force_are_in_it_and_the_texts_that_are_stored(store):
+    sha256 = add_document(store.ledger.app, TEXT, "text/plain").sha256
+    pack = store.ledger.app.controller_packs()["parature"].sha256
+    second = {"version": "2", "text_sha256": sha256, "pack_sha256": pack, "supersedes": "1"}
+    accept(store.ledger, event(), event("policy.published", second))
+    body = evidence(store.ledger)
+    report = verified(store.ledger, body)
+    assert {one[:2] for one in report.documents} == {(sha256, "text/plain"), (pack, "application/toml")}
+    assert report.absent == (("00", 0),)
+    assert files(body)[f"documents/{sha256}"] == TEXT
+    assert files(body)[f"documents/{pack}"] == PACKS["parature"]
+
+
+def test_the_wording_that_a_person_was_shown_is_in_it_and_one_that_is_not_stored_is_said(store):
+    sha256 = add_document(store.ledger.app, TEXT, "text/html").sha256
+    granted = {"purpose": "newsletter", "list": "product-news", "basis": "express"}
+    accept(store.ledger, event("consent.granted", {**granted, "shown": {"text_sha256": sha256, "method": "checkbox"}}))
+    accept(store.ledger, event("consent.granted", {**granted, "shown": {"text_sha256": "f" * 64}}, subject="old:7"))
+    report = verified(store.ledger, evidence(store.ledger))
+    assert (sha256, "text/html", len(TEXT)) in report.documents
+    assert report.absent == (("00", 0),)
+    assert ("f" * 64, 3) in verified(store.ledger, evidence(store.ledger, "old:7")).absent
+
+
+def test_a_pack_that_is_gone_or_altered_is_no_evidence(store):
+    accept(store.ledger, event())
+    with store.ledger.app.writing() as c:
+        c.execute("UPDATE packs SET body=x'00'")
+    with pytest.raises(PackError, match="is not in the store, or was altered"):
+        evidence(store.ledger)
+
+
+# -- sizes -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -145,7 +226,8 @@ def test_it_is_said_as_soon_as_it_is_known(store, monkeypatch):
     accept(store.ledger, *(event() for _ in range(50)))
     written = []
     monkeypatch.setattr(verifier, "MAX_ZIP_BYTES", 5_000)
-    monkeypatch.setattr(zipfile.ZipFile, "writestr", spy(zipfile.ZipFile.writestr, written))
+    monkeypatch.setattr(ledger_evidence, "BUNDLE", 2)
+    monkeypatch.setattr(ledger_evidence._Zip, "add", spy(ledger_evidence._Zip.add, written))
     with pytest.raises(EvidenceTooLarge, match="over 5000 bytes as a zip"):
         evidence(store.ledger)
     assert 5 < len(written) < 50

@@ -374,7 +374,8 @@ QUESTIONS = [
              country=country)
     for action, purpose, categories, (name, kind), channel, country in product(
         ("collect", "disclose"), (None, *PURPOSES), SETS,
-        ((None, None), ("to-k", "k"), ("to-k", "l"), ("other", "k"), ("other", "l")), (None, "email"), (None, "FR"))
+        ((None, None), ("to-k", "k"), ("to-k", "l"), ("other", "k"), ("other", "l")), (None, "email"),
+        (None, "FR", "JP", "US"))
 ]  # fmt: skip
 
 
@@ -392,6 +393,8 @@ LIMITS = {
     "public": st.booleans(),
     "channel": words("email"),
     "country": st.booleans(),
+    "country_in": words("near", "east"),
+    "country_not_in": words("near", "east"),
 }
 NEEDS = st.sampled_from([[], [{"need": "opt-in"}]])
 
@@ -435,6 +438,7 @@ def pack_with(clauses):
     document = {
         "format": 1, "controller": "c", "title": "t", "purposes": PURPOSES, "classes": CLASSES,
         "categories": {"personal": PERSONAL, "anonymous": ANONYMOUS}, "clause": named,
+        "countries": {"near": ["FR"], "east": ["JP", "fr"]},
     }  # fmt: skip
     return pk.Pack.model_validate(document)
 

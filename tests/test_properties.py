@@ -102,6 +102,11 @@ def facts(draw):
                 ("account.deactivated", {}),
                 ("deletion.requested", {"request": "r1"}),
                 ("deletion.completed", {"request": "r1"}),
+                ("access.requested", {"request": "r1"}),
+                ("request.taken_back", {"request": "r1"}),
+                ("request.denied", {"request": "r1", "ground": "not-identified", "explained": False}),
+                ("request.denied", {"request": "r1", "ground": "law", "explained": True}),
+                ("request.extended", {"request": "r1", "until": "2026-02-10T00:00:00Z", "reason": "complex"}),
                 ("hold.placed", {"hold": "h1", "ground": "law"}),
                 ("hold.released", {"hold": "h1"}),
             ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from calendar import isleap, monthrange
-from datetime import date
+from datetime import UTC, date, datetime
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -343,3 +344,47 @@ def test_a_business_day_more_is_later_and_at_a_midnight(start, days):
     one, more = (after_business_days(start, number, HOLIDAYS) for number in (days, days + 1))
     assert start < one < more or more == FOREVER
     assert one % DAY == 0 or one == FOREVER
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "days", "end"),
+    [
+        ("Europe/Berlin", "2026-03-27T22:59:59Z", 1, "2026-03-30T22:00:00Z"),  # Friday, and the clocks go forward
+        ("Europe/Berlin", "2026-03-27T23:00:00Z", 1, "2026-03-30T22:00:00Z"),  # Saturday there
+        ("Europe/Berlin", "2026-10-23T10:00:00Z", 1, "2026-10-26T23:00:00Z"),
+        ("Europe/Berlin", "2026-12-23T23:30:00Z", 1, "2026-12-28T23:00:00Z"),  # Christmas Eve there, then a holiday
+        ("America/New_York", "2026-11-30T03:00:00Z", 1, "2026-12-01T05:00:00Z"),  # Sunday there
+        ("Africa/Cairo", "2026-04-22T10:00:00Z", 1, "2026-04-23T22:00:00Z"),  # whose Friday begins at one
+        ("Pacific/Apia", "2011-12-29T12:00:00Z", 1, "2012-01-02T10:00:00Z"),  # had no Friday the 30th
+        ("America/Havana", "2026-10-30T12:00:00Z", 1, "2026-11-03T05:00:00Z"),  # has two midnights on the 1st
+    ],
+)
+def test_business_days_are_those_of_the_zone(zone, start, days, end):
+    assert format_time(after_business_days(parse_time(start), days, HOLIDAYS, (), ZoneInfo(zone))) == end
+
+
+ZONES = st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Pacific/Apia", "Africa/Cairo"])
+
+
+@given(start=st.integers(0, 3_000_000_000), days=st.integers(1, 12), name=ZONES)
+def test_business_days_by_a_walk_through_the_hours(start, days, name):
+    """Quarter of an hour by quarter of an hour: days that are seen are counted when they are over."""
+    zone, moment, seen = ZoneInfo(name), start - start % 900, {}
+    while True:
+        local = datetime.fromtimestamp(moment, UTC).astimezone(zone).date()
+        seen.setdefault(local, moment)
+        counted = [day for day in list(seen)[1:] if day.weekday() < 5 and day not in HOLIDAYS]
+        if len(counted) > days or (len(counted) == days and local != counted[-1]):
+            break
+        moment += 900
+    assert after_business_days(start * 1_000_000, days, HOLIDAYS, (), zone) == seen[local] * 1_000_000
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_at_either_end_of_time_business_days_end(name):
+    zone = ZoneInfo(name)
+    assert after_business_days(LATEST, 1, [], (), zone) == FOREVER
+    assert after_business_days(LATEST - 3 * DAY, 5, [], (), zone) == FOREVER
+    assert EARLIEST < after_business_days(EARLIEST, 1, [], (), zone) < EARLIEST + 5 * DAY
+    assert after_months(LATEST, 1) == FOREVER
+    assert after_months(FOREVER, 1) == FOREVER

@@ -1,0 +1,80 @@
+"""What an answer says: all that decided, what could have permitted it, and what the question lacks."""
+
+import pytest
+
+from consumers import memory_ledger
+from consumers.opening import shipped_packs
+from ledger.packfile import load_pack
+from ledger.times import parse_time
+
+NOW = parse_time("2026-03-01T00:00:00Z")
+POLICY = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}
+
+
+def asked(controller, events, question):
+    """The answer where these (type, actor, data) were recorded, a day apart."""
+    with memory_ledger(load_pack(shipped_packs()[controller]), lambda: NOW) as ledger:
+        told = [("policy.published", None, POLICY), ("subject.registered", None, {"kind": "customer"}), *events]
+        for day, (type_name, actor, data) in enumerate(told, 1):
+            event = {
+                "specversion": "1.0", "source": "urn:app", "id": f"e{day}", "controller": controller,
+                "type": type_name, "time": f"2026-01-{day:02}T00:00:00Z", "data": data,
+                **({"actor": actor} if actor else {}), **({} if "policy" in type_name else {"subject": "crm:ann"}),
+            }  # fmt: skip
+            if type_name.startswith("recipient."):
+                del event["subject"]
+            assert ledger.record([event])[0].kind == "accepted", event
+        return ledger.decide({"controller": controller, "subject": "crm:ann", **question})
+
+
+CONTACT = {"action": "contact", "purpose": "newsletter", "list": "camp", "channel": "email"}
+YES = {"purpose": "newsletter", "list": "camp", "basis": "express"}
+
+
+def test_a_yes_over_an_optout_names_both():
+    out = {"scope": "all"}
+    said = asked("parature", [("optout.recorded", None, out), ("consent.granted", None, YES)], CONTACT)
+    assert [ref.id for ref in said.because] == ["e4", "e3"]
+    assert (
+        said.reason == "Permitted by PAR-MKT-1: opted in to camp on 2026-01-04, after opted out of all on 2026-01-03."
+    )
+
+
+def test_where_no_yes_was_needed_the_one_that_opened_it_again_is_named_with_the_no():
+    out = {"scope": "purpose", "purpose": "promotion"}
+    yes = {"purpose": "promotion", "basis": "express"}
+    question = {"action": "contact", "purpose": "promotion", "channel": "email"}
+    said = asked("whereverworks", [("optout.recorded", None, out), ("consent.granted", None, yes)], question)
+    assert [ref.id for ref in said.because] == ["e4", "e3"]
+    assert asked("whereverworks", [("consent.granted", None, yes)], question).because == []
+
+
+def test_of_several_noes_that_are_overcome_the_latest_is_named():
+    noes = [("consent.refused", None, {"purpose": "newsletter"}), ("optout.recorded", None, {"scope": "general"})]
+    said = asked("parature", [*noes, ("consent.granted", None, YES)], CONTACT)
+    assert [ref.id for ref in said.because] == ["e5", "e4"]
+
+
+@pytest.mark.parametrize(
+    ("question", "could_have"),
+    [
+        ({"action": "disclose", "purpose": "testimonial", "categories": ["name"], "recipient": "resell"}, []),
+        ({"action": "disclose", "purpose": "payment", "categories": ["name"], "recipient": "paypal"}, ["WW-PAY-1"]),
+    ],
+)
+def test_nothing_permits_it_names_only_rows_that_could_have(question, could_have):
+    recipients = [
+        ("recipient.registered", None, {"recipient": "resell", "class": "reseller"}),
+        ("recipient.registered", None, {"recipient": "paypal", "class": "payment-processor"}),
+    ]
+    said = asked("whereverworks", recipients, question)
+    assert said.outcome == "deny"
+    assert said.clauses == could_have
+    assert ("could have" in said.reason) is bool(could_have)
+
+
+def test_a_question_without_a_purpose_says_that_it_lacks_one():
+    said = asked("parature", [], {"action": "contact", "channel": "email"})
+    assert said.outcome == "deny"
+    assert said.reason.startswith("Denied: the question names no purpose; nothing permits it")
+    assert "names no purpose" not in asked("parature", [], CONTACT).reason
