@@ -10,9 +10,10 @@ from consumers import opening
 from consumers.moments import gap
 from consumers.opening import keys_folder
 from ledger import files
-from ledger.audit import StoreCorrupt, StoreReport, verify_store
+from ledger.audit import StoreCorrupt, verify_store
+from ledger.checkup import SHOWN, database, derived
 from ledger.deadletters import listed
-from ledger.derived import problems, unjournalled
+from ledger.derived import unjournalled
 from ledger.erasure import scrub_or_wait
 from ledger.errors import LedgerError
 from ledger.keys import JOURNAL, FileKeys
@@ -20,42 +21,10 @@ from ledger.verifier import parse_vkey
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
-_SHOWN = 3  # problems of one kind that are named
 
 
 class DoesNotHold(LedgerError):
     """Evidence that does not verify; the message names what."""
-
-
-def check_store(ledger: Ledger, key: str | None) -> str:
-    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, DoesNotHold for a bad key."""
-    try:
-        vkey = parse_vkey(key or ledger.app.signer.vkey)
-    except ValueError as error:
-        raise DoesNotHold(f"--key: {error}") from None
-    report = verify_store(ledger.app, vkey)
-    for found in (*database(ledger), *derived(ledger)):
-        raise StoreCorrupt(found)
-    return told(report)
-
-
-def told(report: StoreReport) -> str:
-    """The report on a log as a sentence."""
-    newer = f", {report.newer} of a newer program" if report.newer else ""
-    return f"holds: {report.size} entries{newer} in {report.streams} streams of log {report.origin}"
-
-
-def database(ledger: Ledger) -> list[str]:
-    """What SQLite itself finds wrong: pages, cells, rows that an index lacks."""
-    with ledger.app.reading() as c:
-        c.execute(f"PRAGMA integrity_check({_SHOWN})")
-        return [str(row[0]) for row in c.fetchall() if row[0] != "ok"]
-
-
-def derived(ledger: Ledger) -> list[str]:
-    """What does not follow from the log."""
-    with ledger.app.reading() as c:
-        return list(problems(ledger.app, c))
 
 
 def vault(ledger: Ledger) -> tuple[str, list[str]]:
@@ -107,25 +76,25 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     head = app.current_head()
     reading = "" if app.how == "rw" else ", for reading only"
     yield "store", True, f"{app.where}, {head.size} entries, log {app.origin}{reading}"
-    found = database(ledger)
+    found = database(app)
     yield from _problems("database", found, "is sound, its indexes fit its tables")
     try:
         report = verify_store(app, parse_vkey(app.signer.vkey))
-        yield "log", True, told(report)
-        yield from _problems("derived", derived(ledger), "all tables follow from the log")
+        yield "log", True, str(report)
+        yield from _problems("derived", derived(app), "all tables follow from the log")
     except StoreCorrupt as error:
         yield "log", False, str(error)
     yield from _signed(ledger)
     says, broken = vault(ledger)
     yield "vault", not broken, says
-    yield from (("vault", False, problem) for problem in broken[:_SHOWN])
+    yield from (("vault", False, problem) for problem in broken[:SHOWN])
     with app.reading() as c:
         c.execute("SELECT count(DISTINCT key), count(*) FROM suppressed")
         addresses, noes = c.fetchone()
     yield "suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses"
     yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded"
     damage = ledger.projector.damaged()
-    yield from (("projections", False, f"{one.person}: {one.what}") for one in damage[:_SHOWN])
+    yield from (("projections", False, f"{one.person}: {one.what}") for one in damage[:SHOWN])
     odd = gap(opening.clock(), head.recorded_at)
     yield "clock", odd is None, odd or "is not behind the last entry"
     yield from _problems("rights", rights(ledger), "files and keys are their owner's alone")
@@ -158,7 +127,7 @@ def _noted_again(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
 def _problems(name: str, found: list[str], otherwise: str) -> Iterator[tuple[str, bool, str]]:
     if not found:
         yield name, True, otherwise
-    yield from ((name, False, problem) for problem in found[:_SHOWN])
+    yield from ((name, False, problem) for problem in found[:SHOWN])
 
 
 def _signed(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:

@@ -24,6 +24,7 @@ from ledger.events import SCHEMA_VERSION
 from ledger.incoming import SKEW, Prepared
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
+from ledger.outcome import Outcome, OutcomeKind
 from ledger.pack import Pack
 from ledger.person import agreed, is_minor
 from ledger.suppression import address_keys, any_kept, any_of, name_keys, note_addresses, to_carry
@@ -32,7 +33,7 @@ from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
 
 if TYPE_CHECKING:
-    from ledger.application import LedgerApplication, Outcome
+    from ledger.application import LedgerApplication
 
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
@@ -119,8 +120,6 @@ class Batch:
         return outcomes
 
     def _invalid(self, error: InvalidEvent) -> Outcome:
-        from ledger.application import Outcome
-
         return Outcome("invalid", field=error.field, reason=error.message)
 
     def clock(self, now: int) -> None:
@@ -165,8 +164,6 @@ class Batch:
                 self.watched |= {row[0] for row in self.c.fetchall()}
 
     def _one(self, event: Prepared) -> Outcome:
-        from ledger.application import Outcome
-
         key, digest = event.key, event.digest
         pack = self.pack_of(event)
         known = self.known.get(key)
@@ -203,9 +200,7 @@ class Batch:
 
     def _refuse(self, event: Prepared, key: bytes, digest: bytes, refusal: Refusal) -> Outcome:
         """Refuse, visibly; the same refusal again adds nothing."""
-        from ledger.application import Outcome
-
-        kind = "conflict" if refusal.clause == CONFLICT else "refused"
+        kind: OutcomeKind = "conflict" if refusal.clause == CONFLICT else "refused"
         said_before = self.refused.get(key, {})
         position = said_before.get(digest, said_before.get(b""))  # b"": the digest was erased with its person
         if position is not None:

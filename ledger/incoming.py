@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from ledger.events import (
     shown,
     validate,
 )
-from ledger.times import SECOND, as_held, as_stored, parse_time
+from ledger.times import SECOND, as_held, as_stored, parse_time, told
 
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
 LINE_LIMIT_BYTES: Final = 1_048_576
@@ -164,7 +165,8 @@ def _prepare(body: Any) -> Prepared:
     if model_type is None or type_name in OWN_TYPES:
         why = f"{type_name} is written by the ledger itself" if model_type else "unknown event type"
         raise InvalidEvent("type", f"{why}: the reference of events lists those that can be published")
-    time = _time(body)
+    told_time = _time(body)
+    time = _parsed("time", told_time)
     role, of, actor = _role(body)
     subject = _subject(body, model_type)
     data, personal = _data(body, model_type)
@@ -176,10 +178,10 @@ def _prepare(body: Any) -> Prepared:
         if not personal.get("other") or personal["other"] == subject:
             raise InvalidEvent("other", "wants another name of the same person, under data.personal")
     _look_at(source, event_id, data, role, of)
-    told = _json([type_name, controller, subject, time, role, of, actor, data, personal])
+    whole = _json([type_name, controller, subject, time, role, of, actor, data, personal])
     return Prepared(
         type_name, model, data, personal, controller, subject, source, event_id, time,
-        as_stored(body["time"], time), role, of, actor, told,
+        as_stored(told_time, time), role, of, actor, whole,
     )  # fmt: skip
 
 
@@ -197,10 +199,11 @@ def _schema(body: dict[str, Any], type_name: str, data: dict[str, Any]) -> dict[
 def _with_times(type_name: str, data: dict[str, Any]) -> dict[str, Any]:
     """`data` with its times as an entry holds them."""
     for name in TIMES[type_name]:
-        text = data.get(name)
-        if isinstance(text, str):
+        value = data.get(name)
+        if isinstance(value, (str, datetime)):
+            text = _told(name, value)
             held = as_held(text, _parsed(name, text))
-            data = data if held is text else {**data, name: held}
+            data = data if held is value else {**data, name: held}
     return data
 
 
@@ -230,13 +233,17 @@ def _plain(value: str) -> str:
     return value if value.__class__ is str else str.__str__(value)
 
 
-def _time(body: dict[str, Any]) -> int:
-    text = body.get("time")
-    if text is None:
+def _time(body: dict[str, Any]) -> str:
+    if body.get("time") is None:
         raise InvalidEvent("time", "is missing: say when it happened, such as 2026-01-02T03:04:05Z")
-    if not isinstance(text, str):
-        raise InvalidEvent("time", "wants an RFC 3339 time with an offset")
-    return _parsed("time", text)
+    return _told("time", body["time"])
+
+
+def _told(name: str, value: object) -> str:
+    try:
+        return told(value)
+    except ValueError as error:
+        raise InvalidEvent(name, str(error)) from None
 
 
 def _parsed(name: str, text: str) -> int:

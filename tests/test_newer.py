@@ -80,7 +80,7 @@ def test_one_about_a_controller_is_in_the_way_of_all_its_questions_only(store, m
     position = written_by_a_newer_program(store, monkeypatch, kind, controller_stream("parature"))
     with pytest.raises(NewerEntry, match=f"entry {position} "):
         store.ledger.decide(ASK)
-    assert store.ledger.decide({**ASK, "controller": "whereverworks"})
+    assert store.ledger.decide({**ASK, "controller": "whereverworks"}).permitted
     assert store.ledger.projector.catch_up() == size(store.ledger)
 
 

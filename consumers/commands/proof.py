@@ -64,12 +64,10 @@ def erase(
     keys: Keys = None,
 ) -> None:
     """Erase a person: names, fields and keys. The history stays provable, no longer to whom."""
-    from consumers.maintenance import erased as run
-
     if not yes:
         typer.confirm(f"Erase {subject} for good?", abort=True)
     ledger = opening.open_ledger(store, keys)
-    done = run(ledger, asked(subject=subject, controller=controller))
+    done = ledger.erase(asked(subject=subject, controller=controller))
     if done.positions:
         typer.echo(f"erased; entry {', '.join(map(str, done.positions))} says so")
     else:
