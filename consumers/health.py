@@ -23,10 +23,6 @@ from projections.ledger import Ledger
 Row = dict[str, Any]
 
 
-class DoesNotHold(LedgerError):
-    """Evidence that does not verify; the message names what."""
-
-
 def vault(ledger: Ledger) -> tuple[str, list[str]]:
     """(how many keys and sealed records there are, what does not open)."""
     app, broken, sealed, orphans = ledger.app, [], 0, 0

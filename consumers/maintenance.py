@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from consumers.health import DoesNotHold, examine
+from consumers.health import examine
+from consumers.mistakes import DoesNotHold
 from consumers.opening import discard, projection_path, require_one_file
 from ledger import files, points
 from ledger.application import open_file
@@ -16,12 +17,12 @@ from ledger.audit import StoreCorrupt, verify_store
 from ledger.copying import require_folder, require_free
 from ledger.deadletters import drop, listed, text
 from ledger.erasure import destroy_again, truncate_wal
-from ledger.errors import InvalidEvent, NotALedger
+from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger
 from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
 from ledger.keys import FileKeys
 from ledger.times import format_time
-from ledger.verifier import EvidenceError, parse_vkey, verify_evidence
+from ledger.verifier import COSIGNATURE, ED25519, EvidenceError, Vkey, parse_vkey, verify_evidence
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
@@ -31,11 +32,22 @@ __all__ = [
 
 
 def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> str:
-    """The report on an evidence zip. Raises DoesNotHold."""
+    """The report on an evidence zip. Raises DoesNotHold; InvalidQuestion for a malformed key."""
+    keys = [_vkey("--key", key, ED25519)], [_vkey("--witness", one, COSIGNATURE) for one in witnesses]
     try:
-        return str(verify_evidence(file, [parse_vkey(key)], [parse_vkey(one) for one in witnesses]))
-    except (EvidenceError, ValueError) as error:
+        return str(verify_evidence(file, *keys))
+    except EvidenceError as error:
         raise DoesNotHold(f"{file}: does not hold: {error}") from None
+
+
+def _vkey(option: str, text: str, alg: int) -> Vkey:
+    try:
+        vkey = parse_vkey(text)
+    except ValueError as error:
+        raise InvalidQuestion(option, str(error)) from None
+    if vkey.alg != alg:
+        raise InvalidQuestion(option, f"wants a key of type {alg}, found type {vkey.alg}")
+    return vkey
 
 
 def check_store(ledger: Ledger, key: str | None) -> str:

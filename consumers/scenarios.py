@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from consumers.mistakes import ScenarioFileError
 from consumers.opening import memory_ledger, shipped_packs
 from ledger.application import Outcome
 from ledger.errors import InvalidQuestion, LedgerError
@@ -27,10 +28,6 @@ LONG_BEFORE: Final = "2000-01-01T00:00:00Z"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _READ_MODELS: Final = ("obligations", "findings", "recipients", "refusals")
 _KEYS: Final = {"id", "title", "controller", "readings", "given", "then"}
-
-
-class ScenarioFileError(LedgerError):
-    """A file that is no scenario file."""
 
 
 @dataclass(slots=True)

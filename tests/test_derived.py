@@ -83,7 +83,7 @@ def test_a_table_that_does_not_follow_from_the_log_is_named(damaged, statement):
     found = derived(damaged.ledger.app)
     assert any(one.startswith(DAMAGE[statement]) for one in found), found
     assert not all(row["ok"] for row in examine(damaged.ledger) if row["check"] == "derived")
-    said = Cli(damaged.name).fails("verify")
+    said = Cli(damaged.name).fails("verify", code=1)
     assert said in found
 
 
