@@ -7,8 +7,16 @@ import os
 import sys
 
 from consumers import show
-from consumers.commands import copies, letters, packs, proof, questions, stores, trying
 from consumers.commands.shared import CLOSED, FAILED, INTERRUPTED, Told, app
+
+# in the order in which help lists them
+from consumers.commands import stores  # isort: skip
+from consumers.commands import questions  # isort: skip
+from consumers.commands import proof  # isort: skip
+from consumers.commands import packs  # isort: skip
+from consumers.commands import letters  # isort: skip
+from consumers.commands import copies  # isort: skip
+from consumers.commands import trying  # isort: skip
 
 __all__ = ["app", "copies", "letters", "main", "packs", "proof", "questions", "stores", "trying"]
 

@@ -117,9 +117,9 @@ def require_one_file(path: Path) -> None:
 
 def log_name(name: str) -> str:
     """A name that a log can have. Raises NotALedger for any other."""
-    if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
+    if not re.fullmatch(r"[^\s+]{1,200}", name) or not name.isprintable():
         raise NotALedger(
-            f"--origin {name!r}: the name of a log has no space, no plus and at most 200 characters (give another)"
+            f"--origin {name!r}: the name of a log has at most 200 printable characters, no space, no plus"
         )
     return name
 

@@ -11,14 +11,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from typing import Any, Final, Literal
 
 import orjson
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from ledger.times import FOREVER, format_time
@@ -37,7 +37,7 @@ _UNBROKEN: Final = re.compile(r"-?[\d,.]+|\d{4}-\d\d-\d\dT\S*|[0-9a-f]{32}|-|yes
 # lines and halves of surrogate pairs. Variation selectors, tags and fillers take no room either.
 _STEERS: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
     "\ud800-\udfff]"
 )
 _FORMULA: Final = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
@@ -184,22 +184,33 @@ def _print_table(title: str, rows: Sequence[Row], columns: Sequence[str], empty:
     if not rows:
         out.print(f"[bold]{marked(title)}[/bold]: {empty}")
         return
+    out.print(f"[bold]{marked(title)}[/bold]", soft_wrap=True)
     cells = [[harmless(_cell(row.get(column))) for column in columns] for row in rows]
-    table = Table(header_style="dim", box=None, pad_edge=False)
-    least = widest = 2 * (len(columns) - 1)
-    for number, column in enumerate(columns):
-        texts = [row[number] for row in cells]
-        natural = max(map(cell_len, (column, *texts)))
-        unbroken = all(_UNBROKEN.fullmatch(text) for text in texts)
-        narrowest = natural if unbroken else min(natural, _NARROWEST)
-        table.add_column(column, overflow="fold", no_wrap=unbroken, min_width=narrowest)
-        least, widest = least + narrowest, widest + natural
-    for row in cells:
-        table.add_row(*map(escape, row))
-    out.print(f"[bold]{marked(title)}[/bold]")
-    # a terminal that is too narrow for the times breaks the lines itself: no time is cut
-    width = max(out.width, least) if sys.stdout.isatty() else widest
-    Console(width=width, highlight=False).print(table)
+    widths = [max(map(cell_len, texts)) for texts in zip(columns, *cells, strict=True)]
+    if sys.stdout.isatty():
+        widths = _narrowed(widths, list(zip(*cells, strict=True)), out.width)
+    for number, texts in enumerate((columns, *cells)):
+        pieces = [chop_cells(text, width) or [""] for text, width in zip(texts, widths, strict=True)]
+        for line in zip_longest(*pieces, fillvalue=""):
+            filled = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
+            out.print("  ".join(filled).rstrip(), style="dim" if number == 0 else "", markup=False, soft_wrap=True)
+
+
+def _narrowed(widths: Sequence[int], texts: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The widths of columns for a terminal: the widest give way first, but no time, number or identifier is cut."""
+    narrow = list(widths)
+    least = [
+        width if all(_UNBROKEN.fullmatch(text) for text in column) else min(width, _NARROWEST)
+        for width, column in zip(widths, texts, strict=True)
+    ]
+    excess = sum(narrow) + 2 * (len(narrow) - 1) - room
+    while excess > 0:
+        number = max(range(len(narrow)), key=lambda one: narrow[one] - least[one])
+        if narrow[number] == least[number]:
+            break  # too narrow for the times: the terminal breaks the lines itself
+        narrow[number] -= 1
+        excess -= 1
+    return narrow
 
 
 def _cell(value: Any) -> str:

@@ -652,7 +652,7 @@ def open_file(
         still = Still(path) if how == "immutable" else None  # before anything is read
         with readable_errors(str(path)):
             # by its own full name: the folder this process works in, or a link on the way, may change while it is open
-            name = f"file:{quote(str(held.path))}?{query}"
+            name = f"file:{quote(os.fsencode(held.path))}?{query}"
             app = LedgerApplication(name, keys, where=str(path), held=held, how=how)
         app.still = still
     except BaseException:

@@ -25,7 +25,7 @@ def back_up(app: LedgerApplication, target: Path) -> int:
     ):
         require_free(target)
         backup(app, partial)
-        copy = sqlite3.connect(f"file:{quote(str(partial))}?mode=ro&immutable=1", uri=True)
+        copy = sqlite3.connect(f"file:{quote(os.fsencode(partial))}?mode=ro&immutable=1", uri=True)
         try:
             if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise StoreError(f"{partial}: the copy is no store (look at the disk, run it again)")
@@ -37,7 +37,9 @@ def back_up(app: LedgerApplication, target: Path) -> int:
 
 
 def require_folder(path: Path) -> None:
-    """Raise NotALedger where the folder of a new file is not there."""
+    """Raise NotALedger for what is no name of a file, and where the folder of a new file is not there."""
+    if path.name in ("", ".."):
+        raise NotALedger(f"{path}: names no file (name a new path)")
     if not path.parent.is_dir():
         raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
 

@@ -63,7 +63,8 @@ def recover(
     ledger = opening.open_ledger(store, keys)
     name = opening.log_name(origin) if origin is not None else following(ledger.app.origin)
     if not yes:
-        typer.confirm(f"give up the log {ledger.app.origin} for good, and go on as {name}?", abort=True, err=json)
+        log = show.harmless(ledger.app.origin)
+        typer.confirm(f"give up the log {log} for good, and go on as {show.harmless(name)}?", abort=True, err=json)
     done = run(ledger.app, ledger.clock(), name)
     if json:
         show.print_json(done._asdict())
