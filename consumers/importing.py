@@ -20,6 +20,7 @@ from ledger.errors import InvalidEvent, InvalidQuestion
 from ledger.events import TYPES
 from ledger.incoming import known_field
 from ledger.outcome import Outcome
+from ledger.times import format_time, parse_time
 from ledger.trying import would_record
 from projections.ledger import Ledger
 
@@ -76,7 +77,7 @@ class Report:
         name = "duplicate" if outcome.kind == "accepted" and outcome.duplicate else outcome.kind
         self.counts[name] += 1
         if name == "accepted":
-            data, time = event["data"], event["time"]
+            data, time = event["data"], format_time(parse_time(event["time"]))
             key = (event["controller"], data.get("purpose"), data.get("list"), data["basis"], event["actor"])
             group = self._groups.setdefault(key, {**dict(zip(GROUPED, key, strict=False)), "rows": 0, "from": time})
             group["rows"] += 1
