@@ -44,6 +44,7 @@ from ledger.errors import (
 )
 from ledger.held import FORKED, guard
 from ledger.merkle import ReadLeaves, ReadSubtree
+from ledger.verifier import ProofError
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 3  # the file's user_version; older ones are raised when they are opened for writing
@@ -160,6 +161,8 @@ def readable_errors(where: str, remedy: str = _REMEDY) -> Iterator[None]:
         if isinstance(error, TimeoutError):
             raise StoreBusy(f"{where}: all connections are in use, by others of this process (retry)") from error
         raise StoreError(f"{where}: {type(error).__name__}: {error}{remedy}") from error
+    except (UnicodeDecodeError, ProofError) as error:  # text that is none, a tree that lacks a hash
+        raise StoreError(f"{where}: damaged: {error}{remedy}") from error
     except Exception as error:
         cause = error.__cause__
         if isinstance(cause, sqlite3.Error):

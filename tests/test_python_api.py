@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import zipfile
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from io import BytesIO
 from typing import get_args, get_type_hints
 
 import pytest
-from conftest import PACKS, PERSON, accept, event, outcome_of, rows, size, stored
+from conftest import PACKS, PERSON, Store, accept, event, outcome_of, rows, size, stored
 from eventsourcing.persistence import ConnectionPoolClosedError, ConnectionUnavailableError, ProgrammingError
 
 from consumers import opening
@@ -27,7 +29,7 @@ from ledger.errors import (
 )
 from ledger.recorder import readable_errors
 from ledger.times import parse_time
-from ledger.verifier import parse_vkey, verify_evidence
+from ledger.verifier import ProofError, parse_vkey, verify_evidence
 from projections import Answer
 
 WHO = {"controller": "parature", "subject": PERSON}
@@ -327,6 +329,8 @@ def test_backup_of_a_broken_store_fails_with_an_error_of_ours(store, tmp_path):
         (ConnectionUnavailableError("timed out"), StoreBusy),
         (ConnectionPoolClosedError(), Closed),
         (ProgrammingError("odd"), StoreError),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "of a damaged page"), StoreError),
+        (ProofError("level 0 from 300 to 301: wants 1 hashes, the store has 0"), StoreError),
     ],
     ids=lambda one: getattr(one, "__name__", type(one).__name__),
 )
@@ -336,3 +340,22 @@ def test_errors_of_sqlite_and_of_the_pool_are_told_as_ours(theirs, ours):
     assert type(caught.value) is ours
     assert ours is Closed or str(caught.value).startswith("a.db: ")
     assert ("doctor" in str(caught.value)) == (ours is StoreError)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_damaged_on_the_disk_comes_as_an_error_of_ours(tmp_path, clock, seed):
+    store = Store(tmp_path / "ledger.db")
+    accept(store.ledger, *(event("consent.granted", personal=HER, subject=f"crm:{number}") for number in range(60)))
+    store.ledger.findings({"controller": "parature"})
+    store.shut()
+    dice = random.Random(seed)
+    file = store.path if seed % 3 else store.path.with_name("ledger.db.projections")
+    body = bytearray(file.read_bytes())
+    for _ in range(dice.choice((1, 5, 30))):
+        begin = dice.randrange(100, len(body) - 200)
+        body[begin : begin + dice.choice((1, 8, 200))] = dice.randbytes(dice.choice((1, 8, 200)))
+    file.write_bytes(body)
+    with suppress(LedgerError), opening.open_ledger(store.name) as ledger:
+        for call in CALLS.values():
+            with suppress(LedgerError):
+                call(ledger)
