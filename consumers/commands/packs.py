@@ -155,7 +155,7 @@ def pack_test(
         for result in failed:
             show.say(f"FAILED {show.harmless(result.id)}")
             for problem in result.problems:
-                show.say(f"  {show.harmless(problem)}")
+                show.say(f"  {problem}")
         show.say(f"{len(results)} scenarios, {len(results) - len(failed)} passed, {len(failed)} failed")
     if failed:
         raise typer.Exit(NO)
