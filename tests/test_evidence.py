@@ -269,7 +269,7 @@ def test_too_much_is_one_line_and_leaves_the_old_file(cli, store, output, monkey
     accept(store.ledger, event())
     output.write_bytes(b"old")
     monkeypatch.setattr(verifier, "MAX_ZIP_BYTES", 500)
-    assert "would have over 500 bytes as a zip" in cli.fails("evidence", PERSON, "-o", output)
+    assert "would have over 500 bytes as a zip" in cli.fails("evidence", PERSON, "-o", output, code=3)
     assert output.read_bytes() == b"old"
 
 
@@ -282,7 +282,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(cli, store, output, monk
     output.write_bytes(b"old")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fails) if failing == "fsync" else patch.setattr(Path, "rename", fails)
-        assert "No space left on device" in cli.fails("evidence", PERSON, "-o", output)
+        assert "No space left on device" in cli.fails("evidence", PERSON, "-o", output, code=3)
     assert output.read_bytes() == b"old"
     assert list(output.parent.iterdir()) == [output]
 
