@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import Any, Final, Literal
 
 import orjson
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -177,11 +177,23 @@ def _print_table(title: str, rows: Sequence[Row], columns: Sequence[str], empty:
     widths = [max(map(cell_len, texts)) for texts in zip(columns, *cells, strict=True)]
     if sys.stdout.isatty():
         widths = _narrowed(widths, list(zip(*cells, strict=True)), out.width)
-    for number, texts in enumerate((columns, *cells)):
-        pieces = [chop_cells(text, width) or [""] for text, width in zip(texts, widths, strict=True)]
-        for line in zip_longest(*pieces, fillvalue=""):
-            filled = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
-            out.print("  ".join(filled).rstrip(), style="dim" if number == 0 else "", markup=False, soft_wrap=True)
+        out.print("\n".join(_laid_out(columns, widths, out)), style="dim", markup=False, soft_wrap=True)
+    else:
+        say("\n".join(_laid_out(columns, widths, out)))
+    print("\n".join(line for row in cells for line in _laid_out(row, widths, out)))  # noqa: T201  harmless by now
+
+
+def _laid_out(texts: Sequence[str], widths: Sequence[int], out: Console) -> Iterator[str]:
+    """The lines of one row: what is longer than its column is folded within it, between words where it can be."""
+    pieces = [
+        [text]
+        if cell_len(text) <= width
+        else [piece.plain.rstrip() for piece in Text(text).wrap(out, width, overflow="fold")]
+        for text, width in zip(texts, widths, strict=True)
+    ]
+    for line in zip_longest(*pieces, fillvalue=""):
+        filled = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
+        yield "  ".join(filled).rstrip()
 
 
 def _narrowed(widths: Sequence[int], texts: Sequence[Sequence[str]], room: int) -> list[int]:

@@ -63,8 +63,9 @@ class NotAccepted(LedgerError):
         wrong = [(number, one) for number, one in enumerate(self.outcomes) if one.kind != "accepted"]
         first = "; ".join(f"event {number}: {one}" for number, one in wrong[:_SHOWN])
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        others = ", the others are recorded" if len(wrong) < len(self.outcomes) else ""
         super().__init__(
-            f"{len(wrong)} of {len(self.outcomes)} events were not accepted, the others are recorded: {first}{more} "
+            f"{len(wrong)} of {len(self.outcomes)} events were not accepted{others}: {first}{more} "
             "(all are in .outcomes, in order; events count from 0)"
         )
 
