@@ -126,7 +126,7 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     if not source.exists():
         raise NotALedger(f"{source}: there is no such backup")
     require_folder(target)
-    pieces = {suffix: piece for suffix in ("", "-wal") if (piece := source.with_name(source.name + suffix)).exists()}
+    pieces = {suffix: piece for suffix in ("", "-wal") if (piece := source.parent / (source.name + suffix)).exists()}
     _require_room(pieces.values(), target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")

@@ -8,6 +8,7 @@ from typing import Any
 from ledger.application import LedgerApplication
 from ledger.collector import paused
 from ledger.errors import InvalidEvent
+from ledger.hints import with_hints
 from ledger.incoming import Prepared, prepare
 from ledger.outcome import Outcome
 
@@ -27,7 +28,7 @@ def would_record(app: LedgerApplication, bodies: Sequence[Any], now: int) -> lis
             outcomes = Batch(app, c).add(prepared, now)
             raise _Undone  # noqa: TRY301  the one way to leave a transaction without a commit
     except _Undone:
-        return outcomes
+        return with_hints(prepared, outcomes, app.controller_packs())
 
 
 def _prepared(body: Any) -> Prepared | InvalidEvent:

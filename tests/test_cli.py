@@ -229,7 +229,8 @@ def test_verify_names_the_first_entry_that_was_changed(copy):
     assert copy("verify", "--key", copy.vkey).exit_code == 0
     malformed = copy.vkey[:-8] + "AAAAAAA="
     assert copy.fails("verify", "--key", malformed, code=2).startswith("--key: wants a key as name+hex(key ID)")
-    assert "none of the given keys signed it" in copy.fails("verify", "--key", Signer(b"9" * 32, "a.example/l").vkey)
+    another = Signer(b"9" * 32, "a.example/l").vkey
+    assert "none of the given keys signed it" in copy.fails("verify", "--key", another, code=1)
     one_byte_more = "UPDATE entries SET state=CAST(state || ' ' AS BLOB) WHERE position=40"
     damage(copy, "DROP TRIGGER entries_update", one_byte_more)
     assert copy.fails("verify", code=1).startswith("entry 40: ")

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from consumers import commands
 from consumers.cli import app
-from consumers.commands import copies, letters, packs, proof, questions, stores, trying
+from consumers.commands import copies, documents, letters, packs, proof, questions, stores, trying
 from consumers.commands.shared import code_of
 from ledger import errors
 from ledger.recovery import NothingToRecover
@@ -30,7 +30,7 @@ from ledger.recovery import NothingToRecover
 COMMANDS = all_commands()
 TABLES = {
     "doctor", "rebuild", "import", "obligations", "findings", "recipients", "history", "refusals", "state", "pack list",
-    "pack check", "pack table", "pack test", "pack diff", "dead-letters list", "bench",
+    "pack check", "pack table", "pack test", "pack diff", "document list", "dead-letters list", "bench",
 }  # fmt: skip
 MAY_I = ("--action", "contact", "--purpose", "newsletter", "--list", "product-news", "--channel", "email")
 
@@ -63,7 +63,7 @@ def test_every_command_says_how_it_is_called_with_options_that_it_has(name):
 
 
 def test_nothing_prints_but_through_the_one_place():
-    for module in (commands, copies, letters, packs, proof, questions, stores, trying):
+    for module in (commands, copies, documents, letters, packs, proof, questions, stores, trying):
         found = re.findall(r"typer\.(?:echo|secho|style)|\bprint\(|sys\.stdout|escape\(", inspect.getsource(module))
         assert [one for one in found if one != "sys.stdout"] == [], module.__name__
 
@@ -103,6 +103,11 @@ def test_commands_that_only_spoke_speak_json(store, cli, tmp_path):
     assert (proof["file"], proof["vkey"]) == (str(tmp_path / "e.zip"), cli.vkey)
     assert cli.json("verify", tmp_path / "e.zip", "--key", cli.vkey)["holds"]
     assert cli.json("verify")["says"] == cli("verify").stdout.strip()
+    (tmp_path / "t.txt").write_bytes(b"a\xff")
+    added = cli.json("document", "add", tmp_path / "t.txt")
+    assert (added["file"], added["media_type"], added["bytes"]) == (str(tmp_path / "t.txt"), "text/plain", 2)
+    assert cli.json("document", "get", added["sha256"]) == {"sha256": added["sha256"], "text": "a\\xff"}
+    assert cli("document", "list", "--csv").stdout == f"sha256,media_type,bytes\n{added['sha256']},text/plain,2\n"
     store.ingest(b"no \x1b event")
     (letter,) = cli.json("dead-letters", "list")
     assert cli.json("dead-letters", "show", letter["id"])["text"] == "no \x1b event"
@@ -202,6 +207,7 @@ CALLS = (
     "decide --from; evidence; evidence crm:4711 --disclose; evidence crm:4711 -o; verify; verify --key; "
     "verify x.zip --key; erase --yes; pack; pack add; pack get; pack check; pack show; pack test; pack table; "
     "pack diff parature; pack diff parature parature --reading; ingest; import; import x.csv --delimiter; backup; "
+    "document add; document add b.db --media-type; document get; "
     "restore; state x --store; state x --keys; init --origin; init --store; export --from; dead-letters show; "
     "dead-letters retry; history --as; history --controller; recover --origin; restore b.db --store; "
     "import x.csv --controller"

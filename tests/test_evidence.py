@@ -131,10 +131,11 @@ def court(store):
     return store
 
 
-def test_of_whom_nothing_may_be_shown_there_is_no_evidence(court):
+def test_of_whom_nothing_may_be_shown_there_is_no_evidence(court, cli):
     accept(court.ledger, secret())
     with pytest.raises(InvalidQuestion, match=r"^subject: no entry that may be shown about '.*' at 'parature'$"):
         evidence(court.ledger)
+    assert cli.fails("evidence", PERSON, code=1).startswith("subject: no entry that may be shown about ")
     assert verified(court.ledger, evidence(court.ledger, auditor=True)).entries == 1
 
 

@@ -23,6 +23,7 @@ from ledger.errors import (
     InvalidQuestion,
     LedgerError,
     NotALedger,
+    NothingToShow,
     PackError,
     StoreBusy,
     StoreError,
@@ -193,6 +194,9 @@ def test_what_is_secret_for_now_is_in_an_auditors_evidence_alone(store):
     told = {"recipient": "court", "categories": ["email"], "ground": "law", "secret_until": "2026-06-01T00:00:00Z"}
     court = event("recipient.registered", {"recipient": "court", "class": "authority", "service": None})
     accept(store.ledger, court, event("disclosure.compelled", told))
+    with pytest.raises(NothingToShow, match="no entry that may be shown"):
+        store.ledger.evidence(WHO)
+    accept(store.ledger, event())
     held = {}
     for auditor in (False, True):
         with zipfile.ZipFile(BytesIO(store.ledger.evidence(WHO, auditor=auditor))) as archive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
 import unicodedata
 
@@ -80,6 +81,16 @@ def test_json_says_the_same_and_steers_nothing(one):
         text = show.as_json(value, pretty=pretty)
         assert orjson.loads(text) == value
         assert one == "\n" or one.encode() not in text
+
+
+def test_json_holds_half_of_a_pair_too():
+    for pretty in (False, True):
+        assert json.loads(show.as_json({"a": "\ud800", "b": "\x7f\u202e"}, pretty=pretty)) == {
+            "a": "\ud800",
+            "b": "\x7f\u202e",
+        }
+        assert show.as_json({"a": "\ud800", "b": "\x7f\u202e"}, pretty=pretty).isascii()
+    assert b"\x7f" not in show.as_json({"a": "\ud800\x7f"})
 
 
 # -- csv ---------------------------------------------------------------------------------------------------------------
