@@ -133,6 +133,7 @@ def generate(
     _change_of_owner(book, [member for member in grown if member.controller == PARATURE])
     _breach(book, [member for member in grown if member.controller == WHEREVERWORKS])
     _requests(book, grown)
+    _loose_ends(book, grown)
     _ties(book, grown)
     _ann(book)
     _as_processor(book)
@@ -351,6 +352,7 @@ def _breach(book: Book, members: list[Member]) -> None:
     order = {**breach, "authority": "state-police", "reason": "an inquiry that a notice would spoil"}
     book.note(WHEREVERWORKS, "breach.delay.ordered", at + DAY, order)
     book.note(WHEREVERWORKS, "breach.delay.ended", at + 22 * DAY, {**breach, "authority": "state-police"})
+    book.note(WHEREVERWORKS, "authority.notified", at + 2 * DAY, {**breach, "authority": "data-protection-office"})
     there = [one for one in members if one.joined < at and one.until > at + 40 * DAY]
     for member in book.some(there, 0.2, 4):
         book.say(member, "breach.affected", at + book.rng.randrange(DAY, 4 * DAY), dict(breach))
@@ -394,6 +396,26 @@ def _requests(book: Book, members: list[Member]) -> None:
     for turn, member in enumerate(book.some(members, 0, 6)):
         if (at := book.moment(member)) is not None:
             _compelled(book, member, at, turn)
+
+
+def _loose_ends(book: Book, members: list[Member]) -> None:
+    """Messages that came back for good, requests extended, denied or taken back, a guardian who is not needed now."""
+    for member in book.some(members, 0.005, 6):
+        if (at := book.moment(member)) is not None:
+            book.say(member, "message.bounced", at, {"channel": "email", "permanent": True}, member.fields("email"))
+    for turn, member in enumerate(book.some(members, 0.003, 6)):
+        if (at := book.moment(member)) is None:
+            continue
+        request: Event = {"request": f"question-{turn}"}
+        book.say(member, "access.requested", at, dict(request), member.fields("full_name"))
+        kind = ("request.extended", "request.denied", "request.taken_back")[turn % 3]
+        more: dict[str, Event] = {
+            "request.extended": {"until": format_time((at + 60 * DAY) * SECOND), "reason": "complex"},
+            "request.denied": {"ground": "not-identified", "explained": True},
+        }
+        book.say(member, kind, at + 9 * DAY, {**request, **more.get(kind, {})})
+        if turn == 0:
+            book.say(member, "guardian.ended", at)
 
 
 def _compelled(book: Book, member: Member, at: int, turn: int) -> None:

@@ -41,13 +41,15 @@ SERVICES: Final = {
 _SOURCES: Final = {
     "signup": ("subject.registered", "subject.age.learned", "consent.requested", "consent.granted", "consent.refused"),
     "portal": ("service.used", "policy.acknowledged", "account.deactivated", "information.collected"),
-    "mailer": ("message.sent", "policy.notice.sent", "policy.notice.bounced", "ownership.transfer.notified",
+    "mailer": ("message.sent", "message.bounced", "policy.notice.sent", "policy.notice.bounced",
+               "ownership.transfer.notified",
                "partner.notified", "optout.recorded", "optout.lifted", "consent.withdrawn"),
     "crm": ("information.used", "disclosure.made", "recipient.told", "subject.linked", "subject.unlinked",
             "agreement.started", "agreement.ended"),
     "desk": ("correction.requested", "correction.completed", "access.requested", "access.answered",
              "request.next_steps_sent", "deletion.requested", "deletion.identified", "deletion.completed",
-             "archive.purged", "complaint.lodged", "complaint.answered", "complaint.escalated"),
+             "archive.purged", "complaint.lodged", "complaint.answered", "complaint.escalated", "request.extended",
+             "request.denied", "request.taken_back"),
 }  # fmt: skip
 _SOURCE_OF: Final = {name: f"urn:app:{app}" for app, names in _SOURCES.items() for name in names}
 _ACTOR_OF: Final = {

@@ -89,6 +89,8 @@ def _check_row(
     position, stream, version, type_name, leaf, state = row
     if position != expected:
         raise StoreCorrupt(f"entry {expected}: is missing, the next one found is {position}")
+    if type(state) is not bytes:  # SQLite keeps whatever is written into a column
+        raise StoreCorrupt(f"entry {position}: is no bytes (restore a backup)")
     computed = leaf_hash(state)
     if computed != leaf:
         raise StoreCorrupt(f"entry {position}: its bytes are not those that were appended (leaf hash differs)")

@@ -30,7 +30,7 @@ from ledger.entry import Entry, decode
 from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreError, StoreFull
 from ledger.held import chunks
 from ledger.keys import Outlived
-from ledger.person import connected, effective_deletions, standing_holds, stream_entries
+from ledger.person import connected, effective_deletions, linked, standing_holds, stream_entries
 from ledger.recorder import readable_errors
 from ledger.spellings import name_forms
 from ledger.staying import note_uncarried, record_uncarried, stays_bound
@@ -195,9 +195,10 @@ def _outliving(app: LedgerApplication, c: SQLiteCursor, group: set[str], keys: d
     every = {key for some in keys.values() for key in some}
     if not every:
         return []
-    entries = [entry for entry in stream_entries(c, group) if entry.role == "controller"]
+    ever = {other for name in group for other in linked(c, name)}
+    entries = [entry for entry in stream_entries(c, ever) if entry.role == "controller"]
     pack = app.registered(entries[0].controller) if entries else None
-    noes = standing_noes(entries, pack) if pack is not None else {}
+    noes = standing_noes(entries, pack, group) if pack is not None else {}
     return [Kept(key, said, since // DAY * DAY) for key in sorted(every) for said, since in sorted(noes.items())]
 
 

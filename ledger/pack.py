@@ -135,7 +135,7 @@ TELLING: Final = frozenset(
 PARTICULARS: Final[dict[str, tuple[str, ...]]] = {
     "breach.affected": ("breach", "channel"),
     "consent.granted": ("purpose", "basis", "form", "method"),
-    "information.collected": ("origin", "service"),
+    "information.collected": ("origin", "service", "optout_offered"),
     "ownership.transfer.notified": ("transfer", "channel"),
     "partner.notified": ("recipient",),
     "service.used": ("service",),
@@ -163,16 +163,24 @@ ACTIVITY: Final = frozenset(
 )
 
 
+def _in_words(value: object) -> object:
+    """A table with true and false as words."""
+    if not isinstance(value, dict):
+        return value
+    return {name: str(one).lower() if isinstance(one, bool) else one for name, one in value.items()}
+
+
 class Pattern(Table):
     """Events of a type; `is`: with that word in the type's telling field; `same`: that field as in the question.
 
-    `where`: only those with these words in these fields; `form` and `method` are those of `shown`.
+    `where`: only those with these words in these fields; `form` and `method` are those of `shown`; true and false stand
+    as words.
     """
 
     type: str
     value: str | None = Field(None, alias="is")
     same: Literal["recipient", "item", "transfer"] | None = None
-    where: dict[str, str] = {}
+    where: Annotated[dict[str, str], BeforeValidator(_in_words)] = {}
 
 
 class Define(Row):

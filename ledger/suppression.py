@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -23,7 +23,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.marks import normalised
-from ledger.person import Edges, connected, effective_deletions, joined_by, note_edge, stream_entries
+from ledger.person import Edges, connected, effective_deletions, joined_by, linked, note_edge, stream_entries
 from ledger.spellings import list_name
 from ledger.times import EARLIEST, end_of_day, format_time, parse_time
 
@@ -124,13 +124,15 @@ def _ascii(domain: str) -> str:
 # -- noes --------------------------------------------------------------------------------------------------------------
 
 
-def standing_noes(entries: Iterable[Entry], pack: Pack) -> dict[bytes, int]:
+def standing_noes(entries: Iterable[Entry], pack: Pack, of: Collection[str] | None = None) -> dict[bytes, int]:
     """The noes that stand after these entries, as canonical JSON of `suppression.carried`, with since when they count.
+
+    `of`: of these persons only; the entries are also those of others who were joined with them for a time, default all.
 
     That is when the no was said last, or a deletion after it: what was agreed to before either opens nothing.
 
-    Opt-outs until they are lifted; refusals and withdrawals until an express yes to the same that stands for ever: one
-    that ends counts as never made; where the pack closes something for good on a deletion request, that too.
+    Opt-outs until they are lifted by who can; refusals and withdrawals until an express yes to the same that stands for
+    ever: one that ends counts as never made; where the pack closes something for good on a deletion request, that too.
     """
     entries = list(entries)
     names = _Names({entry.stream for entry in entries})
@@ -139,16 +141,28 @@ def standing_noes(entries: Iterable[Entry], pack: Pack) -> dict[bytes, int]:
             names.join(entry)
         for track in names.tracks_of(entry.stream):
             _note(track, entry, pack)
-    deleted = max((time for time, _ in effective_deletions(entries)), default=EARLIEST)
+    own = [entry for entry in entries if of is None or entry.stream in of]
+    deleted = max((time for time, _ in effective_deletions(own)), default=EARLIEST)
     found: dict[bytes, int] = {}
-    for time, said in (one for track in names.tracks.values() for one in track.values()):
-        for piece in _pieces(said):
+    tracks = (track for name, track in names.tracks.items() if of is None or name in of)
+    for one in (one for track in tracks for one in track.values()):
+        for piece in _pieces(one.said):
             no = orjson.dumps(piece, option=orjson.OPT_SORT_KEYS)
-            found[no] = max(found.get(no, deleted), time)
+            found[no] = max(found.get(no, deleted), one.time)
     return found
 
 
-_Track = dict[tuple[Any, ...], tuple[int, dict[str, Any]]]  # (kind, what it is about, until when) -> when, a no
+class _Standing(NamedTuple):
+    """A no that stands. `claimed`: when it says it was said."""
+
+    time: int
+    claimed: int
+    said: dict[str, Any]
+
+
+_Track = dict[tuple[Any, ...], _Standing]  # (kind, what it is about, until when, whose, by which signal) -> a no
+_NARROW: Final = frozenset(("gpc", "nai", "partner", "complaint"))  # a lift with one is about that one only
+_OTHERS: Final = ("operator", "system")  # whose lift is about their own only
 
 
 class _Names:
@@ -170,8 +184,10 @@ class _Names:
         for name in after - before:
             self._own.setdefault(name, dict(self.tracks[name]))
         self._own.setdefault(entry.stream, dict(self.tracks[entry.stream]))
-        if before - after:
-            self.tracks.update({name: dict(self._own[name]) for name in before})
+        if before - after:  # what was said while they were joined, and stands, stays with all who were
+            for name in before:
+                self._own[name] = {**self.tracks[name], **self._own[name]}
+                self.tracks[name] = dict(self._own[name])
 
     def tracks_of(self, name: str) -> list[_Track]:
         """Where a word said under a name is written."""
@@ -180,31 +196,45 @@ class _Names:
 
 
 def _note(track: _Track, entry: Entry, pack: Pack) -> None:
-    data, time = entry.data, entry.time
+    data, actor = entry.data, entry.actor or "subject"
+
+    def stand(kind: str, about: tuple[Any, ...], said: dict[str, Any], until: str | None = None) -> None:
+        signal = data.signal if isinstance(data, ev.OptoutRecorded) else None
+        track[kind, about, until, actor, signal] = _Standing(entry.time, entry.said_at, said)
+
     match data:
         case ev.OptoutRecorded():
-            track["optout", _scope(data), None] = time, _said("optout.recorded", data)
+            stand("optout", _scope(data), _said("optout.recorded", data))
         case ev.OptoutLifted():
-            track.pop(("optout", _scope(data), None), None)
+            _drop(track, "optout", _scope(data), entry.time, actor if actor in _OTHERS else None, data.signal)
         case ev.ConsentRefused() | ev.ConsentWithdrawn():
-            track["refusal", _about(data), data.expires_at] = time, _said("consent.refused", data)
-        case ev.ConsentGranted() if data.basis == "express" and entry.actor != "system" and not _ends(data, pack):
-            for key in [key for key in track if key[:2] == ("refusal", _about(data))]:
-                del track[key]
+            stand("refusal", _about(data), _said("consent.refused", data), data.expires_at)
+        case ev.ConsentGranted() if data.basis == "express" and actor != "system" and not _ends(data, pack):
+            _drop(track, "refusal", _about(data), entry.time, actor if actor in _OTHERS else None)
         case ev.SuppressionCarried(marketing=True):
             pass  # of somebody who had the address then: in full it is kept already
         case ev.SuppressionCarried(said="deletion.requested"):
-            track["deletion", None, None] = time, {"said": data.said}
+            stand("deletion", (None,), {"said": data.said})
         case ev.SuppressionCarried(said="optout.recorded"):
-            track["optout", _scope(data), None] = time, _said(data.said, data)
+            stand("optout", _scope(data), _said(data.said, data))
         case ev.SuppressionCarried():
-            track["refusal", _about(data), data.expires_at] = time, _said(data.said, data)
+            stand("refusal", _about(data), _said(data.said, data), data.expires_at)
         case ev.DeletionRequested() if pack.closes_for_good:
-            track["deletion", (data.request,), None] = time, {"said": "deletion.requested"}
+            stand("deletion", (data.request,), {"said": "deletion.requested"})
         case ev.RequestTakenBack() | ev.RequestDenied(ground="not-identified"):
-            track.pop(("deletion", (data.request,), None), None)
+            _drop(track, "deletion", (data.request,), entry.time + 1)
         case _:
             pass
+
+
+def _drop(
+    track: _Track, kind: str, about: tuple[Any, ...], time: int, of: str | None = None, signal: str | None = None
+) -> None:
+    """Remove the noes of a kind about something that were said before; `of`: those of this actor only."""
+    for key, one in list(track.items()):
+        same = key[:2] == (kind, about) and one.claimed < time and of in (None, key[3])
+        if same and (signal not in _NARROW or signal == key[4]):
+            del track[key]
 
 
 def _ends(data: ev.ConsentGranted, pack: Pack) -> bool:
@@ -299,8 +329,8 @@ def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], 
         return []
     group = connected(c, person)
     for other in others - group:
-        entries = [one for one in stream_entries(c, connected(c, other)) if one.role == "controller"]
-        for said, since in standing_noes(entries, pack).items():
+        entries = [one for one in stream_entries(c, linked(c, other)) if one.role == "controller"]
+        for said, since in standing_noes(entries, pack, connected(c, other)).items():
             found[said] = max(found.get(said, since), since)
     for entry in stream_entries(c, group, ("suppression.carried",)):
         said = orjson.dumps(_carried(entry), option=orjson.OPT_SORT_KEYS)

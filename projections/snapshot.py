@@ -23,7 +23,7 @@ from projections.record import (
     Track,
 )
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 
 
 def dump(state: State) -> bytes:

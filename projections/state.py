@@ -170,7 +170,8 @@ def _on_record(state: State, ref: Ref, data: ev.Data, word: str | None) -> None:
     names = PARTICULARS[ref.type]
     if len(names) > 1:  # else the word says all
         shown = getattr(data, "shown", None)
-        particulars = (ref.type, *(getattr(shown if name in SHOWN else data, name, None) for name in names))
+        said = (getattr(shown if name in SHOWN else data, name, None) for name in names)
+        particulars = (ref.type, *(str(one).lower() if isinstance(one, bool) else one for one in said))
         state.told_with.setdefault(particulars, ref)
         state.fresh_with.setdefault(particulars, ref)
     if ref.type in RETURNING:

@@ -450,7 +450,12 @@ def main():
     given = parser.parse_args()
     begun = time.monotonic()
 
+    told = [0]
+
     def progress(run, number):
+        for failure in run.failures[told[0] :]:
+            sys.stderr.write(failure + "\n")
+        told[0] = len(run.failures)
         sys.stderr.write(f"{number + 1}: {len(run.failures)} failures, {time.monotonic() - begun:.0f} s\n")
 
     sys.stdout.write(f"seed {given.seed}\n")

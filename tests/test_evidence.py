@@ -182,14 +182,15 @@ def test_the_packs_that_were_in_force_are_in_it_and_the_texts_that_are_stored(st
     assert files(body)[f"documents/{pack}"] == PACKS["parature"]
 
 
-def test_the_wording_that_a_person_was_shown_is_in_it(store):
-    # which word of the event names it is the verifier's to know: evidence looks at the entry's bytes alone
+def test_the_wording_that_a_person_was_shown_is_in_it_and_one_that_is_not_stored_is_said(store):
     sha256 = add_document(store.ledger.app, TEXT, "text/html").sha256
-    state = b'{"data":{"shown":{"text_sha256":"%s"}}}' % sha256.encode()
-    row = ledger_evidence._Row(9, 1, "consent.granted", state, b"")
-    with store.ledger.app.reading() as c:
-        assert ledger_evidence._documents(c, [row]) == {sha256: ("text/html", TEXT)}
-        assert ledger_evidence._documents(c, [row._replace(hidden=True)]) == {}
+    granted = {"purpose": "newsletter", "list": "product-news", "basis": "express"}
+    accept(store.ledger, event("consent.granted", {**granted, "shown": {"text_sha256": sha256, "method": "checkbox"}}))
+    accept(store.ledger, event("consent.granted", {**granted, "shown": {"text_sha256": "f" * 64}}, subject="old:7"))
+    report = verified(store.ledger, evidence(store.ledger))
+    assert (sha256, "text/html", len(TEXT)) in report.documents
+    assert report.absent == (("00", 0),)
+    assert ("f" * 64, 3) in verified(store.ledger, evidence(store.ledger, "old:7")).absent
 
 
 def test_a_pack_that_is_gone_or_altered_is_no_evidence(store):

@@ -569,6 +569,8 @@ DAMAGED = {
     "edge": ("UPDATE head SET edge=5", "head"),
     "short edge": ("UPDATE head SET edge=x'00'", "head|tree"),
     "leaf": ("UPDATE entries SET leaf=x'00' WHERE position=0", "hash|leaf|entry 0"),
+    "number for an entry": ("UPDATE entries SET state=5 WHERE position=0", "entry 0"),
+    "nothing for an entry": ("UPDATE entries SET state='' WHERE position=0", "entry 0"),
     "no leaf": ("DELETE FROM entries WHERE position=0", "hash|missing|entry 0|gap"),
 }
 

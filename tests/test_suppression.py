@@ -170,6 +170,43 @@ def test_what_was_said_after_the_deletion_comes_back_too(store):
     assert outcome(store.ledger) == "deny"
 
 
+@pytest.mark.parametrize(
+    ("out", "lift"),
+    [
+        ({}, {"actor": "operator"}),
+        ({}, {"actor": "system"}),
+        ({"signal": "link"}, {"signal": "gpc"}),
+        ({"signal": "gpc"}, {"signal": "nai"}),
+        ({}, {"time": "2026-01-11T08:13:22Z"}),
+    ],
+    ids=["by an operator", "by a machine", "of another signal", "of yet another", "at the same time"],
+)
+def test_what_a_lift_does_not_undo_comes_back(store, out, lift):
+    opted_out(store.ledger, {"scope": "all", **out})
+    more = {name: value for name, value in lift.items() if name != "signal"}
+    signal = {"signal": lift["signal"]} if "signal" in lift else {}
+    accept(store.ledger, about("optout.lifted", {"scope": "all", **signal}, **{"time": "2026-01-20T00:00:00Z", **more}))
+    assert outcome(store.ledger, PERSON, at="2026-01-25T00:00:00Z") == "deny"
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert outcome(store.ledger) == "deny"
+
+
+def test_a_no_said_while_joined_comes_back_with_the_address_of_each(store):
+    joined = {"personal": {"other": "web:9"}}
+    accept(
+        store.ledger,
+        about("subject.registered", {"kind": "visitor"}, email=ADDRESS),
+        about("subject.registered", {"kind": "visitor"}, subject="web:9"),
+        about("subject.linked", time="2026-01-11T00:00:00Z") | {"data": joined},
+        about("optout.recorded", {"scope": "all"}, subject="web:9", time="2026-01-12T00:00:00Z"),
+        about("subject.unlinked", time="2026-01-13T00:00:00Z") | {"data": joined},
+    )
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert outcome(store.ledger) == "deny"
+
+
 def test_every_name_of_a_joined_person_is_suppressed_under_every_address(store):
     opted_out(store.ledger)
     accept(store.ledger, about("subject.linked", time="2026-01-12T00:00:00Z"))
