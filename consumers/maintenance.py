@@ -28,6 +28,7 @@ from ledger.verifier import (
     COSIGNATURE,
     ED25519,
     MAX_DOCUMENT_BYTES,
+    MAX_ZIP_BYTES,
     EvidenceError,
     NoteError,
     Report,
@@ -47,11 +48,13 @@ __all__ = [
 
 
 def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> Report:
-    """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key."""
+    """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key, OSError for no file."""
     known = [_key("--key", key, ED25519)]
     cosigned = [_key("--witness", one, COSIGNATURE) for one in witnesses]
+    with file.open("rb") as stream:  # a file that is not there says nothing about evidence
+        whole = stream.read(MAX_ZIP_BYTES + 1)
     try:
-        return verify_evidence(file, known, cosigned)
+        return verify_evidence(whole, known, cosigned)
     except EvidenceError as error:
         raise DoesNotHold(f"{file}: does not hold: {one_line(error)}") from None
 

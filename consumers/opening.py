@@ -227,7 +227,10 @@ def read_pack(file: Path) -> bytes:
         return body
     shipped = shipped_packs().get(str(file))
     if shipped is None:
-        raise PackError(f"{file}: there is no such file")
+        raise PackError(
+            f"{file}: there is no such file, and no pack of that name is shipped "
+            "(one in a store: consent-ledger pack get NAME > FILE)"
+        )
     return shipped
 
 

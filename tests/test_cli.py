@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import shutil
 import sqlite3
@@ -198,6 +199,25 @@ def test_refusals_are_everybodys(house):
     assert {"PAR-COLLECT-2", "WW-FIN-1", "WW-COOKIE-1", "conflict"} <= {row["clause"] for row in found}
     assert {row["controller"] for row in house.json("refusals", "--controller", "parature")} == {"parature"}
     assert "WW-COOKIE-1" in house("refusals").stdout
+
+
+def test_refusals_of_somebody_are_headed_as_everybodys(house):
+    said = house("refusals", ANN, "--controller", "parature").stdout
+    assert said.startswith("refusals of all (a refusal holds no name), at ")
+    assert "PAR-COLLECT-2" in said
+
+
+def test_a_choice_is_listed_with_what_limits_it(store, cli):
+    limited = {"purpose": "newsletter", "basis": "express", "categories": ["name", "email"], "channels": ["email"]}
+    accept(store.ledger, event("consent.granted", limited), event("consent.refused", {"purpose": "support"}))
+    header, first, second = cli("state", PERSON).stdout.split("choices\n")[1].split("opt-outs")[0].splitlines()
+    assert header.split() == ["since", "word", "basis", "purpose", "list", "item", "categories", "channels"]
+    assert "email, name" in first
+    assert second.split()[-2:] == ["-", "-"]
+    (cell,) = [row["value"] for row in csv.DictReader(cli("state", PERSON, "--csv").stdout.splitlines())
+               if row["field"] == "choices"]  # fmt: skip
+    assert len(cell.split("; ")) == 2
+    assert "categories email + name, channels email" in cell
 
 
 def test_what_is_secret_is_shown_to_an_auditor(store, cli, clock):
@@ -408,6 +428,9 @@ def test_pack_show_mentions_every_clause(cli, controller):
 MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what the line says
     "ingest {t}/nothing": "{t}/nothing: No such file or directory",
     "ingest {t}": "{t}: Is a directory",
+    "verify {t}/nothing --key " + Signer(b"1" * 32, "a.example/l").vkey: "{t}/nothing: No such file or directory",
+    "verify {t} --key " + Signer(b"1" * 32, "a.example/l").vkey: "{t}: Is a directory",
+    "pack show shop": "shop: there is no such file, and no pack of that name is shipped (one in a store: consent-led",
     "state nobody --controller parature": "no person 'nobody' is known to 'parature'",
     "decide crm:4711 --action disclose --recipient unheard-of": "recipient: no recipient 'unheard-of'",
     "decide --from {t}/nothing": "{t}/nothing: No such file",
