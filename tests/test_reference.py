@@ -654,5 +654,13 @@ def test_a_lift_leaves_with_the_name_under_which_it_was_said(under, came):
     assert outcome([*joined, *said, linked(6, "cat", "subject.unlinked")]) == came
 
 
+@pytest.mark.parametrize(("first", "came"), [("guardian.ended", "permit"), ("consent.granted", "deny")])
+def test_at_equal_times_the_position_says_whether_a_guardian_ended_what_was_granted(first, came):
+    yes = told(2, "consent.granted", {"purpose": "news", "basis": "express"}, actor="guardian")
+    rows = [yes, told(2, "guardian.ended", {})]
+    no = told(0, "consent.refused", {"purpose": "news"})
+    assert outcome([no, *(rows if first == "consent.granted" else rows[::-1])]) == came
+
+
 def test_the_list_of_changes_without_effect_names_only_changes():
     assert stale_equivalents() == []
