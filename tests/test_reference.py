@@ -662,5 +662,15 @@ def test_at_equal_times_the_position_says_whether_a_guardian_ended_what_was_gran
     assert outcome([no, *(rows if first == "consent.granted" else rows[::-1])]) == came
 
 
+@pytest.mark.parametrize(("actor", "basis"), [("system", "express"), ("subject", "use")])
+def test_an_import_or_a_use_takes_the_place_of_no_express_yes(actor, basis):
+    for_a_day = {"purpose": "news", "basis": basis, "expires_at": 5}
+    said = [told(0, "consent.refused", {"purpose": "news"}), told(2, "consent.granted", YES_TO_NEWS)]
+    assert (
+        outcome([*said, told(4, "consent.granted", for_a_day, actor=actor), told(6, "service.used", {"service": "x"})])
+        == "permit"
+    )
+
+
 def test_the_list_of_changes_without_effect_names_only_changes():
     assert stale_equivalents() == []
