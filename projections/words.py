@@ -32,7 +32,7 @@ def say(state: State, entry: Entry, ref: Ref) -> bool:
         case ev.ConsentRequested():
             _ask(state, entry, ref, data)
         case ev.GuardianEnded():
-            ended = _rank(entry, yes=False)
+            ended = _rank(entry, yes=entry.said_at <= entry.recorded_at)  # no no: at equal times the position decides
             for track in tracks_of(state, entry.stream):
                 track.guardian_ended = max(ended, track.guardian_ended or ended)
         case ev.SubjectLinked():

@@ -216,6 +216,10 @@ def is_noticed(cases: list[tuple], scenarios: list[tuple]) -> bool:
             came = ref.ask(ledger, controller, body, at, known).outcome == "permit"
             if came != permitted and (came or exact):
                 return True
+    full = {"purpose": "news", "categories": ["email"], "channel": "email", "recipient": "pal", "list": "offers"}
+    for type_name, data in ref.NOES:
+        if any(ref.wrongly_open(type_name, data, {**full, "action": action}) for action in ref.OF_OTHER_ACTIONS):
+            return True
     return any(run_scenario(scenario, body).problems for scenario, body in scenarios)
 
 
