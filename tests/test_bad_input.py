@@ -43,7 +43,7 @@ BAD_LINES = {
     "not-json": (b"upstream timed out, retrying", "event", "not JSON"),
     "lone-surrogate": (rb'{"specversion": "1.0", "id": "\ud800"}', "event", "not JSON"),
     "not-an-object": (b"[1, 2]", "event", "JSON object"),
-    "wrong-type-in-data": (event(data={"service": 5}), "service", "string"),
+    "wrong-type-in-data": (event(data={"service": 5}), "service", "wants text"),
     "wrong-type-of-data": ({**event(), "data": ["site"]}, "data", "JSON object"),
     "wrong-type-of-time": (event(time=20260102), "time", "RFC 3339"),
     "wrong-type-of-actor": (event(actor=["subject"]), "actor", "guardian"),
