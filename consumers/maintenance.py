@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import mimetypes
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import orjson
 
 from consumers.health import examine
 from consumers.mistakes import DoesNotHold
@@ -83,15 +87,28 @@ def back_up(ledger: Ledger, target: Path) -> int:
     return ledger.backup(target)
 
 
-def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> int:
-    """Write the evidence zip about a person to a file of its owner's only. Returns its size in bytes."""
+class Written(NamedTuple):
+    """An evidence zip that was written: its size in bytes, and the names of the personal fields that it opens."""
+
+    size: int
+    opened: list[str]
+
+
+def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> Written:
+    """Write the evidence zip about a person to a file of its owner's only."""
     whole = evidence_for(ledger, body, disclose, auditor=auditor)
     if output.exists() and not output.is_file():  # a pipe or a terminal: nothing there can be replaced
         output.write_bytes(whole)
     else:
         with files.readable(output):
             files.replace(output, whole)
-    return len(whole)
+    return Written(len(whole), _opened(whole))
+
+
+def _opened(evidence: bytes) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(evidence)) as members:
+        fields = orjson.loads(members.read("manifest.json"))["fields"]
+    return sorted({field["name"] for field in fields})
 
 
 def document_file(file: Path, media_type: str | None) -> tuple[bytes, str]:

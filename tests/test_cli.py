@@ -267,6 +267,10 @@ def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
 
     assert (str(file) in said, cli.vkey in said) == (True, True)
     assert b"ann@example.com" in unzipped(file)
+    assert "not opened" not in said
+    assert cli.json("evidence", PERSON, "-o", file, "--disclose", "all")["opened"] == sorted(HER)
+    misspelt = cli("evidence", PERSON, "-o", file, "--disclose", "mail", "--disclose", "email").stdout
+    assert misspelt.endswith("\n  not opened, for none of that name is kept: mail\n")
     assert b"Ann Example" not in unzipped(file)
     assert PERSON.encode() not in unzipped(file)
     assert cli("verify", file, "--key", cli.vkey).exit_code == 0

@@ -44,10 +44,14 @@ def evidence(
     by_auditor = auditor(as_)
     ledger = opening.open_ledger(store, keys)
     who = asked(subject=subject, controller=controller)
-    size = write_evidence_for(output, ledger, who, disclose or [], auditor=by_auditor)
+    written = write_evidence_for(output, ledger, who, disclose or [], auditor=by_auditor)
+    missing = sorted({*(disclose or [])} - {*written.opened, "all"})
     vkey, file = ledger.app.signer.vkey, named(output)
-    lines = f"{file}: {size} bytes; check it with: consent-ledger verify {file} --key '{vkey}'"
-    answer({"file": file, "bytes": size, "vkey": vkey}, lines, json=json)
+    lines = f"{file}: {written.size} bytes; check it with: consent-ledger verify {file} --key '{vkey}'"
+    if missing:
+        lines += f"\n  not opened, for none of that name is kept: {', '.join(missing)}"
+    said = {"file": file, "bytes": written.size, "vkey": vkey, "opened": written.opened, "not_opened": missing}
+    answer(said, lines, json=json)
 
 
 @app.command(epilog=examples('verify evidence.zip --key "$(cat vkey.txt)"', "verify --store sqlite:///shop.db"))
