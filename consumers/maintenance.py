@@ -16,7 +16,7 @@ import orjson
 
 from consumers.health import examine
 from consumers.mistakes import DoesNotHold
-from consumers.opening import discard, projection_path, require_one_file
+from consumers.opening import discard, projection_path, require_one_file, store_path
 from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, StoreReport, verify_store
@@ -26,7 +26,8 @@ from ledger.erasure import destroy_again, truncate_wal
 from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, StoreFull
 from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
-from ledger.keys import FileKeys
+from ledger.keys import FileKeys, MemoryKeys
+from ledger.recorder import readable_errors
 from ledger.times import format_time
 from ledger.verifier import (
     COSIGNATURE,
@@ -68,6 +69,19 @@ def check_store(ledger: Ledger, key: str | None) -> StoreReport:
     if key is not None:
         _key("--key", key, ED25519)  # what is wrong with it is said of the option
     return ledger.verify(key)
+
+
+def check_copy(store: str | None, key: str) -> StoreReport:
+    """The report on the log of a store whose keys one has not, read only. Raises StoreCorrupt, InvalidQuestion.
+
+    The log needs no keys: its entries, chains, tree and signature are checked, and nothing that is sealed.
+    """
+    vkey, path = _key("--key", key, ED25519), store_path(store)
+    app = open_file(path, MemoryKeys(), only_read=True)
+    with contextlib.closing(app), readable_errors(str(path)):
+        app.store.check(str(path))
+        app.origin = vkey.name  # the log that the key is of, or the checkpoint does not hold
+        return verify_store(app, vkey)
 
 
 def _key(option: str, text: str, alg: int) -> Vkey:

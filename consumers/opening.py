@@ -63,6 +63,13 @@ def keys_folder(path: Path, keys: str | None) -> Path:
     return Path(keys or os.environ.get(KEYS_VARIABLE) or f"{path}.keys")
 
 
+def keys_are_elsewhere(store: str | None, keys: str | None) -> bool:
+    """Whether a store is there and its keys are not, where nobody named a folder of keys: an auditor's copy."""
+    named = keys or os.environ.get(KEYS_VARIABLE)
+    path = store_path(store)
+    return not named and path.exists() and not keys_folder(path, None).exists()
+
+
 def projection_path(path: Path) -> Path:
     """The file of a store's projections: it can be deleted at any time."""
     return path.with_name(path.name + ".projections")
