@@ -43,12 +43,15 @@ An event is a [CloudEvent](https://cloudevents.io) 1.0 in JSON, with these membe
 | member | what stands in it |
 |---|---|
 | `specversion` | `"1.0"` |
-| `source`, `id` | who tells it, and its name there. Together they name the event for ever: the same again is a duplicate, other content under them a conflict |
+| `source`, `id` | who tells it, and its name there. Together they name the event for ever: the same again is a \
+duplicate, other content under them a conflict |
 | `type` | one of those below |
 | `controller` | whose policy it is about |
 | `subject`? | the app's name for the person; none where the event is about the controller |
-| `time` | when it happened: RFC 3339 with an offset, in Python a `datetime` with a time zone, too. At most five minutes after now |
-| `actor`? | whose word it is, whoever typed it: `subject` (default), `guardian`, `operator`, or `system`, for what a program says by itself |
+| `time` | when it happened: RFC 3339 with an offset, in Python a `datetime` with a time zone, too. At most five \
+minutes after now |
+| `actor`? | whose word it is, whoever typed it: `subject` (default), `guardian`, `operator`, or `system`, for what \
+a program says by itself |
 | `role`?, `of`? | `controller` (default) or `processor`, and for whom |
 | `data` | the fields below; `data.personal` holds texts that say who somebody is. In its place, `data_base64` |
 | `dataschema`?, `datacontenttype`? | the version of the type's fields; `application/json` |

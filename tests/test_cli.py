@@ -484,3 +484,16 @@ def test_the_program_itself_exits_with_the_code_and_no_traceback(store, tmp_path
     done = command("state", "nobody", "--store", store.name, "--controller", "parature")
     said = "consent-ledger: subject: no person 'nobody' is known to 'parature'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+def test_state_names_the_identifier_under_which_reports_list_somebody_of_several_names(store, cli):
+    used = {"service": "site"}
+    accept(store.ledger, event("service.used", used, subject="web:ann"), event("service.used", used))
+    apart = {name: cli.json("state", name)["identifiers"] for name in (PERSON, "web:ann")}
+    accept(store.ledger, event("subject.linked", personal={"other": "web:ann"}))
+    joined = {name: cli.json("state", name) for name in (PERSON, "web:ann")}
+    assert {tuple(one["identifiers"]) for one in joined.values()} == {tuple(sorted(one for (one,) in apart.values()))}
+    assert all(apart[name] == [joined[name]["person"]] for name in joined)
+    accept(store.ledger, event("message.sent", {"purpose": "newsletter", "channel": "email"}))
+    listed = {row["person"] for row in cli.json("findings") if row["event"] == "message.sent"}
+    assert listed == {joined[PERSON]["identifiers"][0]}

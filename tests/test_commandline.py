@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
 import io
@@ -13,7 +14,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 
 import orjson
 import pytest
@@ -362,7 +362,7 @@ def test_the_log_of_a_copy_is_checked_without_its_keys(store, cli, tmp_path):
     other("init")
     assert "none of the given keys signed it" in alone.fails("verify", "--key", other.vkey, code=1)
     assert alone.fails("verify", "--key", "x", code=2).startswith("--key: ")
-    with closing(sqlite3.connect(copy)) as damaged:
+    with contextlib.closing(sqlite3.connect(copy)) as damaged:
         damaged.executescript("DROP TRIGGER entries_update; UPDATE entries SET leaf=zeroblob(32) WHERE position=1")
     assert alone.fails("verify", "--key", cli.vkey, code=1).startswith("entry 1: ")
 
