@@ -178,10 +178,31 @@ def _print_table(title: str, rows: Sequence[Row], columns: Sequence[str], empty:
     widths = [max(map(cell_len, texts)) for texts in zip(columns, *cells, strict=True)]
     if sys.stdout.isatty():
         widths = _narrowed(widths, list(zip(*cells, strict=True)), out.width)
+        if _across(widths) > out.width:
+            _print_records(columns, cells, out)
+            return
         out.print("\n".join(_laid_out(columns, widths, out)), style="dim", markup=False, soft_wrap=True)
     else:
         say("\n".join(_laid_out(columns, widths, out)))
     print("\n".join(line for row in cells for line in _laid_out(row, widths, out)))  # noqa: T201  harmless by now
+
+
+def _across(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _print_records(columns: Sequence[str], cells: Sequence[Sequence[str]], out: Console) -> None:
+    """The rows below each other, a line a cell: for a terminal that has no room for them as a table."""
+    names = max(map(cell_len, columns))
+    room = max(out.width - names - 2, _NARROWEST)
+    rows = []
+    for row in cells:
+        lines: list[str] = []
+        for name, text in zip(columns, row, strict=True):
+            width = cell_len(text) if _UNBROKEN.fullmatch(text) else room
+            lines += _laid_out((name, text), (names, width), out)
+        rows.append("\n".join(lines))
+    print("\n\n".join(rows))  # noqa: T201  harmless by now
 
 
 def _laid_out(texts: Sequence[str], widths: Sequence[int], out: Console) -> Iterator[str]:
@@ -204,11 +225,11 @@ def _narrowed(widths: Sequence[int], texts: Sequence[Sequence[str]], room: int) 
         width if all(_UNBROKEN.fullmatch(text) for text in column) else min(width, max(_NARROWEST, _longest(column)))
         for width, column in zip(widths, texts, strict=True)
     ]
-    excess = sum(narrow) + 2 * (len(narrow) - 1) - room
+    excess = _across(narrow) - room
     while excess > 0:
         number = max(range(len(narrow)), key=lambda one: narrow[one] - least[one])
         if narrow[number] == least[number]:
-            break  # too narrow for the times: the terminal breaks the lines itself
+            break  # too narrow for a table
         narrow[number] -= 1
         excess -= 1
     return narrow

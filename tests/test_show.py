@@ -10,6 +10,8 @@ import unicodedata
 
 import orjson
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from consumers import show
 
@@ -40,13 +42,13 @@ class Terminal(io.StringIO):
         return super().write(text)
 
 
-def on_a_terminal(monkeypatch, work):
-    """What some work prints on a terminal of 60 columns."""
+def on_a_terminal(monkeypatch, work, columns=60):
+    """What some work prints on a terminal of so many columns."""
     out = Terminal()
-    monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("TERM", "dumb")
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", out)
+        patch.setattr(show, "console", lambda: Console(width=columns, height=25, highlight=False))
         work()
     return out
 
@@ -136,21 +138,34 @@ def test_columns_stand_under_each_other_whatever_stands_in_them(capsys):
 
 def test_on_a_terminal_words_are_folded_and_no_time_is_cut(monkeypatch):
     columns = ("time", "other", "person", "says")
-    terminal = on_a_terminal(monkeypatch, lambda: show.print_rows("title", ROWS, columns))
+    terminal = on_a_terminal(monkeypatch, lambda: show.print_rows("title", ROWS, columns), 130)
     lines = terminal.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 130
     whole = next(line for line in lines if line.startswith(TIME))
     assert whole.split()[:3] == [TIME, TIME, "0" * 32]
     assert len(lines) > 10  # the words were folded
     assert "\x1b[31m" not in terminal.getvalue()
 
 
+def test_a_table_that_does_not_fit_the_terminal_is_printed_row_by_row(monkeypatch):
+    columns = ("time", "other", "person", "says")
+    said = on_a_terminal(monkeypatch, lambda: show.print_rows("title", ROWS, columns)).getvalue()
+    lines = said.splitlines()
+    assert lines[1:4] == [f"time    {TIME}", f"other   {TIME}", f"person  {'0' * 32}"]
+    assert lines[4].startswith("says    long words long")
+    assert lines[-5:] == ["", "time    -", "other   -", "person  -", "says    \\x1b[31m[bold]"]
+    assert max(map(cell_len, lines[1:])) <= 60
+
+
 def test_on_a_terminal_no_word_and_no_digest_is_cut(monkeypatch):
     digest, kinds = "a1" * 32, ("ownership.transfer.completed", "consent.granted")
     listed = [{"sha": digest, "type": kind, "says": LONG} for kind in kinds]
-    said = on_a_terminal(monkeypatch, lambda: show.print_rows("title", listed, ("sha", "type", "says"))).getvalue()
-    assert said.count(digest) == 2
-    assert all(kind in said for kind in kinds)
-    assert len(said.splitlines()) > 10
+    for room in (40, 60, 110, 120, 300):
+        out = on_a_terminal(monkeypatch, lambda: show.print_rows("title", listed, ("sha", "type", "says")), room)
+        said = out.getvalue()
+        assert said.count(digest) == 2
+        assert all(kind in said for kind in kinds)
+        assert len(said.splitlines()) > 4
 
 
 def test_values_of_one_field_are_not_taken_for_fields(capsys):
