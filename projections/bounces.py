@@ -35,10 +35,15 @@ def stopped(entries: Sequence[Entry], had: Sequence[Had]) -> dict[str, Entry]:
             if _is_newest(entry, data.channel, had):
                 found[data.channel] = entry
         elif isinstance(data, ev.ConsentGranted) and data.basis == "express" and entry.actor != "system":
-            for channel in list(found):  # whoever agrees to messages by it expects to get them
-                if data.channels is None or channel in data.channels:
+            for channel, bounce in list(found.items()):  # whoever agrees to messages by it expects to get them
+                if (data.channels is None or channel in data.channels) and _is_later(entry, bounce):
                     del found[channel]
     return found
+
+
+def _is_later(entry: Entry, bounce: Entry) -> bool:
+    """Whether a yes counts after a bounce, which may say that it came later than it was told."""
+    return entry.order > bounce.order if bounce.claimed is None else entry.time > bounce.said_at
 
 
 def _is_newest(bounce: Entry, channel: str, had: Sequence[Had]) -> bool:

@@ -110,7 +110,7 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, w
     found: Yes | None = None
     stricter: No | None = None
     for track in state.tracks.values():
-        said = _weighed(_said(track, asked, now, terms, world, state.deleted_upto), asked)
+        said = _weighed(_said(track, asked, now, terms, world, state.deleted_upto))
         if isinstance(said, No):
             if stricter is None or said.order > stricter.order:
                 stricter = said
@@ -119,14 +119,14 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, w
     return stricter or found
 
 
-def _weighed(said: _Said, asked: _Asked) -> Yes | No | None:
+def _weighed(said: _Said) -> Yes | No | None:
     """The word under one name: a no that no later yes opens, or else the latest yes."""
     yeses = said.yeses
     if said.ended:
         yeses = [one for one in yeses if not any(_replaces(ended, one) for ended in said.ended)]
     no = over = None
     for one, refusal in said.noes:
-        if any(_opens(yes, one, refusal, asked) for yes in yeses):
+        if any(_opens(yes, one, refusal) for yes in yeses):
             over = one if over is None or one.order > over.order else over
         elif no is None or one.order > no.order:
             no = one
@@ -143,14 +143,14 @@ def _replaces(newer: Choice, older: Choice) -> bool:
     return newer.actor == older.actor or older.actor in ("operator", "system")
 
 
-def _opens(yes: Choice, no: No, refusal: Choice | None, asked: _Asked) -> bool:
+def _opens(yes: Choice, no: No, refusal: Choice | None) -> bool:
     """Whether a yes opens what a no closed: a later express one that names it, an operator's only an operator's."""
     if yes.order < no.order or not yes.express or yes.actor == "system":
         return False
     if yes.actor == "operator" and no.actor != "operator":
         return False
     if refusal is not None:
-        if refusal.purpose is not None or asked.question.action == "collect":
+        if refusal.purpose is not None:
             return True
         named = (refusal.channels is None or yes.channels is not None) and (
             refusal.categories is None or yes.categories is not None
@@ -449,7 +449,7 @@ def last_word(state: State, question: Question, pack: Pack) -> tuple[Ref | None,
             if _optout_covers(scope, name, asked) is not None
         ]
         for said_so, refusal in (*noes, *optouts):
-            if not any(_opens(yes, said_so, refusal, asked) for yes in yeses):
+            if not any(_opens(yes, said_so, refusal) for yes in yeses):
                 said_no.append(said_so.ref)
     last, no = (max(refs, key=lambda ref: ref.order, default=None) for refs in (said_yes, said_no))
     return last, no

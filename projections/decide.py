@@ -135,10 +135,12 @@ def _delivered(verdict: Verdict, case: Case, question: Question) -> Verdict:
     """The verdict, unless what it permits would not arrive: then denied, with the rows that would have permitted."""
     if verdict.outcome != "permit" or question.action != "contact":
         return verdict
-    bounce = case.stopped().get(question.channel or "")
+    stopped = case.stopped()
+    channel = question.channel or min(stopped, default="")  # by whatever channel: by the stopped one, too
+    bounce = stopped.get(channel)
     if bounce is None:
         return verdict
-    return Verdict("deny", verdict.clauses, [bounce], [f"a message by {question.channel} came back on {day(bounce)}"])
+    return Verdict("deny", verdict.clauses, [bounce], [f"a message by {channel} came back on {day(bounce)}"])
 
 
 # -- matching ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from ledger.entry import Entry
 from ledger.person import joined_by
 from ledger.times import parse_time
 from projections.question import Ref, same_list
-from projections.record import Asked, Choice, Confirmed, OptOut, Reach, State, Track, narrowed, rank
+from projections.record import Asked, Choice, Confirmed, OptOut, Order, Reach, State, Track, narrowed, rank
 
 KEPT_QUESTIONS: Final = 64  # the newest ones that a person was asked: an answer to an older one confirms nothing
 KEPT_YESES: Final = 16  # of the same words: the newest ones, one of which an answer may still name
@@ -257,10 +257,13 @@ def link(state: State, one: str, other: str | None) -> None:
     if other not in state.joined:
         return  # not part of the person asked about any more
     state.edges.add(frozenset((one, other)))
-    together = state.joined[one] | state.joined[other]
-    for name in together:
-        state.joined[name] = together
-        state.own.setdefault(name, _copied(state.tracks[name]))
+    for name in (one, other):  # whoever is joined already has it
+        if name not in state.own:
+            state.own[name] = _copied(state.tracks[name])
+    less, more = sorted((state.joined[one], state.joined[other]), key=len)
+    if less is not more:
+        more |= less
+        state.joined.update(dict.fromkeys(less, more))
 
 
 def unlink(state: State, one: str, other: str | None) -> None:
@@ -269,23 +272,28 @@ def unlink(state: State, one: str, other: str | None) -> None:
     if pair not in state.edges:
         return  # never joined, or by way of others only
     state.edges.discard(pair)
-    for names in (joined_by(state.edges, name) for name in sorted(pair)):
+    for names in [set(joined_by(state.edges, name)) for name in sorted(pair)]:
         if names == state.joined[one]:
             return  # others still join them
         for name in names:
             state.joined[name] = names
-            _keep_noes(state.own[name], state.tracks[name])
+            _keep_noes(state.own[name], state.tracks[name], since=state.deleted_upto)
             state.tracks[name] = _copied(state.own[name])
 
 
-def _keep_noes(own: Track, joined: Track) -> None:
-    """Add to what is a name's own the noes that were said while it was joined, and stand."""
+def _keep_noes(own: Track, joined: Track, since: Order) -> None:
+    """Add to what is a name's own the noes that were said while it was joined, and stand.
+
+    A yes up to `since` opens nothing any more, nor one of a guardian before that ended.
+    """
+    ended = joined.guardian_ended or since
     yeses = [
         one
         for named in joined.choices.values()
         for words in named.values()
         for one in words
         if one.yes and one.express and one.actor not in ("system", "operator") and one.expires is None
+        if one.order > since and (one.actor != "guardian" or one.order > ended)
     ]
     for purpose, named in joined.choices.items():
         for key, words in named.items():
