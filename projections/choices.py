@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ledger.pack import Objection, Pack
+from ledger.times import FOREVER
 from projections.question import CHANNELS, Question, Ref, same_list
 from projections.record import Choice, Confirmed, Order, Reach, State, Track, narrowed
 from projections.world import World
@@ -121,12 +122,11 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, w
 
 def _weighed(said: _Said) -> Yes | No | None:
     """The word under one name: a no that no later yes opens, or else the latest yes."""
-    yeses = said.yeses
-    if said.ended:
-        yeses = [one for one in yeses if not any(_replaces(ended, one) for ended in said.ended)]
+    yeses = _left(said)
     no = over = None
+    openers = _openers(yeses)
     for one, refusal in said.noes:
-        if any(_opens(yes, one, refusal) for yes in yeses):
+        if any(_opens(yes, one, refusal) for yes in openers):
             over = one if over is None or one.order > over.order else over
         elif no is None or one.order > no.order:
             no = one
@@ -134,6 +134,42 @@ def _weighed(said: _Said) -> Yes | No | None:
         return no
     best = max(yeses, key=lambda one: (one.express and one.actor != "system", one.order), default=None)
     return None if best is None else Yes(best, over)
+
+
+def _left(said: _Said) -> list[Choice]:
+    """The yeses that stand and that none which has ended replaced."""
+    if not said.ended:
+        return said.yeses
+    newest: dict[tuple[str, bool], Choice] = {}
+    for one in said.ended:
+        if (other := newest.get((one.actor, one.express))) is None or other.order < one.order:
+            newest[one.actor, one.express] = one
+    return [one for one in said.yeses if not any(_replaces(ended, one) for ended in newest.values())]
+
+
+def _openers(yeses: list[Choice]) -> list[Choice]:
+    """Of the yeses that can open a no those that are enough to ask: of what names the same, the latest."""
+    found: dict[tuple[Any, ...], Choice] = {}
+    for one in yeses:
+        if one.express and one.actor != "system":
+            alike = one.actor == "operator", one.channels, one.recipients, one.categories is None, one.list
+            if alike not in found or found[alike].order < one.order:
+                found[alike] = one
+    return list(found.values())
+
+
+def closed_until(state: State, question: Question, now: int, pack: Pack, world: World) -> int:
+    """Until when the word on a question is a no at least, however a clause looks at a yes: yeses only end by time."""
+    asked = _asked(question, pack)
+    until = now
+    for track in state.tracks.values():
+        said = _said(track, asked, now, PLAIN, world, state.deleted_upto)
+        openers = _openers(_left(said))
+        for no, refusal in said.noes:
+            end = FOREVER if refusal is None or refusal.expires is None else refusal.expires
+            if end > until and not any(_opens(yes, no, refusal) for yes in openers):
+                until = end
+    return until
 
 
 def _replaces(newer: Choice, older: Choice) -> bool:
@@ -462,20 +498,37 @@ def _words_of(track: Track) -> Iterator[Choice]:
             yield from words
 
 
-def moments(state: State, after: int, pack: Pack) -> list[int]:
-    """The moments after `after` at which a choice ends or takes effect by time alone, in order, for any question."""
+def moments(state: State, after: int, pack: Pack, question: Question | None = None) -> list[int]:
+    """The moments after `after` at which a choice ends or takes effect by time alone, in order.
+
+    `question`: those only that can have a part in the word on it; default: for any question.
+    """
     found: set[int] = set()
     lapses = bool(pack.lapses)
+    asked = None if question is None else _asked(question, pack)
     for track in state.tracks.values():
         if track.expiring or lapses:
             for choice in _words_of(track):
+                if asked is not None and not _bears_on(choice, asked):
+                    continue
                 found |= {moment for _, moment in lapse_moments(choice, pack)} if lapses else set()
                 found |= {choice.expires} if choice.expires is not None else set()
                 found |= {one.reach.expires for one in choice.confirms if one.reach.expires is not None}
         if pack.delays:
-            for (scope, _), said in track.optouts.items():
-                found |= {moment for one in said for moment in _delayed(one.ref, scope, pack)}
+            for (scope, name), said in track.optouts.items():
+                if asked is None or _optout_covers(scope, name, asked) is not None:
+                    found |= {moment for one in said for moment in _delayed(one.ref, scope, pack)}
     return sorted(moment for moment in found if moment > after)
+
+
+def _bears_on(choice: Choice, asked: _Asked) -> bool:
+    """Whether a choice can have a part in the word on a question, as it stands or when it has ended."""
+    question = asked.question
+    if choice.purpose not in (None, question.purpose) and not asked.any_purpose:
+        return False
+    if not choice.yes:
+        return _no_covers(choice, asked)
+    return choice.list in (None, asked.list) and choice.item in (None, question.item)
 
 
 def _delayed(ref: Ref, scope: str, pack: Pack) -> list[int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from conftest import accept, event, outcome_of
+from conftest import accept, event, outcome_of, rows
 
 from consumers.maintenance import erase
+from projections.decide import turning_points
+from projections.question import Question
 
 WW = {"controller": "whereverworks"}
 DAY = "2026-02-01"
@@ -183,3 +185,76 @@ def test_an_answer_from_before_a_deletion_is_not_called_forged_when_the_person_c
     forged = memory.decide(question).id[:-32] + "0" * 32
     accept(memory, told("message.sent", {**sent, "decision": forged}, time=clock.text))
     assert wrong() == ["names a decision that was not given, or not about this"]
+
+
+# -- much of it --------------------------------------------------------------------------------------------------------
+
+
+def many_noes(times):
+    """Refusals that end one after the other, each about other categories besides."""
+    more = ["name", "telephone", "company", "job-title", "login", "profile", "interests", "attendance", "browser"]
+    for number in range(times):
+        categories = ["email", *(one for bit, one in enumerate(more) if number >> bit & 1)]
+        until = f"2026-06-{number // 20 + 1:02}T{number % 20:02}:00:00Z"
+        yield told("consent.refused", {**NEWS, "categories": categories, "expires_at": until}, at="02")
+
+
+def test_when_an_answer_changes_is_found_without_deciding_at_every_end_of_a_no(memory, monkeypatch):
+    import projections.decide as module
+
+    decided = [0]
+    decide = module.decide
+
+    def counted(*args):
+        decided[0] += 1
+        return decide(*args)
+
+    monkeypatch.setattr(module, "decide", counted)
+    accept(memory, told("subject.registered"), *many_noes(200))
+    asked = {**WW, "subject": "A", "action": "contact", "purpose": "newsletter", "channel": "email"}
+    answer = memory.decide(asked).to_dict()
+    assert (answer["outcome"], answer["changes_at"]) == ("deny", "2026-06-10T19:00:00Z")
+    assert decided[0] <= 3
+
+
+def test_ends_of_what_a_question_is_not_about_are_not_looked_at(memory):
+    items = [
+        told("consent.granted", {**YES, "item": f"i{number}", "expires_at": f"2026-06-01T00:{number:02}:00Z"}, at="02")
+        for number in range(50)
+    ]
+    accept(memory, told("subject.registered"), *items)
+    view, person = memory.found({**WW, "subject": "A"})
+    case = view.case(person, memory.clock())
+    asked = Question("contact", purpose="newsletter", channel="email", item="i7")
+    pack = view.newest_pack
+    assert len(turning_points(pack, case, [asked], memory.clock())) == 1
+    assert len(turning_points(pack, case, [asked, asked], memory.clock())) == 50
+
+
+def test_requests_and_holds_are_read_once_at_intake(store, monkeypatch):
+    from ledger import ends
+
+    read = [0]
+    decode = ends.decode
+
+    def counted(*args):
+        read[0] += 1
+        return decode(*args)
+
+    monkeypatch.setattr(ends, "decode", counted)
+    for number in range(30):
+        accept(store.ledger, told("deletion.requested", {"request": f"r{number}"}))
+    assert read[0] <= 60
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_request_told_late_makes_the_deletion_that_was_told_before_it(store, late):
+    her = {"email": "ann.closed@example.com"}
+    accept(
+        store.ledger, told("subject.registered", None, her), told("deletion.requested", {"request": "other"}, at="01")
+    )
+    asked, done = told("deletion.requested", at="02"), told("deletion.completed", at="03")
+    accept(store.ledger, *((done, asked) if late else (asked, done)))
+    assert rows(store.ledger, "SELECT count(*) FROM secrets") == [0]
+    accept(store.ledger, told("subject.registered", None, her, at="02"))  # of a time before it: not kept
+    assert rows(store.ledger, "SELECT count(*) FROM secrets") == [0]
