@@ -61,7 +61,8 @@ class Ends:
 def brought_up(app: LedgerApplication, c: SQLiteCursor, person: str) -> tuple[Order | None, Ends]:
     """(`until` when it was last looked at, what there is now). Requires that all entries are written."""
     c.execute("SELECT version FROM streams WHERE stream=?", [person])
-    version = c.fetchone()[0]
+    row = c.fetchone()
+    version: int = row[0] if row is not None else 0  # none: only ever mentioned
     ends = app.ends.pop(person, None) or Ends()
     before = ends.until
     since = _read(c, person, ends.version)

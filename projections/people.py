@@ -260,7 +260,7 @@ class People:
 
 def names(entry: Entry, person: str) -> bool:
     """Whether an entry is under that identifier, or joins it with the one that it is under."""
-    return person in (entry.stream, getattr(entry.data, "other", None))
+    return person == entry.stream or (isinstance(entry.data, ev.SubjectLinked) and entry.data.other == person)
 
 
 def joined_names(person: Person, at: int, known_at: int) -> frozenset[str]:

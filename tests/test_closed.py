@@ -6,6 +6,7 @@ import pytest
 from conftest import accept, event, outcome_of, rows
 
 from consumers.maintenance import erase
+from ledger.errors import InvalidQuestion
 from projections.decide import turning_points
 from projections.question import Question
 
@@ -258,3 +259,15 @@ def test_a_request_told_late_makes_the_deletion_that_was_told_before_it(store, l
     assert rows(store.ledger, "SELECT count(*) FROM secrets") == [0]
     accept(store.ledger, told("subject.registered", None, her, at="02"))  # of a time before it: not kept
     assert rows(store.ledger, "SELECT count(*) FROM secrets") == [0]
+
+
+def test_who_was_never_joined_and_only_mentioned_can_be_parted_and_stays_unknown_as_of_then(memory, clock):
+    then = clock.text
+    accept(memory, told("subject.registered"), *parted("B"))
+    assert outcome(memory) == "permit"
+    clock.forward(60)
+    for later in ([], [told("subject.registered", who="B"), *joined("B")]):
+        accept(memory, *later)
+        with pytest.raises(InvalidQuestion, match="no person 'B' is known"):
+            outcome(memory, "B", known_at=then)
+    assert outcome(memory, "B") == "permit"
