@@ -386,6 +386,7 @@ def _forget(
         for entry in stream_entries(c, [name]):
             gone += tr.forget_digest(c, app.vault, entry)
         app.vault.forget_names(c, name)
+        app.ends.pop(name, None)
     for alias in aliases:
         app.persons.pop(alias, None)
     return gone
