@@ -59,6 +59,8 @@ _ABROAD: Final = {
     "7": "810",
     "61": "0011",
     "81": "010",
+    "234": "009",
+    **dict.fromkeys(("254", "255", "256"), "000"),
 }  # and before another country's, where that is no 00
 _HOME_DIGITS: Final = 11  # of a country's number with what is dialled before it: what has more is another country's
 _LONG_AT_HOME: Final = frozenset(("43", "49", "55"))  # numbers of eleven digits can begin like the country's code there
