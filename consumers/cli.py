@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -313,8 +314,9 @@ def _decide_many(ledger: Ledger, questions: str) -> None:
     import orjson
 
     stream = sys.stdin.buffer if questions == "-" else Path(questions).open("rb")  # noqa: SIM115  closed with the process
-    for line in stream:
-        sys.stdout.buffer.write(orjson.dumps(_answered(ledger, line)) + b"\n")
+    for number, line in enumerate(stream):
+        question = line if number else line.removeprefix(BOM_UTF8)
+        sys.stdout.buffer.write(orjson.dumps(_answered(ledger, question)) + b"\n")
 
 
 def _answered(ledger: Ledger, line: bytes) -> dict[str, Any]:
@@ -500,13 +502,13 @@ def pack_check(
     try:
         reports = [check_file(file, shown) for file in files if file.suffix not in SUFFIXES]
     except ScenarioFileError as error:
-        typer.echo(f"consent-ledger: {error}", err=True)
+        typer.echo(f"consent-ledger: {show.plain(str(error))}", err=True)
         raise typer.Exit(2) from None
     if json:
         show.print_json([report.to_dict() for report in reports])
     else:
         for report in reports:
-            typer.echo(str(report))
+            typer.echo(show.plain_lines(str(report)))
     if any(report.problems for report in reports):
         raise typer.Exit(1)
 
@@ -518,7 +520,7 @@ def pack_show(file: Path) -> None:
     from consumers.prose import pack_as_prose
     from ledger.packfile import load_pack
 
-    typer.echo(pack_as_prose(load_pack(opening.read_pack(file))))
+    typer.echo(show.plain_lines(pack_as_prose(load_pack(opening.read_pack(file)))))
 
 
 @packs.command("table")
@@ -530,7 +532,7 @@ def pack_table(
     """Print each clause with what carries it, its reading and its scenarios, as a table in Markdown."""
     from consumers.clauses import clause_tables
 
-    typer.echo(clause_tables([opening.read_pack(one) for one in files], scenarios or []), nl=False)
+    typer.echo(show.plain_lines(clause_tables([opening.read_pack(one) for one in files], scenarios or [])), nl=False)
 
 
 @packs.command("test")
@@ -547,7 +549,7 @@ def pack_test(
     try:
         results = run_files(files, [opening.read_pack(one) for one in pack or []])
     except ScenarioFileError as error:
-        typer.echo(f"consent-ledger: {error}", err=True)
+        typer.echo(f"consent-ledger: {show.plain(str(error))}", err=True)
         raise typer.Exit(2) from None
     failed = [result for result in results if result.problems]
     if json:
@@ -555,9 +557,9 @@ def pack_test(
         show.print_json(rows)
     else:
         for result in failed:
-            typer.echo(f"FAILED {result.id}")
+            typer.echo(f"FAILED {show.plain(result.id)}")
             for problem in result.problems:
-                typer.echo(f"  {problem}")
+                typer.echo(f"  {show.plain_lines(problem)}")
         typer.echo(f"{len(results)} scenarios, {len(results) - len(failed)} passed, {len(failed)} failed")
     if failed:
         raise typer.Exit(1)

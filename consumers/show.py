@@ -82,6 +82,11 @@ def plain(text: str) -> str:
     return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def plain_lines(text: str) -> str:
+    """The same of a text whose lines stay as they are."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
 class RateColumn(ProgressColumn):
     """Entries a second."""
 
