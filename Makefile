@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs lock clean setup hammer faults fuzz
+.PHONY: demo test lint bench docs lock clean setup hammer faults fuzz mutants
 
 setup: $(READY)
 
@@ -29,6 +29,9 @@ fuzz: $(READY)  ## whatever can come in, half of it mutated and half made up, an
 
 faults: $(READY)  ## every system call of every job fails once, and the process dies at every one (needs strace)
 	$(BIN)/python tests/faults.py $(if $(JOB),--job $(JOB)) $(if $(EVERY),--every $(EVERY))
+
+mutants: $(READY)  ## the code changed in one place at a time: what no scenario and no random history notices
+	$(BIN)/python tests/mutants.py $(foreach module,$(MODULE),--module $(module))
 
 lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .

@@ -54,7 +54,7 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def run(events: int, *, as_json: bool) -> None:
+def run(events: int, form: show.Form) -> None:
     """Measure everything and print it."""
     stream = list(bench_events(events, 7))
     report = Report()
@@ -67,10 +67,7 @@ def run(events: int, *, as_json: bool) -> None:
         _rebuild(report, ledger)
         _size(report, ledger, len(stream), folder)
     report.add("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB")
-    if as_json:
-        show.print_json(report.rows)
-    else:
-        show.print_rows(f"{events:,} events", report.rows, ("what", "figure", "unit", "against", "ratio"))
+    show.print_rows(f"{events:,} events", report.rows, ("what", "figure", "unit", "against", "ratio"), form)
 
 
 # -- intake ------------------------------------------------------------------------------------------------------------

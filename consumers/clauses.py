@@ -30,11 +30,37 @@ def clause_tables(packs: Sequence[bytes], scenario_files: Sequence[Path]) -> str
     return "\n".join(lines)
 
 
-def _row(clause: pk.Clause, pack: pk.Pack, results: Sequence[Result]) -> str:
+def clause_rows(packs: Sequence[bytes], scenario_files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The same as rows: `controller`, `clause`, `promise`, `carried_by`, `reading`, `scenarios`, `passed`."""
+    results = run_files(scenario_files, packs)
+    loaded = [parse_pack(body) for body in packs]
+    return [
+        {
+            "controller": pack.controller,
+            **_columns(clause, pack, [one for one in results if one.controller == pack.controller]),
+        }
+        for pack in loaded
+        for clause in pack.clause
+    ]
+
+
+def _columns(clause: pk.Clause, pack: pk.Pack, results: Sequence[Result]) -> dict[str, Any]:
     own = [one for one in results if one.id.split("/")[0] == clause.id]
-    passed = sum(not one.problems for one in own)
-    ran = f"{passed} of {len(own)} pass" if own else "none"
-    return f"| {clause.id} | {clause.title} | {', '.join(_carried_by(clause, pack))} | {_reading(clause)} | {ran} |"
+    return {
+        "clause": clause.id,
+        "promise": clause.title,
+        "carried_by": _carried_by(clause, pack),
+        "reading": _reading(clause) or None,
+        "scenarios": len(own),
+        "passed": sum(not one.problems for one in own),
+    }
+
+
+def _row(clause: pk.Clause, pack: pk.Pack, results: Sequence[Result]) -> str:
+    row = _columns(clause, pack, results)
+    ran = f"{row['passed']} of {row['scenarios']} pass" if row["scenarios"] else "none"
+    carried = ", ".join(row["carried_by"])
+    return f"| {clause.id} | {clause.title} | {carried} | {row['reading'] or ''} | {ran} |"
 
 
 def _carried_by(clause: pk.Clause, pack: pk.Pack) -> list[str]:

@@ -194,7 +194,7 @@ def _prove(demo: _Demo) -> bool:
     body = evidence_for(demo.ledger, {"controller": PARATURE, "subject": ANN}, ["email"], auditor=False)
     file.write_bytes(body)
     demo.out.print(f"  {file.name}: {len(body):,} bytes; of her personal fields only the e-mail address is opened")
-    for line in check_evidence(file, key, []).splitlines():
+    for line in str(check_evidence(file, key, [])).splitlines():
         demo.out.print(f"  {line}", style="green", markup=False)
     return True
 
@@ -212,7 +212,7 @@ def _erase(demo: _Demo) -> bool:
     file = demo.folder / "evidence-after.zip"
     body = evidence_for(demo.ledger, {"controller": PARATURE, "subject": person.person}, ["all"], auditor=False)
     file.write_bytes(body)
-    for line in check_evidence(file, demo.ledger.app.signer.vkey, []).splitlines()[:3]:
+    for line in str(check_evidence(file, demo.ledger.app.signer.vkey, [])).splitlines()[:3]:
         demo.out.print(f"  {line}", style="green", markup=False)
     demo.out.print("  The same entries under the same kind of proof, and no field can be opened any more.")
     demo.out.print(f"  The whole store: {check_store(demo.ledger, None)}", style="green", markup=False)

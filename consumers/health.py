@@ -2,70 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 from consumers import opening
 from consumers.moments import gap
 from consumers.opening import keys_folder
 from ledger import files
-from ledger.audit import StoreCorrupt, StoreReport, verify_store
+from ledger.audit import StoreCorrupt, verify_store
+from ledger.checkup import SHOWN, database, derived
 from ledger.deadletters import listed
-from ledger.derived import problems, unjournalled
+from ledger.derived import unjournalled
 from ledger.erasure import scrub_or_wait
-from ledger.errors import InvalidQuestion, LedgerError
+from ledger.errors import LedgerError
 from ledger.keys import JOURNAL, FileKeys
-from ledger.verifier import ED25519, NoteError, Vkey, parse_key, parse_vkey, printable
+from ledger.verifier import parse_vkey
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
-_SHOWN = 3  # problems of one kind that are named
-
-
-class DoesNotHold(LedgerError):
-    """Evidence that does not verify; the message names what."""
-
-
-def key_given(option: str, text: str, alg: int) -> Vkey:
-    """A verifier key from the command line. Raises InvalidQuestion for one that is malformed."""
-    try:
-        return parse_key(text, alg)
-    except NoteError as error:
-        raise InvalidQuestion(option, str(error)) from None
-
-
-def check_store(ledger: Ledger, key: str | None, *, as_json: bool = False) -> str:
-    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, InvalidQuestion."""
-    vkey = parse_vkey(ledger.app.signer.vkey) if key is None else key_given("--key", key, ED25519)
-    try:
-        report = verify_store(ledger.app, vkey)
-    except StoreCorrupt as error:  # what it quotes of the store, somebody else may have written
-        raise StoreCorrupt(printable(str(error))) from None
-    for found in (*database(ledger), *derived(ledger)):
-        raise StoreCorrupt(printable(found))
-    return json.dumps(asdict(report), indent=2) if as_json else printable(told(report))
-
-
-def told(report: StoreReport) -> str:
-    """The report on a log as a sentence."""
-    newer = f", {report.newer} of a newer program" if report.newer else ""
-    return f"holds: {report.size} entries{newer} in {report.streams} streams of log {report.origin}"
-
-
-def database(ledger: Ledger) -> list[str]:
-    """What SQLite itself finds wrong: pages, cells, rows that an index lacks."""
-    with ledger.app.reading() as c:
-        c.execute(f"PRAGMA integrity_check({_SHOWN})")
-        return [str(row[0]) for row in c.fetchall() if row[0] != "ok"]
-
-
-def derived(ledger: Ledger) -> list[str]:
-    """What does not follow from the log."""
-    with ledger.app.reading() as c:
-        return list(problems(ledger.app, c))
 
 
 def vault(ledger: Ledger) -> tuple[str, list[str]]:
@@ -117,25 +72,25 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     head = app.current_head()
     reading = "" if app.how == "rw" else ", for reading only"
     yield "store", True, f"{app.where}, {head.size} entries, log {app.origin}{reading}"
-    found = database(ledger)
+    found = database(app)
     yield from _problems("database", found, "is sound, its indexes fit its tables")
     try:
         report = verify_store(app, parse_vkey(app.signer.vkey))
-        yield "log", True, told(report)
-        yield from _problems("derived", derived(ledger), "all tables follow from the log")
+        yield "log", True, str(report)
+        yield from _problems("derived", derived(app), "all tables follow from the log")
     except StoreCorrupt as error:
         yield "log", False, str(error)
     yield from _signed(ledger)
     says, broken = vault(ledger)
     yield "vault", not broken, says
-    yield from (("vault", False, problem) for problem in broken[:_SHOWN])
+    yield from (("vault", False, problem) for problem in broken[:SHOWN])
     with app.reading() as c:
         c.execute("SELECT count(DISTINCT key), count(*) FROM suppressed")
         addresses, noes = c.fetchone()
     yield "suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses"
     yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded"
     damage = ledger.projector.damaged()
-    yield from (("projections", False, f"{one.person}: {one.what}") for one in damage[:_SHOWN])
+    yield from (("projections", False, f"{one.person}: {one.what}") for one in damage[:SHOWN])
     odd = gap(opening.clock(), head.recorded_at)
     yield "clock", odd is None, odd or "is not behind the last entry"
     yield from _problems("rights", rights(ledger), "files and keys are their owner's alone")
@@ -168,7 +123,7 @@ def _noted_again(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
 def _problems(name: str, found: list[str], otherwise: str) -> Iterator[tuple[str, bool, str]]:
     if not found:
         yield name, True, otherwise
-    yield from ((name, False, problem) for problem in found[:_SHOWN])
+    yield from ((name, False, problem) for problem in found[:SHOWN])
 
 
 def _signed(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:

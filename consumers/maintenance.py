@@ -6,37 +6,35 @@ import contextlib
 import mimetypes
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-import orjson
-
-from consumers.health import DoesNotHold, check_store, examine, key_given
-from consumers.opening import discard, projection_path, require_free, require_one_file
+from consumers.health import examine
+from consumers.mistakes import DoesNotHold
+from consumers.opening import discard, projection_path, require_one_file
 from ledger import files, points
 from ledger.application import open_file
-from ledger.audit import StoreCorrupt, verify_store
+from ledger.audit import StoreCorrupt, StoreReport, verify_store
+from ledger.copying import require_folder, require_free
 from ledger.deadletters import drop, listed, text
-from ledger.erasure import Erased, backup, destroy_again, truncate_wal
-from ledger.erasure import erase as erase_named
-from ledger.errors import InvalidEvent, LedgerError, NotALedger, StoreError, StoreFull
-from ledger.evidence import write_evidence
+from ledger.erasure import destroy_again, truncate_wal
+from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, StoreFull
 from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
 from ledger.keys import FileKeys
-from ledger.recorder import APPLICATION_ID, readable_errors
-from ledger.times import format_time, parse_held
+from ledger.times import format_time
 from ledger.verifier import (
     COSIGNATURE,
     ED25519,
     MAX_DOCUMENT_BYTES,
     EvidenceError,
+    NoteError,
+    Report,
+    Vkey,
     one_line,
+    parse_key,
     parse_vkey,
-    printable,
     verify_evidence,
 )
 from projections.ledger import Ledger
@@ -48,34 +46,38 @@ __all__ = [
 ]  # fmt: skip
 
 
-def check_evidence(file: Path, key: str, witnesses: Sequence[str], *, as_json: bool = False) -> str:
+def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> Report:
     """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key."""
-    known = [key_given("--key", key, ED25519)]
-    cosigned = [key_given("--witness", one, COSIGNATURE) for one in witnesses]
+    known = [_key("--key", key, ED25519)]
+    cosigned = [_key("--witness", one, COSIGNATURE) for one in witnesses]
     try:
-        report = verify_evidence(file, known, cosigned)
+        return verify_evidence(file, known, cosigned)
     except EvidenceError as error:
-        raise DoesNotHold(f"{printable(str(file))}: does not hold: {one_line(error)}") from None
-    return report.json() if as_json else str(report)
+        raise DoesNotHold(f"{file}: does not hold: {one_line(error)}") from None
+
+
+def check_store(ledger: Ledger, key: str | None) -> StoreReport:
+    """The report on a whole store, by its own key or a given one. Raises StoreCorrupt, InvalidQuestion."""
+    if key is not None:
+        _key("--key", key, ED25519)  # what is wrong with it is said of the option
+    return ledger.verify(key)
+
+
+def _key(option: str, text: str, alg: int) -> Vkey:
+    try:
+        return parse_key(text, alg)
+    except NoteError as error:
+        raise InvalidQuestion(option, str(error)) from None
 
 
 def evidence_for(ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> bytes:
     """The evidence zip about a person, by name or identifier."""
-    view, person = ledger.found(body)
-    now = ledger.clock()
+    return ledger.evidence(body, disclose=disclose, auditor=auditor)
 
-    def withhold(state: bytes) -> bool:
-        until = orjson.loads(state)["data"].get("secret_until")
-        return not auditor and until is not None and now < parse_held(until)
 
-    ledger.app.tell(ledger.app.current_head())
-    return write_evidence(
-        ledger.app,
-        view.controller,
-        person.person,
-        disclose=lambda name: "all" in disclose or name in disclose,
-        withhold=withhold,
-    )
+def back_up(ledger: Ledger, target: Path) -> int:
+    """An online copy. Returns the number of entries in it."""
+    return ledger.backup(target)
 
 
 def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> int:
@@ -98,39 +100,8 @@ def document_file(file: Path, media_type: str | None) -> tuple[bytes, str]:
 
 
 def erase(ledger: Ledger, body: Row) -> list[int]:
-    """Erase a person and all joined names (see `erased`). Returns the positions of the entries that say so."""
-    return erased(ledger, body).positions
-
-
-def erased(ledger: Ledger, body: Row) -> Erased:
-    """Erase whoever a name or identifier leads to, also somebody who was only ever named. Raises InvalidQuestion."""
-    done = erase_named(ledger.app, *ledger.named(body), ledger.clock())
-    ledger.forget()
-    with contextlib.suppress(LedgerError, sqlite3.Error):  # the projections follow when they can
-        ledger.projector.catch_up()
-    return done
-
-
-def back_up(ledger: Ledger, target: Path) -> int:
-    """An online copy. Returns the number of entries in it. Raises NotALedger where there is a file already."""
-    _require_folder(target)
-    with (
-        files.readable(target),
-        readable_errors(str(target)),
-        files.alone(target),
-        files.partial(target) as (_, partial),
-    ):
-        require_free(target)
-        backup(ledger.app, partial)
-        copy = sqlite3.connect(f"file:{quote(str(partial))}?mode=ro&immutable=1", uri=True)
-        try:
-            if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                raise StoreError(f"{partial}: the copy is no store (look at the disk, run it again)")
-            size: int = copy.execute("SELECT size FROM head").fetchone()[0]
-        finally:
-            copy.close()
-        points.reached("backup written")
-    return size
+    """Erase a person and all joined names. Returns the positions of the entries that say so."""
+    return ledger.erase(body).positions
 
 
 class Restored(NamedTuple):
@@ -154,8 +125,8 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     """
     if not source.exists():
         raise NotALedger(f"{source}: there is no such backup")
-    _require_folder(target)
-    pieces = {suffix: piece for suffix in ("", "-wal") if (piece := source.with_name(source.name + suffix)).exists()}
+    require_folder(target)
+    pieces = {suffix: piece for suffix in ("", "-wal") if (piece := source.parent / (source.name + suffix)).exists()}
     _require_room(pieces.values(), target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
@@ -224,11 +195,6 @@ def _require_room(pieces: Iterable[Path], target: Path) -> None:
             f"{target.parent}: the backup has {needed} bytes, and there is room for {free}: free some, or name another "
             "folder"
         )
-
-
-def _require_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
 
 
 def letter_rows(ledger: Ledger) -> list[Row]:

@@ -14,6 +14,7 @@ from typing import Final
 from consumers.moments import Wall, tell_gap
 from ledger import files, points
 from ledger.application import LedgerApplication, memory_name, open_file, require_store
+from ledger.copying import require_folder, require_free
 from ledger.erasure import finish_erasures, finish_scrub, truncate_wal
 from ledger.errors import (
     ClockJumped,
@@ -73,19 +74,12 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
     The file gets its name when it is whole; an attempt that was cut short is taken up by the next one.
     """
     path = store_path(store)
-    if not path.parent.is_dir():
-        raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
+    require_folder(path)
     name = log_name(origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
     with files.readable(path), files.alone(path):
         require_free(path)  # another process may have made it meanwhile
         provider = _made(path, keys_folder(path, keys), name)
     return open_ledger(str(path), str(provider.folder))
-
-
-def require_free(path: Path, what: str = "file") -> None:
-    """Raise NotALedger where there is something of that name already."""
-    if os.path.lexists(path):
-        raise NotALedger(f"{path}: there is a {what} already (name a new path)")
 
 
 def _made(path: Path, folder: Path, name: str) -> FileKeys:
@@ -125,9 +119,9 @@ def require_one_file(path: Path) -> None:
 
 def log_name(name: str) -> str:
     """A name that a log can have. Raises NotALedger for any other."""
-    if not re.fullmatch(r"[^\s+\x00-\x1f\x7f]{1,200}", name):
+    if not re.fullmatch(r"[^\s+]{1,200}", name) or not name.isprintable():
         raise NotALedger(
-            f"--origin {name!r}: the name of a log has no space, no plus and at most 200 characters (give another)"
+            f"--origin {name!r}: the name of a log has at most 200 printable characters, no space, no plus"
         )
     return name
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rich.markup import escape
-
 from consumers import show
 from consumers.opening import read_pack
 from ledger.errors import InvalidQuestion, PackError
@@ -152,6 +150,25 @@ def _change(rehearsal: Rehearsal, person: str, one: Changed) -> Row:
     return row if one.since is None else {**row, "since": format_time(one.since)}
 
 
+FLAT: Final = ("person", "since", "question", "old", "old_clauses", "new", "new_clauses")
+
+
+def flat(report: Report, *, clauses: bool) -> list[Row]:
+    """A row for each person and question whose answer changes; `clauses`: also where only the clauses do."""
+    return [
+        {
+            "person": person,
+            "since": None if one.since is None else format_time(one.since),
+            "question": in_words([one.asking]),
+            "old": one.old.outcome,
+            "old_clauses": list(one.old.clauses),
+            "new": one.new.outcome,
+            "new_clauses": list(one.new.clauses),
+        }
+        for person, one in (*report.lines, *(report.same if clauses else ()))
+    ]
+
+
 def _said(said: Said) -> Row:
     return {"outcome": said.outcome, "clauses": list(said.clauses)}
 
@@ -164,9 +181,9 @@ def print_report(report: Report, limit: int, *, clauses: bool) -> None:
     rehearsal = report.rehearsal
     out = show.console()
     switched = ", ".join(f"{clause}={reading}" for clause, reading in _switched(rehearsal.new).items())
-    out.print(f"[bold]{escape(rehearsal.old.controller)}[/bold], at {format_time(rehearsal.at)}")
+    out.print(f"[bold]{show.marked(rehearsal.old.controller)}[/bold], at {format_time(rehearsal.at)}")
     out.print(f"old  {rehearsal.old.sha256[:SHORT]}")
-    out.print(f"new  {rehearsal.new.sha256[:SHORT]}{escape(f'  reading {switched}') if switched else ''}")
+    out.print(f"new  {rehearsal.new.sha256[:SHORT]}{show.marked(f'  reading {switched}') if switched else ''}")
     out.print(f"{report.people_changed:,} of {report.people:,} people have a changed answer")
     out.print(f"{report.changed:,} of {report.questions:,} questions are answered differently")
     out.print(f"{report.other_clauses:,} more have the same answer by other clauses")

@@ -12,8 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from consumers.mistakes import ScenarioFileError
 from consumers.opening import memory_ledger, shipped_packs
-from consumers.yamlfile import ScenarioFileError, read_yaml
+from consumers.yamlfile import read_yaml
 from ledger.application import Outcome
 from ledger.errors import InvalidQuestion, LedgerError
 from ledger.pack import Pack

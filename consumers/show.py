@@ -1,68 +1,216 @@
-"""How answers look on a terminal: tables and sentences, at 100 columns or what the terminal has."""
+"""How answers look: text for a terminal, JSON and CSV for programs. Nothing from data can steer what reads it.
+
+Everything printed goes through here. `harmless` is the one function that makes data safe for a terminal.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import zip_longest
+from typing import Any, Final, Literal
 
 import orjson
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
-from ledger.events import UNPRINTABLE
-from ledger.verifier import for_stream
+from ledger.times import FOREVER, format_time
+from ledger.verifier import printable
 from projections.question import Answer
 
+Row = dict[str, Any]
+Form = Literal["text", "json", "csv"]
 COLOURS = {"permit": "green", "deny": "red", "not-applicable": "yellow"}
+_WIDTH: Final = 100  # of what is laid out for reading and goes to no terminal
+_NARROWEST: Final = 12  # of a column that can be folded
+_UNBROKEN: Final = re.compile(r"-?[\d,.]+|\d{4}-\d\d-\d\dT\S*|[0-9a-f]{32}|-|yes|no")
+
+# -- what data may not do ----------------------------------------------------------------------------------------------
+
+_FORMULA: Final = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
 
 
-def console() -> Console:
-    """Standard output; without a terminal 100 columns and no colour."""
-    return Console(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
+def harmless(text: str) -> str:
+    r"""Text with everything escaped that could steer a terminal or hide in it: `\x1b`, `\u202e`, `\n`.
+
+    A byte of a file's name or of an argument that is no UTF-8 stands as itself: `\xff`.
+    """
+    return printable(text)
+
+
+def harmless_lines(text: str) -> str:
+    """The same of a text whose lines are the program's own."""
+    return "\n".join(map(harmless, text.split("\n")))
+
+
+def cell_of_csv(value: Any) -> str:
+    """A cell that no spreadsheet takes for a formula: one that begins like it gets an apostrophe before it."""
+    if value is None:
+        return ""
+    text = harmless(_cell(value))
+    return f"'{text}" if isinstance(value, str | list | dict) and _FORMULA.match(text) else text
+
+
+def as_json(value: Any, *, pretty: bool = False) -> bytes:
+    """JSON in which whatever could steer a terminal is escaped: the value is the same."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else 0).decode()
+    except orjson.JSONEncodeError:  # half of a surrogate pair, which a stranger's evidence may hold
+        text = json.dumps(value, indent=2 if pretty else None)
+    return "\n".join(printable(line, _escaped_in_json) for line in text.split("\n")).encode()
+
+
+def _escaped_in_json(one: str) -> str:
+    units = one.encode("utf-16-be")
+    return "".join(f"\\u{units[n : n + 2].hex()}" for n in range(0, len(units), 2))
+
+
+# -- lines, documents, bytes -------------------------------------------------------------------------------------------
+
+
+def say(text: str) -> None:
+    """A line, or several, on standard output."""
+    print(harmless_lines(text))  # noqa: T201  the one place
+
+
+def complain(text: str) -> None:
+    """A line on standard error, where somebody reads that."""
+    with suppress(OSError):
+        print(harmless_lines(text), file=sys.stderr, flush=True)  # noqa: T201  the one place
 
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+    write(as_json(value, pretty=True) + b"\n")
+
+
+def print_json_line(value: Any) -> None:
+    """One JSON document in one line."""
+    write(as_json(value) + b"\n")
+
+
+def write(exact: bytes) -> None:
+    """Exact bytes on standard output; to a terminal what is harmless of them."""
+    if sys.stdout.isatty():
+        text = exact.decode(errors="surrogateescape")
+        exact = harmless_lines(text).encode()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(exact)
     sys.stdout.buffer.flush()
 
 
-def print_text(text: str) -> None:
-    """A text on standard output, with what its encoding lacks escaped."""
-    sys.stdout.write(for_stream(text, sys.stdout.encoding) + "\n")
+def console() -> Console:
+    """Standard output; without a terminal no colour, and no line is wrapped. `app:100:x` is no picture."""
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else _WIDTH, highlight=False, soft_wrap=not terminal, emoji=False)
 
 
-def print_answer(answer: Answer, question: str | None = None) -> None:
-    """An answer in three lines."""
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def print_answer(answer: Answer, question: str | None = None, when: str | None = None) -> None:
+    """An answer in a few lines: what, why, by which statement, because of what, as of when."""
     out = console()
     colour = COLOURS[answer.outcome]
     if question:
-        out.print(f"[bold]{escape(plain(question))}[/bold]")
+        out.print(f"[bold]{marked(question)}[/bold]")
     version = f", version {answer.policy[1]}" if answer.policy[1] else ""
-    out.print(f"  [{colour}]{answer.outcome.upper()}[/{colour}]  {escape(plain(answer.reason))}")
+    out.print(f"  [{colour}]{answer.outcome.upper()}[/{colour}]  {marked(answer.reason)}")
     because = ", ".join(f"entry {ref.position} ({ref.type})" for ref in answer.because) or "no entry"
-    out.print(f"  [dim]{escape(str(answer.policy[0]))}{version}; because of {because}[/dim]")
+    out.print(f"  [dim]{marked(f'{answer.policy[0]}{version}')}; because of {marked(because)}[/dim]")
+    if when:
+        out.print(f"  [dim]{marked(when)}[/dim]")
     for clause, text in answer.consequences:
-        out.print(f"  [yellow]consequence ({clause}):[/yellow] {escape(text)}")
+        out.print(f"  [yellow]consequence ({marked(clause)}):[/yellow] {marked(text)}")
 
 
-def print_rows(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: str = "none") -> None:
-    """A table of some columns of the rows."""
+def moments(at: int, known_at: int | None) -> str:
+    """As of which moments an answer is: `at 2026-03-01T00:00:00Z, by all that is recorded`."""
+    known = "by all that is recorded" if known_at in (None, FOREVER) else f"as known at {format_time(known_at)}"
+    return f"at {format_time(at)}, {known}"
+
+
+def marked(text: str) -> str:
+    """Data inside markup of ours."""
+    return escape(harmless(text))
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def print_rows(
+    title: str, rows: Sequence[Row], columns: Sequence[str], form: Form = "text", *, empty: str = "none"
+) -> None:
+    """Some columns of the rows as a table, or as CSV; as JSON all of the rows."""
+    if form == "json":
+        print_json(rows)
+    elif form == "csv":
+        write(as_csv(rows, columns))
+    else:
+        _print_table(title, rows, columns, empty)
+
+
+def as_csv(rows: Iterable[Row], columns: Sequence[str]) -> bytes:
+    """A header and a line a row, in UTF-8. Nothing in it is a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([cell_of_csv(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue().encode()
+
+
+def _print_table(title: str, rows: Sequence[Row], columns: Sequence[str], empty: str) -> None:
     out = console()
     if not rows:
-        out.print(f"[bold]{escape(title)}[/bold]: {empty}")
+        out.print(f"[bold]{marked(title)}[/bold]: {empty}")
         return
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(plain(_cell(row.get(column)))) for column in columns))
-    out.print(table)
+    out.print(f"[bold]{marked(title)}[/bold]", soft_wrap=True)
+    cells = [[harmless(_cell(row.get(column))) for column in columns] for row in rows]
+    widths = [max(map(cell_len, texts)) for texts in zip(columns, *cells, strict=True)]
+    if sys.stdout.isatty():
+        widths = _narrowed(widths, list(zip(*cells, strict=True)), out.width)
+        out.print("\n".join(_laid_out(columns, widths, out)), style="dim", markup=False, soft_wrap=True)
+    else:
+        say("\n".join(_laid_out(columns, widths, out)))
+    print("\n".join(line for row in cells for line in _laid_out(row, widths, out)))  # noqa: T201  harmless by now
+
+
+def _laid_out(texts: Sequence[str], widths: Sequence[int], out: Console) -> Iterator[str]:
+    """The lines of one row: what is longer than its column is folded within it, between words where it can be."""
+    pieces = [
+        [text]
+        if cell_len(text) <= width
+        else [piece.plain.rstrip() for piece in Text(text).wrap(out, width, overflow="fold")]
+        for text, width in zip(texts, widths, strict=True)
+    ]
+    for line in zip_longest(*pieces, fillvalue=""):
+        filled = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
+        yield "  ".join(filled).rstrip()
+
+
+def _narrowed(widths: Sequence[int], texts: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The widths of columns for a terminal: the widest give way first, but no time, number or identifier is cut."""
+    narrow = list(widths)
+    least = [
+        width if all(_UNBROKEN.fullmatch(text) for text in column) else min(width, _NARROWEST)
+        for width, column in zip(widths, texts, strict=True)
+    ]
+    excess = sum(narrow) + 2 * (len(narrow) - 1) - room
+    while excess > 0:
+        number = max(range(len(narrow)), key=lambda one: narrow[one] - least[one])
+        if narrow[number] == least[number]:
+            break  # too narrow for the times: the terminal breaks the lines itself
+        narrow[number] -= 1
+        excess -= 1
+    return narrow
 
 
 def _cell(value: Any) -> str:
@@ -71,20 +219,13 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_cell, value))
     if isinstance(value, dict):
         return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
     return str(value)
 
 
-def plain(text: str) -> str:
-    """The text without what steers a terminal, turns text around or is not seen: as it is written in JSON."""
-    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def plain_lines(text: str) -> str:
-    """The same of a text whose lines stay as they are."""
-    return "\n".join(plain(line) for line in text.split("\n"))
+# -- progress ----------------------------------------------------------------------------------------------------------
 
 
 class RateColumn(ProgressColumn):

@@ -17,17 +17,13 @@ from typing import Any, Final
 import yaml
 from yaml import events as ye
 
-from ledger.errors import LedgerError
+from consumers.mistakes import ScenarioFileError
 from ledger.files import read_at_most
 from ledger.limits import SCENARIO_DEPTH_LIMIT, SCENARIO_LIMIT_BYTES, SCENARIO_VALUE_LIMIT
 from ledger.times import format_time, from_datetime
 
 _TRUTHS: Final = frozenset(("yes", "no", "on", "off"))  # YAML 1.1 has no such texts; Norway is one
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class ScenarioFileError(LedgerError):
-    """A file that is no scenario file."""
 
 
 @dataclass(slots=True)

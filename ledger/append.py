@@ -40,6 +40,7 @@ from ledger.incoming import SKEW, Prepared
 from ledger.limits import too_large
 from ledger.mapper import Draft
 from ledger.notes import format_checkpoint
+from ledger.outcome import Outcome, OutcomeKind
 from ledger.pack import Pack
 from ledger.person import connected, is_minor, stream_entries
 from ledger.spellings import composed
@@ -49,7 +50,7 @@ from ledger.vault import VaultWrites
 from ledger.verifier import encode_base64
 
 if TYPE_CHECKING:
-    from ledger.application import LedgerApplication, Outcome
+    from ledger.application import LedgerApplication
     from ledger.staying import Carried
 
 CACHED: Final = 200_000
@@ -148,8 +149,6 @@ class Batch:
         return outcomes
 
     def _invalid(self, error: InvalidEvent) -> Outcome:
-        from ledger.application import Outcome
-
         return Outcome("invalid", field=error.field, reason=error.message)
 
     def clock(self, now: int) -> None:
@@ -206,8 +205,6 @@ class Batch:
                 event.alias = event.older_alias
 
     def _one(self, event: Prepared) -> Outcome:
-        from ledger.application import Outcome
-
         key, digest = event.key, event.digest
         pack = self.pack_of(event)
         known = self.known.get(key)
@@ -248,9 +245,7 @@ class Batch:
 
     def _refuse(self, event: Prepared, key: bytes, digest: bytes, refusal: Refusal) -> Outcome:
         """Refuse, visibly; the same refusal again adds nothing."""
-        from ledger.application import Outcome
-
-        kind = "conflict" if refusal.clause == CONFLICT else "refused"
+        kind: OutcomeKind = "conflict" if refusal.clause == CONFLICT else "refused"
         said_before = self.refused.get(key, {})
         position = said_before.get(digest, said_before.get(b""))  # b"": the digest was erased with its person
         if position is not None:

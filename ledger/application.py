@@ -10,11 +10,11 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from eventsourcing.application import Application
@@ -48,6 +48,7 @@ from ledger.keys import KEY_BYTES, KeyProvider
 from ledger.mapper import EntryMapper
 from ledger.merkle import Frontier, root_at
 from ledger.notes import Signer, format_checkpoint
+from ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
 from ledger.pack import Pack
 from ledger.packfile import load_pack, require_within_limits
 from ledger.person import linked
@@ -72,23 +73,6 @@ if TYPE_CHECKING:
 
 PAGE: Final = 1000
 _KEY_NAMES: Final = (b"index", b"digest")
-
-
-class Outcome(NamedTuple):
-    """What became of one event.
-
-    accepted   it is entry `position`; `duplicate` if it was there before
-    refused    `clause` of the pack refuses it; entry `position` says so
-    conflict   another event with the same source and id is there; entry `position` says so
-    invalid    it is no event: `field` and `reason` say what to mend; nothing was kept
-    """
-
-    kind: str
-    position: int | None = None
-    duplicate: bool = False
-    clause: str | None = None
-    field: str | None = None
-    reason: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -487,19 +471,21 @@ class LedgerApplication(Application[str]):
 
     # -- the one way in ------------------------------------------------------------------------------------------------
 
-    def record(self, bodies: Sequence[Any], now: int, *, scenario: Sequence[int] | None = None) -> list[Outcome]:
+    def record(self, bodies: Iterable[Any], now: int, *, scenario: Sequence[int] | None = None) -> list[Outcome]:
         """Record events, each a JSON object or an InvalidEvent found earlier; one outcome each, in order.
 
         `now`: the moment of recording, microseconds. `scenario`: moments of recording of its own for each.
-        All of a call is one transaction: a failure (StoreError) leaves nothing of it.
+        All of a call is one transaction: a failure (StoreError) leaves nothing of it. Raises TypeError for what is no
+        list of events.
         """
+        require_events(bodies)
         with paused():
             prepared = self._prepared(bodies, scenario)
             outcomes = self._submit(prepared, now)
             packs = self.controllers if self.any_pack is None else {self.any_pack.controller: self.any_pack}
             return with_hints(prepared, outcomes, packs)
 
-    def _prepared(self, bodies: Sequence[Any], scenario: Sequence[int] | None) -> list[Prepared | InvalidEvent]:
+    def _prepared(self, bodies: Iterable[Any], scenario: Sequence[int] | None) -> list[Prepared | InvalidEvent]:
         prepared: list[Prepared | InvalidEvent] = []
         for number, body in enumerate(bodies):
             if isinstance(body, InvalidEvent):
@@ -652,6 +638,14 @@ class LedgerApplication(Application[str]):
             return linked(c, person)
 
 
+def require_events(bodies: object) -> None:
+    """Raise TypeError for one event alone, and for a text: their members would be taken for events."""
+    if isinstance(bodies, Mapping):
+        raise TypeError("record wants a list of events, and got one event: write record([event])")
+    if isinstance(bodies, (str, bytes, bytearray)) or not isinstance(bodies, Iterable):
+        raise TypeError(f"record wants a list of events, each a dict, and got {type(bodies).__name__}")
+
+
 def memory_name() -> str:
     """The name of a new store in memory."""
     return f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"
@@ -680,7 +674,7 @@ def open_file(
         still = Still(path) if how == "immutable" else None  # before anything is read
         with readable_errors(str(path)):
             # by its own full name: the folder this process works in, or a link on the way, may change while it is open
-            name = f"file:{quote(str(held.path))}?{query}"
+            name = f"file:{quote(os.fsencode(held.path))}?{query}"
             app = LedgerApplication(name, keys, where=str(path), held=held, how=how)
         app.still = still
     except BaseException:

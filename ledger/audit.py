@@ -27,6 +27,10 @@ class StoreReport:
     streams: int
     newer: int = 0  # entries of a newer program: their hashes fit, what they say was not looked at
 
+    def __str__(self) -> str:
+        newer = f", {self.newer} of a newer program" if self.newer else ""
+        return f"holds: {self.size} entries{newer} in {self.streams} streams of log {self.origin}"
+
 
 class StoreCorrupt(CorruptEntry):
     """The store does not hold what its checkpoint says; the message names the first place."""

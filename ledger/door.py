@@ -61,15 +61,16 @@ def refuse(event: Prepared, pack: Pack, look: Look) -> Refusal | None:
 
 
 def _unlocked(event: Prepared, rule: Forbid, look: Look) -> bool:
-    """Whether what the rule says under `unless` is there: a consent by the right actor is that itself."""
-    if not rule.unless:
-        return False
-    consent = event.type == "consent.granted"
-    return all(
-        (consent and isinstance(need, OptIn) and need.actor is not None and event.actor == need.actor)
-        or (not consent and look.holds(need))
-        for need in rule.unless
-    )
+    """Whether what the rule says under `unless` is there."""
+    if event.type == "consent.granted":
+        return is_itself(rule, event.actor)
+    return bool(rule.unless) and all(look.holds(need) for need in rule.unless)
+
+
+def is_itself(rule: Forbid, actor: str | None) -> bool:
+    """Whether a consent by that actor is what the rule says under `unless`."""
+    wanted = [need.actor if isinstance(need, OptIn) else None for need in rule.unless]
+    return bool(wanted) and all(one is not None and one == (actor or "subject") for one in wanted)
 
 
 def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:

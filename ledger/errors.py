@@ -2,7 +2,9 @@
 
     LedgerError
       InvalidEvent            not an event of the contract; names the field         (mend the event)
+      NotAccepted             recorded, and not all of it accepted: every outcome   (mend those events)
       InvalidQuestion         a question about somebody or something unknown        (mend the question)
+        NothingToShow         no entry that evidence may show                       (ask as an auditor)
       PackError               a pack that cannot be used; names the place           (mend the pack)
       EvidenceTooLarge        more about a person than the verifier reads           (prove entries singly)
       HoldStanding            erasure asked for while a hold stands                 (release the hold)
@@ -29,6 +31,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ledger.outcome import Outcome
+
+_SHOWN: Final = 3  # outcomes in one message
+
 
 class LedgerError(Exception):
     """Base of all errors that are meant for people to read."""
@@ -45,6 +55,21 @@ class InvalidEvent(LedgerError):
         self.message = message
 
 
+class NotAccepted(LedgerError):
+    """Some of a call's events were not accepted; the others are recorded for good. `outcomes`: one each, in order."""
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes = list(outcomes)
+        wrong = [(number, one) for number, one in enumerate(self.outcomes) if one.kind != "accepted"]
+        first = "; ".join(f"event {number}: {one}" for number, one in wrong[:_SHOWN])
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        others = ", the others are recorded" if len(wrong) < len(self.outcomes) else ""
+        super().__init__(
+            f"{len(wrong)} of {len(self.outcomes)} events were not accepted{others}: {first}{more} "
+            "(all are in .outcomes, in order; events count from 0)"
+        )
+
+
 class InvalidQuestion(LedgerError):
     """A question that cannot be answered as it stands; `field` is the field to mend."""
 
@@ -52,6 +77,10 @@ class InvalidQuestion(LedgerError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class NothingToShow(InvalidQuestion):
+    """Evidence about somebody of whom no entry may be shown."""
 
 
 class PackError(LedgerError):

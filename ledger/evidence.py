@@ -20,7 +20,7 @@ from ledger import verifier
 from ledger.application import LedgerApplication
 from ledger.documents import read_document
 from ledger.entry import controller_stream
-from ledger.errors import EvidenceTooLarge, InvalidQuestion, PackError
+from ledger.errors import EvidenceTooLarge, NothingToShow, PackError
 from ledger.merkle import Memo, consistency_proof, inclusion_proof
 from ledger.person import linked
 from ledger.recorder import read_head, readers
@@ -69,7 +69,7 @@ def write_evidence(
     `disclose`: which personal fields to open, by name. `withhold`: which entries to give as a hash only; their place
     in the person's chain still shows.
 
-    Raises InvalidQuestion for a person of whom there is no entry to show, EvidenceTooLarge for more than the verifier
+    Raises NothingToShow for a person of whom there is no entry to show, EvidenceTooLarge for more than the verifier
     reads.
     """
     with app.reading() as c:
@@ -122,7 +122,7 @@ def _streams(
     here = {one for one in here if not all(row.hidden for row in there.get(one, ()))}
     if not here or any(_controller(there[one]) != controller for one in here):
         what = "no entry about" if not any(there.values()) else "no entry that may be shown about"
-        raise InvalidQuestion("subject", f"{what} {person!r} at {controller!r}")
+        raise NothingToShow("subject", f"{what} {person!r} at {controller!r}")
     main = person if person in here else min(here)
     before: set[str] = set()
     while here != before:  # what joins two names may itself stand under a name that is not here

@@ -212,7 +212,7 @@ def release(held: Held) -> None:
 def _offset(path: Path) -> int:
     """Where the lock of this name lies: a write-ahead log is shared by those with the same folder and file name."""
     folder = path.parent.stat()
-    named = f"{folder.st_dev}\0{folder.st_ino}\0{path.name}".encode()
+    named = f"{folder.st_dev}\0{folder.st_ino}\0".encode() + os.fsencode(path.name)
     return _NAMES + int.from_bytes(blake2b(named, digest_size=5).digest(), "big")
 
 

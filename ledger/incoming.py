@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,7 +45,7 @@ from ledger.limits import (
 from ledger.media import require_json, told_data
 from ledger.personal import DEFAULT_NAMES, spelt
 from ledger.spellings import name_form
-from ledger.times import SECOND, as_held, as_stored, parse_time
+from ledger.times import SECOND, as_held, as_stored, parse_time, told
 
 if TYPE_CHECKING:
     from ledger.addresses import Named
@@ -187,7 +188,8 @@ def _prepare(body: Any) -> Prepared:
     if model_type is None or type_name in OWN_TYPES:
         why = f"{type_name} is written by the ledger itself" if model_type else "unknown event type"
         raise InvalidEvent("type", f"{why}: the reference of events lists those that can be published")
-    time = _time(body)
+    told_time = _time(body)
+    time = _parsed("time", told_time)
     role, of, actor = _role(body)
     subject = _subject(body, model_type)
     data, personal = _data(body, model_type)
@@ -200,8 +202,8 @@ def _prepare(body: Any) -> Prepared:
             raise InvalidEvent("other", "wants another name of the same person, under data.personal")
     if data.get("decision") is not None and parse_decision(data["decision"]) is None:
         raise InvalidEvent("decision", "wants the id of an answer, as it was given, or nothing")
-    told = _json([type_name, controller, subject, time, role, of, actor, data, personal])
-    _require_size(told, data)
+    whole = _json([type_name, controller, subject, time, role, of, actor, data, personal])
+    _require_size(whole, data)
     _look_at(source, event_id, data, role, of)
     # all that is matched is matched here, before there is a transaction that others wait for
     numbers = {
@@ -209,7 +211,7 @@ def _prepare(body: Any) -> Prepared:
     }
     return Prepared(
         type_name, model, data, personal, controller, subject, source, event_id, time,
-        as_stored(body["time"], time), role, of, actor, told, numbers=numbers,
+        as_stored(told_time, time), role, of, actor, whole, numbers=numbers,
     )  # fmt: skip
 
 
@@ -238,10 +240,11 @@ def _schema(body: dict[str, Any], type_name: str, data: dict[str, Any]) -> dict[
 def _with_times(type_name: str, data: dict[str, Any]) -> dict[str, Any]:
     """`data` with its times as an entry holds them."""
     for name in TIMES[type_name]:
-        text = data.get(name)
-        if isinstance(text, str):
+        value = data.get(name)
+        if isinstance(value, (str, datetime)):
+            text = _told(name, value)
             held = as_held(text, _parsed(name, text))
-            data = data if held is text else {**data, name: held}
+            data = data if held is value else {**data, name: held}
     return data
 
 
@@ -281,13 +284,17 @@ def _plain(value: str) -> str:
     return value if value.__class__ is str else str.__str__(value)
 
 
-def _time(body: dict[str, Any]) -> int:
-    text = body.get("time")
-    if text is None:
+def _time(body: dict[str, Any]) -> str:
+    if body.get("time") is None:
         raise InvalidEvent("time", "is missing: say when it happened, such as 2026-01-02T03:04:05Z")
-    if not isinstance(text, str):
-        raise InvalidEvent("time", "wants an RFC 3339 time with an offset")
-    return _parsed("time", text)
+    return _told("time", body["time"])
+
+
+def _told(name: str, value: object) -> str:
+    try:
+        return told(value)
+    except ValueError as error:
+        raise InvalidEvent(name, str(error)) from None
 
 
 def _parsed(name: str, text: str) -> int:

@@ -12,7 +12,7 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger.conditions import Minor
-from ledger.entry import Entry, decode
+from ledger.entry import CONTROLLER_PREFIX, Entry, decode
 from ledger.pack import Pack
 from ledger.times import FOREVER, after_months
 
@@ -26,6 +26,17 @@ def linked(c: SQLiteCursor, person: str) -> set[str]:
         found |= new
         todo += new
     return found
+
+
+def known_person(c: SQLiteCursor, person: object) -> bool:
+    """Whether something is the identifier of somebody who has entries, or a name."""
+    if not isinstance(person, str) or not person.isascii():
+        return False
+    c.execute(
+        "SELECT EXISTS (SELECT 1 FROM entries WHERE stream=?) OR EXISTS (SELECT 1 FROM aliases WHERE person=?)",
+        [person, person],
+    )
+    return bool(c.fetchone()[0]) and not person.startswith(CONTROLLER_PREFIX)
 
 
 def stream_entries(c: SQLiteCursor, streams: Iterable[str], types: tuple[str, ...] | None = None) -> list[Entry]:

@@ -32,8 +32,8 @@ _NUMBERS: Final = (
     *("card", "card_number", "payment_card", "iban", "bank_account", "ssn", "social_security_number", "national_id"),
     *("passport_number", "tax_number"),
 )
-# somebody's own words
-_WORDS: Final = ("text", "words", "note", "comment", "remark", "message", "question", "answer", "reason")
+# somebody's own words, and where the proof of them is
+_WORDS: Final = ("text", "words", "note", "comment", "remark", "message", "question", "answer", "reason", "proof")
 
 DEFAULT_NAMES: Final = frozenset((*_NAMES, *_ADDRESSES, *_ABOUT, *_DEVICES, *_NUMBERS, *_WORDS))
 

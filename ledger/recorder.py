@@ -14,7 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eventsourcing.persistence import Notification, NotSupportedError, StoredEvent, Subscription
+from eventsourcing.domain import EventSourcingError
+from eventsourcing.persistence import (
+    ConnectionPoolClosedError,
+    Notification,
+    NotSupportedError,
+    StoredEvent,
+    Subscription,
+)
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -25,8 +32,10 @@ from eventsourcing.sqlite import (
 )
 
 from ledger.errors import (
+    Closed,
     CorruptEntry,
     Forked,
+    LedgerError,
     NewerStore,
     NotALedger,
     StoreBusy,
@@ -37,6 +46,7 @@ from ledger.errors import (
 from ledger.heads import HASH_BYTES
 from ledger.held import FORKED, guard
 from ledger.merkle import ReadLeaves, ReadSubtree
+from ledger.verifier import ProofError
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 4  # the file's user_version; older ones are raised when they are opened for writing
@@ -53,6 +63,7 @@ PRAGMAS: Final = (
 
 # Callers wait for a connection as long as it takes: each has one at a time, so that one always comes back.
 PATIENCE_SECONDS: Final = 10 * 365 * 86_400
+_REMEDY: Final = " (run doctor; where that finds damage, restore a backup)"
 
 # Addresses of persons whose fields were deleted, and, once erased, what stays of them: a hash and a no.
 SUPPRESSION: Final = (
@@ -148,22 +159,36 @@ SCHEMA: Final = (
 
 
 @contextmanager
-def readable_errors(where: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours, which say what to do."""
+def readable_errors(where: str, remedy: str = _REMEDY) -> Iterator[None]:
+    """Turn the errors of SQLite and of the pool of connections into ours, which say what to do.
+
+    `remedy`: what helps where SQLite says nothing that tells; none where `where` says it already.
+    """
     try:
         yield
-    except StoreError:  # said already, perhaps of another file
+    except LedgerError:  # said already, perhaps of another file
         raise
     except sqlite3.Error as error:
-        raise translate(error, where) from error
+        raise translate(error, where, remedy) from error
+    except ConnectionPoolClosedError:
+        raise Closed from None
+    except EventSourcingError as error:
+        cause = error.__cause__
+        if isinstance(cause, sqlite3.Error):
+            raise translate(cause, where, remedy) from error
+        if isinstance(error, TimeoutError):
+            raise StoreBusy(f"{where}: all connections are in use, by others of this process (retry)") from error
+        raise StoreError(f"{where}: {type(error).__name__}: {error}{remedy}") from error
+    except (UnicodeDecodeError, ProofError) as error:  # text that is none, a tree that lacks a hash
+        raise StoreError(f"{where}: damaged: {error}{remedy}") from error
     except Exception as error:
         cause = error.__cause__
         if isinstance(cause, sqlite3.Error):
-            raise translate(cause, where) from error
+            raise translate(cause, where, remedy) from error
         raise
 
 
-def translate(error: sqlite3.Error, where: str) -> StoreError:
+def translate(error: sqlite3.Error, where: str, remedy: str = _REMEDY) -> StoreError:
     """The store error that a SQLite error means."""
     code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -185,7 +210,7 @@ def translate(error: sqlite3.Error, where: str) -> StoreError:
         return NotALedger(f"{where}: not a consent-ledger store (name another file, or run init on a new path)")
     if code == sqlite3.SQLITE_IOERR:
         return StoreFull(f"{where}: the disk failed or is full; nothing of this batch was kept ({error})")
-    return StoreError(f"{where}: {error}")
+    return StoreError(f"{where}: {error}{remedy}")
 
 
 class LedgerConnection(SQLiteConnection):

@@ -95,10 +95,25 @@ parse_stored_again: Final = lru_cache(maxsize=4_096)(parse_stored)  # a batch sh
 
 
 def from_datetime(moment: datetime) -> int:
-    """Microseconds of an aware datetime."""
-    if moment.tzinfo is None:
-        raise ValueError("wants a time with an offset")
-    return (moment - EPOCH) // _ONE
+    """Microseconds of an aware datetime. Raises ValueError for a naive one, and for one outside the years 1 to 9999."""
+    if moment.utcoffset() is None:
+        raise ValueError("wants a datetime with a time zone, such as datetime.now(UTC): which moment is this one?")
+    micros = (moment - EPOCH) // _ONE
+    if not EARLIEST <= micros <= LATEST:
+        raise ValueError("no such time: its offset puts it outside the years 1 to 9999")
+    return micros
+
+
+def told(moment: object) -> str:
+    """The RFC 3339 text of what an app gives for a time: a text as it is, an aware datetime in UTC.
+
+    Raises ValueError for anything else, a naive datetime among it. What a text says is not looked at.
+    """
+    if isinstance(moment, datetime):
+        return format_time(from_datetime(moment))
+    if not isinstance(moment, str):
+        raise ValueError("wants an RFC 3339 time with an offset")  # noqa: TRY004  of a value, not of a program
+    return moment
 
 
 def format_time(micros: int) -> str:

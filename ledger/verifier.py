@@ -512,18 +512,26 @@ _INVISIBLE: Final = re.compile(
 )
 
 
-def printable(text: str) -> str:
-    """The text with everything escaped that could steer a terminal or hide in it.
-
-    That is control characters, line ends among them, what turns the direction of writing, what has no width.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(one if one.isprintable() and not _INVISIBLE.match(one) else _escaped(one) for one in text)
+_UNUSUAL: Final = re.compile("[^ -~]")
 
 
 def _escaped(one: str) -> str:
-    return f"\\x{ord(one):02x}" if one < "\x80" else one.encode("ascii", "backslashreplace").decode()
+    if "\udc80" <= one <= "\udcff":  # a byte that was no UTF-8, as Python carries it
+        return f"\\x{ord(one) - 0xDC00:02x}"
+    return ascii(one)[1:-1]
+
+
+def printable(text: str, escape: Callable[[str], str] = _escaped) -> str:
+    r"""The text with everything escaped that could steer a terminal or hide in it: `\x1b`, `\u202e`, `\n`.
+
+    That is control characters, line ends among them, what turns the direction of writing, what has no width.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        one = found[0]
+        return one if one.isprintable() and not _INVISIBLE.match(one) else escape(one)
+
+    return _UNUSUAL.sub(shown, text)
 
 
 def one_line(error: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ledger import events as ev
 from ledger import pack as pk
-from ledger.conditions import OptIn
+from ledger.door import is_itself
 from ledger.entry import Entry
 from ledger.person import Edges, joined_by, note_edge
 from ledger.times import format_time, parse_time
@@ -188,8 +188,7 @@ def _at_the_door(entry: Entry, scene: _Scene) -> Verdict | None:
     """A consent of somebody of whom none is taken: told before the age was, it got in."""
     for clause, rule in scene.pack.minors:
         found = [check(need, scene.case, Question("use"), entry.time, scene.pack) for need in rule.when]
-        actors = [need.actor for need in rule.unless if isinstance(need, OptIn)]
-        if all(one.holds for one in found) and not (actors and set(actors) == {entry.actor}):
+        if all(one.holds for one in found) and not is_itself(rule, entry.actor):
             return Verdict("deny", [clause], [ref for one in found for ref in one.because], [one.says for one in found])
     return None
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import wraps
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from ledger.application import LedgerApplication, Outcome
+import orjson
+
+from ledger.application import LedgerApplication
+from ledger.audit import StoreReport
+from ledger.checkup import check_whole
+from ledger.copying import back_up
 from ledger.entry import Entry
-from ledger.errors import InvalidQuestion, LedgerError
+from ledger.erasure import Erased, erase
+from ledger.errors import InvalidQuestion, LedgerError, NotAccepted
+from ledger.evidence import write_evidence
+from ledger.outcome import Outcome
 from ledger.pack import Pack
+from ledger.person import known_person
 from ledger.reader import Moved
-from ledger.times import FOREVER, format_time, parse_time
+from ledger.recorder import readable_errors
+from ledger.times import FOREVER, format_time, parse_held, parse_time
 from projections.acts import about
 from projections.atthedoor import holds
 from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import controller_obligations, obligations
-from projections.people import People, Person, View, joined_names, known_entries, names
+from projections.people import People, Person, View, joined_names, joining, known_entries, names
 from projections.projector import Judged, Projector, Save
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_about, parse_question
 from projections.session import Session, Sessions
@@ -37,9 +50,21 @@ class _Here(threading.local):
     session: Session | None = None
 
 
+def _own_errors(method: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Concatenate[Ledger, _P], _R]:
+    """Let no error of SQLite or of a pool of connections out of a method: each becomes one of the ledger's own."""
+
+    @wraps(method)
+    def told(ledger: Ledger, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with readable_errors(ledger.app.where):
+            return method(ledger, *args, **kwargs)
+
+    return told
+
+
 def _of_one_size(answer: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Concatenate[Ledger, _P], _R]:
     """Give an answer a session: all that it rests on is of one size of the log. An answer inside another shares it."""
 
+    @_own_errors
     @wraps(answer)
     def answered(ledger: Ledger, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         here = ledger._here  # noqa: SLF001  this module's
@@ -136,11 +161,100 @@ class Ledger:
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
-    def record(self, events: Sequence[Any], *, scenario: Sequence[int] | None = None) -> list[Outcome]:
-        """Record events; one outcome each, in order. All of them are one transaction."""
+    @_own_errors
+    def record(self, events: Iterable[Any], *, scenario: Sequence[int] | None = None) -> list[Outcome]:
+        """Record events; one outcome each, in order. All of them are one transaction.
+
+        What is refused, in conflict or invalid comes as an outcome and keeps none of the others out: look at each, or
+        use `record_all`. Raises TypeError for one event alone, which is no list of events.
+        """
         self.app.check_names()
         with self._sessions.entered():
             return self.app.record(events, self.clock(), scenario=scenario)
+
+    def record_all(self, events: Iterable[Any]) -> list[Outcome]:
+        """Record events that are all to be accepted, for the first time or again; one outcome each, in order.
+
+        Raises NotAccepted where one was not. That is after the commit: the others are recorded, and all outcomes are in
+        the error.
+        """
+        outcomes = self.record(events)
+        if any(one.kind != "accepted" for one in outcomes):
+            raise NotAccepted(outcomes)
+        return outcomes
+
+    @_own_errors
+    def add_pack(self, body: bytes) -> Pack:
+        """Store a pack, the bytes of its TOML file, and register its controller with it. Raises PackError."""
+        if not isinstance(body, bytes):
+            raise TypeError(f"add_pack wants the bytes of a pack's TOML file, and got {type(body).__name__}")
+        with self._sessions.entered():
+            return self.app.add_pack(body)
+
+    # -- proof, erasure, copies ----------------------------------------------------------------------------------------
+
+    @_own_errors
+    def erase(self, body: dict[str, Any]) -> Erased:
+        """Erase whoever a name or identifier leads to: joined names, fields, keys; also somebody who was only named.
+
+        The history stays provable, no longer to whom. Raises InvalidQuestion for nobody, HoldStanding under a hold.
+        """
+        with self._sessions.entered():
+            done = erase(self.app, *self.named(body), self.clock())
+            self.forget()
+            with suppress(LedgerError, sqlite3.Error):  # the projections follow when they can
+                self.projector.catch_up()
+            return done
+
+    @_own_errors
+    def evidence(self, body: dict[str, Any], *, disclose: Collection[str] = (), auditor: bool = False) -> bytes:
+        """A zip about a person, by name or identifier, that anybody can check offline.
+
+        `disclose`: names of the personal fields to open, or "all". `auditor`: with what is secret for now, which is
+        given as a hash otherwise. Raises InvalidQuestion, EvidenceTooLarge.
+        """
+        if isinstance(disclose, str) and disclose != "all":
+            raise TypeError("disclose wants a list of names of personal fields, or 'all'")
+        with self._sessions.entered():
+            view, person = self.found(body)
+            now = self.clock()
+
+            def withhold(state: bytes) -> bool:
+                until = orjson.loads(state)["data"].get("secret_until")
+                return not auditor and until is not None and now < parse_held(until)
+
+            self.app.tell(self.app.current_head())
+            opened = {"all"} if disclose == "all" else set(disclose)
+            return write_evidence(
+                self.app,
+                view.controller,
+                person.person,
+                disclose=lambda name: "all" in opened or name in opened,
+                withhold=withhold,
+            )
+
+    @_own_errors
+    def verify(self, key: str | None = None) -> StoreReport:
+        """Check the whole store, by its own key or a given one. Raises StoreCorrupt, naming the first that fails."""
+        with self._sessions.entered():
+            return check_whole(self.app, key)
+
+    @_own_errors
+    def backup(self, target: str | PathLike[str]) -> int:
+        """Copy the whole store, without its keys, to a new file while it is in use. Returns its number of entries."""
+        with self._sessions.entered():
+            return back_up(self.app, Path(target))
+
+    @_own_errors
+    def names(self, person: str) -> list[str]:
+        """The names that lead to a person's random identifier, which reports give: none after erasure.
+
+        They can be read by whoever holds the keys. Raises InvalidQuestion for what is no identifier of anybody.
+        """
+        with self._sessions.entered(), self.app.reading() as c:
+            if not known_person(c, person):
+                raise InvalidQuestion("person", "wants the identifier of a person, as reports give it")
+            return self.app.vault.names(c, person)
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
@@ -163,6 +277,7 @@ class Ledger:
         pack = view.pack_of(case)
         self._check(question, view, case, pack)
         verdict = decide(pack, case, question, at)
+        verdict.because += joining(person, at, known_at, verdict.because)
         current = case.versions[-1].version.version
         return Answer(
             verdict.outcome,

@@ -124,7 +124,7 @@ class Projector:
         self._folding = threading.RLock()  # one in this process catches up, the others find it done
         self._rows: dict[str, Row] = {}
         self._folded = 0  # the cursor that `_rows` belong to: another process may have moved it
-        with readable_errors(self._where):
+        with readable_errors(self._where, ""):
             if path is not None:
                 _create_private(path)
             self.db = self._connect()
@@ -170,7 +170,7 @@ class Projector:
     def _read(self) -> Iterator[sqlite3.Connection]:
         """One consistent read, or several statements that need not be."""
         self.app.check_process()
-        with self._reading, readable_errors(self._where):
+        with self._reading, readable_errors(self._where, ""):
             if self._closed:
                 raise Closed
             yield self._reads
@@ -183,10 +183,10 @@ class Projector:
             if self._closed:
                 raise Closed
             try:
-                with readable_errors(self._where):
+                with readable_errors(self._where, ""):
                     self.db.execute("BEGIN IMMEDIATE")  # which waits, and may be stopped as it returns
                 yield
-                with readable_errors(self._where):
+                with readable_errors(self._where, ""):
                     self.db.execute("COMMIT")
             except BaseException:
                 self.db.rollback()
@@ -270,7 +270,7 @@ class Projector:
                 touched = self._fold(entries)
                 saved = [self._saved(person, row) for person, row in touched.items()]
                 root = head.root if following == head.size else root_at(following, *readers(c))
-                with readable_errors(self._where):
+                with readable_errors(self._where, ""):
                     self.db.executemany(f"INSERT OR REPLACE INTO people ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", saved)
                     self.db.execute("UPDATE cursor SET next=?, root=?", [following, root])
                 points.reached("projection written")

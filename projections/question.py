@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from ledger.errors import InvalidQuestion
 from ledger.events import HALF, shown
@@ -12,7 +13,7 @@ from ledger.hints import hint
 from ledger.pack import ACTIONS, Pack
 from ledger.packwords import like
 from ledger.spellings import composed, list_name
-from ledger.times import FOREVER, format_optional, format_time, parse_time
+from ledger.times import FOREVER, format_optional, format_time, from_datetime, parse_time, told
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
 GROUNDS: Final = frozenset(("law", "dispute", "law-enforcement", "rights"))
@@ -145,10 +146,8 @@ def _whole(name: str, text: str) -> str:
 
 
 def _moment(name: str, value: object) -> int:
-    if not isinstance(value, str):
-        raise InvalidQuestion(name, "wants an RFC 3339 time with an offset")
     try:
-        return parse_time(value)
+        return from_datetime(value) if isinstance(value, datetime) else parse_time(told(value))
     except ValueError as error:
         raise InvalidQuestion(name, str(error)) from None
 
@@ -196,7 +195,7 @@ class Ref(NamedTuple):
 class Verdict:
     """What the rows decided, before it is dressed as an answer."""
 
-    outcome: str
+    outcome: Literal["permit", "deny"]
     clauses: list[str]
     because: list[Ref] = field(default_factory=list)
     phrases: list[str] = field(default_factory=list)
@@ -205,9 +204,13 @@ class Verdict:
 
 @dataclass(slots=True)
 class Answer:
-    """The answer; `to_dict` is the contract's JSON. `size`: how much of the log all of it rests on."""
+    """The answer; `to_dict` is the contract's JSON. `size`: how much of the log all of it rests on.
 
-    outcome: str
+    `permitted` is whether it is a yes. The answer itself is neither true nor false: `if answer:` would be a yes to
+    whatever was asked, and raises TypeError.
+    """
+
+    outcome: Literal["permit", "deny", "not-applicable"]
     clauses: list[str]
     policy: tuple[str | None, str | None]
     because: list[Ref]
@@ -221,14 +224,17 @@ class Answer:
     named: Callable[[], str | None] = lambda: None
 
     @property
-    def permitted(self) -> bool:
-        """Whether the answer is yes."""
-        return self.outcome == "permit"
-
-    @property
     def id(self) -> str | None:
         """The answer's name, for `decision` in what is done on it; None where the person's key is gone."""
         return self.named()
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("an answer is neither true nor false: ask answer.permitted, or compare answer.outcome")
+
+    @property
+    def permitted(self) -> bool:
+        """Whether the answer is yes: neither where it is denied, nor where it is not this controller's to say."""
+        return self.outcome == "permit"
 
     @property
     def position(self) -> int:

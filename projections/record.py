@@ -101,13 +101,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """An opt-out. `order`: its rank among words."""
+    """An opt-out. `order`: its rank among words. `lifted`: under which other names, of those joined, it was lifted."""
 
     ref: Ref
     order: Order
     actor: str
     signal: str | None
     under: str
+    lifted: frozenset[str] = frozenset()  # kept of what is a name's own only
 
 
 @dataclass(slots=True)

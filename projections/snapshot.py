@@ -214,7 +214,8 @@ def _frozen(words: list[str] | None) -> frozenset[str] | None:
 def _asked(one: Request) -> list[Any]:
     return [
         one.kind, _ref(one.opened), one.categories, one.named, _maybe(one.answered), _maybe(one.next_steps),
-        one.archive_until, _maybe(one.purged), _maybe(one.taken_back), _maybe(one.denied), one.unproved, one.extended,
+        one.archive_until, _maybe(one.purged), _maybe(one.taken_back), _maybe(one.denied), one.unproved,
+        [list(extension) for extension in one.extended],
     ]  # fmt: skip
 
 

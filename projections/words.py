@@ -11,7 +11,7 @@ from ledger.entry import Entry
 from ledger.person import joined_by
 from ledger.times import parse_time
 from projections.question import Ref, same_list
-from projections.record import Asked, Choice, Confirmed, OptOut, Reach, State, Track, narrowed, rank
+from projections.record import Asked, Choice, Confirmed, OptOut, Order, Reach, State, Track, narrowed, rank
 
 KEPT_QUESTIONS: Final = 64  # the newest ones that a person was asked: an answer to an older one confirms nothing
 KEPT_YESES: Final = 16  # of the same words: the newest ones, one of which an answer may still name
@@ -32,7 +32,7 @@ def say(state: State, entry: Entry, ref: Ref) -> bool:
         case ev.ConsentRequested():
             _ask(state, entry, ref, data)
         case ev.GuardianEnded():
-            ended = _rank(entry, yes=False)
+            ended = _rank(entry, yes=entry.said_at <= entry.recorded_at)  # no no: at equal times the position decides
             for track in tracks_of(state, entry.stream):
                 track.guardian_ended = max(ended, track.guardian_ended or ended)
         case ev.SubjectLinked():
@@ -228,20 +228,25 @@ def _opt_out(state: State, entry: Entry, ref: Ref, data: ev.OptoutRecorded) -> N
 def _lift(state: State, entry: Entry, ref: Ref, data: ev.OptoutLifted) -> None:
     """Undo earlier opt-outs of that scope and name: by the person all, by others or with a signal only their own."""
     order, actor = ref.order, entry.actor or "subject"
-    own = actor in ("operator", "system")
     key = data.scope, scope_name(data)
     for track in tracks_of(state, entry.stream):
-        left = [
-            one
-            for one in track.optouts.get(key, ())
-            if one.order > order
-            or (own and one.actor != actor)
-            or (data.signal in NARROW_SIGNALS and one.signal != data.signal)
-        ]
+        left = [one for one in track.optouts.get(key, ()) if not _undoes(data, order, actor, one)]
         if left:
             track.optouts[key] = left
         else:
             track.optouts.pop(key, None)
+    for name in state.joined[entry.stream] - {entry.stream}:
+        said = state.own[name].optouts.get(key, [])  # the lift is another name's, and goes with it when they part
+        said[:] = [
+            replace(one, lifted=one.lifted | {entry.stream}) if _undoes(data, order, actor, one) else one
+            for one in said
+        ]
+
+
+def _undoes(lift: ev.OptoutLifted, order: Order, actor: str, one: OptOut) -> bool:
+    if one.order > order or (actor in ("operator", "system") and one.actor != actor):
+        return False
+    return lift.signal not in NARROW_SIGNALS or one.signal == lift.signal
 
 
 def tracks_of(state: State, under: str) -> Iterator[Track]:
@@ -274,12 +279,40 @@ def unlink(state: State, one: str, other: str | None) -> None:
             return  # others still join them
         for name in names:
             state.joined[name] = names
-            _keep_noes(state.own[name], state.tracks[name])
-            state.tracks[name] = _copied(state.own[name])
+            joined = state.tracks[name]
+            _keep_noes(state.own[name], joined, names)
+            state.tracks[name] = _still_joined(state.own[name], joined, names)
 
 
-def _keep_noes(own: Track, joined: Track) -> None:
-    """Add to what is a name's own the noes that were said while it was joined, and stand."""
+def _still_joined(own: Track, joined: Track, names: frozenset[str]) -> Track:
+    """What counts under a name after a parting: its own, and what was said since under those still joined with it."""
+    track = _copied(own)
+    for about, said in own.optouts.items():
+        own.optouts[about] = [replace(one, lifted=one.lifted & names) for one in said]
+        left = [one for one in own.optouts[about] if not one.lifted]
+        if left:
+            track.optouts[about] = left
+        else:
+            del track.optouts[about]
+    for purpose, named in joined.choices.items():
+        for key, words in named.items():
+            there = track.choices.get(purpose, {}).get(key, [])
+            positions = {one.ref.position for one in there}
+            more = [replace(one) for one in words if one.under in names and one.ref.position not in positions]
+            if more:
+                both = sorted([*there, *more], key=lambda one: one.order)
+                track.choices.setdefault(purpose, {})[key] = both
+                track.expiring = track.expiring or joined.expiring
+    for about, said in joined.optouts.items():
+        positions = {one.ref.position for one in own.optouts.get(about, ())}
+        new = [one for one in said if one.under in names and one.ref.position not in positions]
+        if new:
+            track.optouts[about] = sorted([*track.optouts.get(about, ()), *new], key=lambda one: one.order)
+    return track
+
+
+def _keep_noes(own: Track, joined: Track, names: frozenset[str]) -> None:
+    """Add to what is a name's own the noes of those who leave it, that were said while it was joined, and stand."""
     yeses = [
         one
         for named in joined.choices.values()
@@ -291,12 +324,14 @@ def _keep_noes(own: Track, joined: Track) -> None:
         for key, words in named.items():
             there = {one.ref.position for one in own.choices.get(purpose, {}).get(key, ())}
             for one in words:
-                if not one.yes and one.ref.position not in there and not any(_answers(yes, one) for yes in yeses):
+                if one.yes or one.under in names or one.ref.position in there:
+                    continue
+                if not any(_answers(yes, one) for yes in yeses):
                     own.choices.setdefault(purpose, {}).setdefault(key, []).append(one)
                     own.expiring = own.expiring or one.expires is not None
     for about, said in joined.optouts.items():
         there = {one.ref.position for one in own.optouts.get(about, ())}
-        left = [one for one in said if one.ref.position not in there]
+        left = [one for one in said if one.under not in names and one.ref.position not in there]
         if left:
             own.optouts[about] = sorted([*own.optouts.get(about, ()), *left], key=lambda one: one.order)
     if joined.guardian_ended is not None:

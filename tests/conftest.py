@@ -321,8 +321,8 @@ class Cli:
     def vkey(self):
         return opening.open_ledger(self.store).app.signer.vkey
 
-    def fails(self, *args, code=1, stdin=None):
-        """A user's mistake: nothing printed but one line that says so. Returns it without its beginning."""
+    def fails(self, *args, code=2, stdin=None):
+        """A user's mistake, or by its code a no or a failure: one line. Returns it without its beginning."""
         result = self(*args, code=code, stdin=stdin)
         assert result.stdout == ""
         assert result.stderr.startswith("consent-ledger: ")

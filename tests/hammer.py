@@ -345,8 +345,8 @@ class Visitor(threading.Thread):
 
     def state(self):
         self.call(
-            "state", self.random.choice(SHARED), "--controller", CONTROLLER, "--json", wanted=(0, 1)
-        )  # 1: not told about yet
+            "state", self.random.choice(SHARED), "--controller", CONTROLLER, "--json", wanted=(0, 2)
+        )  # 2: not told about yet
 
     def verify(self):
         self.call("verify")
@@ -361,14 +361,14 @@ class Visitor(threading.Thread):
         self.number += 1
         target = self.site.folder / f"evidence-{self.number}.zip"
         about = [self.random.choice(SHARED), "--controller", CONTROLLER]
-        done = self.call("evidence", *about, "-o", target, wanted=(0, 1))
+        done = self.call("evidence", *about, "-o", target, wanted=(0, 2))
         if done is not None and done.returncode == 0:
             self.call("verify", target, "--key", self.site.vkey)
 
     def backup(self):
         self.number += 1
         target = self.site.folder / f"saved-{self.number}.backup"
-        done = self.call("backup", target, wanted=(0, 1))
+        done = self.call("backup", target, wanted=(0, 2))
         if target.exists():
             self.backups.append(target)
         elif done is not None:
@@ -391,7 +391,7 @@ class Visitor(threading.Thread):
             # it goes on as another log, unless nothing was signed since
             asked = ["state", self.random.choice(SHARED), "--controller", CONTROLLER]
             for args in (["verify"], ["recover", "--yes"], ["verify"], ["doctor"], asked):
-                self.call(*args, store=store, wanted=(0, 1) if args[0] in ("state", "recover") else (0,))
+                self.call(*args, store=store, wanted={"state": (0, 2), "recover": (0, 1)}.get(args[0], (0,)))
             if breaks := blackbox.gaps(blackbox.log(target)):
                 self.site.failures.add("a restored copy has gaps", breaks[:10])
             self.site.check_erased(target, None, every=False, names=erased)

@@ -125,6 +125,7 @@ ODD = {
     "decimal": Decimal("1.5"),
     "uuid": UUID(int=1),
     "moment": datetime(2026, 1, 2, tzinfo=UTC),
+    "naive moment": datetime(2026, 1, 2),  # noqa: DTZ001
     "model": Change(),
     "object": object(),
     "function": len,
@@ -138,7 +139,12 @@ ODD = {
 PLACES = [*sorted(ENVELOPE), "data.purpose", "data.categories", "data.basis", "data.personal", "data.personal.email"]
 
 
-RIGHT = {("data.categories", "list"), ("data.personal.email", "empty"), ("dataschema", "true")}  # true equals 1
+RIGHT = {  # true equals 1
+    ("data.categories", "list"),
+    ("data.personal.email", "empty"),
+    ("dataschema", "true"),
+    ("time", "moment"),
+}
 
 
 @pytest.mark.parametrize("odd", ODD)

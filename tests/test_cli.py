@@ -1,4 +1,4 @@
-"""The command line: what each command does, prints and exits with. Exit 0 done, 1 no or failed, 2 wrong usage."""
+"""The command line: what each command does, prints and exits with. Exit 0 yes, 1 no, 2 wrong usage, 3 failed."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_decide_exits_with_the_answer(store, cli):
     before = cli.json("decide", PERSON, *MAY_I, "--at", "2026-01-15T00:00:00Z", code=1)
     assert (before["outcome"], before["clauses"]) == ("deny", ["PAR-MKT-1"])
     assert "is known" in cli.fails("decide", PERSON, *MAY_I, "--known-at", "2026-02-15T00:00:00Z")
-    other = cli.json("decide", PERSON, *MAY_I, "--role", "processor", "--of", "acme")
+    other = cli.json("decide", PERSON, *MAY_I, "--role", "processor", "--of", "acme", code=1)
     assert (other["outcome"], other["policy"]["controller"]) == ("not-applicable", "acme")
     said = cli("decide", PERSON, *MAY_I).stdout
     assert ("PERMIT" in said, "product-news" in said, "entry 3 (consent.granted)" in said) == (True, True, True)
@@ -231,10 +231,11 @@ def test_verify_names_the_first_entry_that_was_changed(copy):
     assert copy("verify", "--key", copy.vkey).exit_code == 0
     malformed = copy.vkey[:-8] + "AAAAAAA="
     assert copy.fails("verify", "--key", malformed, code=2).startswith("--key: wants a key as name+hex(key ID)")
-    assert "none of the given keys signed it" in copy.fails("verify", "--key", Signer(b"9" * 32, "a.example/l").vkey)
+    another = Signer(b"9" * 32, "a.example/l").vkey
+    assert "none of the given keys signed it" in copy.fails("verify", "--key", another, code=1)
     one_byte_more = "UPDATE entries SET state=CAST(state || ' ' AS BLOB) WHERE position=40"
     damage(copy, "DROP TRIGGER entries_update", one_byte_more)
-    assert copy.fails("verify").startswith("entry 40: ")
+    assert copy.fails("verify", code=1).startswith("entry 40: ")
     assert "entry 40" in copy("doctor", code=1).stdout
     log = next(row for row in copy.json("doctor", code=1) if row["check"] == "log")
     assert (log["ok"], log["says"].startswith("entry 40: ")) == (False, True)
@@ -260,16 +261,16 @@ def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
     )
     other = Cli(f"sqlite:///{tmp_path / 'other.db'}")
     other("init")
-    assert cli.fails("verify", file, "--key", other.vkey).startswith(f"{file}: does not hold: ")
+    assert cli.fails("verify", file, "--key", other.vkey, code=1).startswith(f"{file}: does not hold: ")
     file.write_bytes(file.read_bytes()[:-30])
-    assert cli.fails("verify", file, "--key", cli.vkey).startswith(f"{file}: does not hold: ")
+    assert cli.fails("verify", file, "--key", cli.vkey, code=1).startswith(f"{file}: does not hold: ")
 
 
 def test_erase_asks_and_then_only_the_identifier_leads_to_the_evidence(store, cli, tmp_path):
     accept(store.ledger, event("subject.registered", personal=HER), event("hold.placed"))
     person = store.ledger.app.person("parature", PERSON)
     file = tmp_path / "e.zip"
-    assert "hold-1" in cli.fails("erase", PERSON, "--yes")
+    assert "hold-1" in cli.fails("erase", PERSON, "--yes", code=1)
     accept(store.ledger, event("hold.released"))
     assert "Aborted" in cli("erase", PERSON, stdin="n\n", code=1).output
     assert cli.json("history", PERSON)
@@ -302,7 +303,7 @@ def test_rebuild_says_who_differed_and_mends_it(copy):
 def test_projections_that_cannot_be_written_are_one_line(store, cli):
     accept(store.ledger, event())
     damage(cli, "CREATE TRIGGER no BEFORE INSERT ON people BEGIN SELECT RAISE(ABORT, 'no'); END", beside=".projections")
-    said = cli.fails("findings", "--controller", "parature")
+    said = cli.fails("findings", "--controller", "parature", code=3)
     assert said == f"{store.path}.projections: the projections can't be used (delete that file, it is folded anew): no"
     assert_whole(store.ledger)
 
@@ -414,6 +415,20 @@ def test_what_a_pack_or_a_scenario_says_steers_no_terminal(cli, tmp_path):
         assert UNPRINTABLE.search(said.replace("\n", "")) is None
 
 
+def test_a_name_with_colons_is_no_picture(store, cli):
+    accept(store.ledger, event("subject.registered", {"kind": "customer"}, subject="app:100:x:4711"))
+    assert "app:100:x:4711" in cli("state", "app:100:x:4711").stdout
+
+
+def test_questions_from_a_file_with_a_mark_of_byte_order_are_all_answered(store, cli, tmp_path):
+    accept(store.ledger, event("subject.registered", {"kind": "customer"}, subject="x"))
+    asked = tmp_path / "questions.ndjson"
+    question = b'{"subject": "x", "action": "contact", "purpose": "newsletter", "channel": "email"}\n'
+    asked.write_bytes(b"\xef\xbb\xbf" + question * 2)
+    answers = [orjson.loads(line)["outcome"] for line in cli("decide", "--from", asked).stdout.splitlines()]
+    assert answers == ["deny", "deny"]
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
 MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what the line says
@@ -422,15 +437,12 @@ MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what t
     "state nobody --controller parature": "no person 'nobody' is known to 'parature'",
     "decide crm:4711 --action disclose --recipient unheard-of": "recipient: no recipient 'unheard-of'",
     "decide --from {t}/nothing": "{t}/nothing: No such file",
-    "evidence crm:4711 -o {t}/no/e.zip": "{t}/no",
     "backup {t}/no/saved.db": "{t}/no: there is no such folder",
     "pack add {t}/text": "not a TOML file",
     "pack check parature {t}/nothing": "{t}/nothing: there is no such file",
     "state x --store sqlite:///{t}/nothing": "{t}/nothing: there is no such store",
     "state x --store oracle://x": "oracle://: this version opens sqlite:///PATH only",
     "init --store sqlite:///{t}/no/new.db": "{t}/no: there is no such folder",
-}
-ASKED_WRONGLY = {
     "state crm:4711 --controller nobody": "controller: 'nobody' is not registered",
     "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",
     "findings --known-at 2026-01-01T00:00:00": "known_at: wants an RFC 3339 time with an offset",
@@ -438,15 +450,16 @@ ASKED_WRONGLY = {
     "decide crm:4711 --action use --purpose telepathy": "purpose: is no purpose of this pack",
     "decide crm:4711 --action use --category shoe-size": "categories: one of them is no category",
 }
+FAILURES = {"evidence crm:4711 -o {t}/no/e.zip": "{t}/no"}
 
 
-@pytest.mark.parametrize("typed", [*MISTAKES, *ASKED_WRONGLY])
+@pytest.mark.parametrize("typed", [*MISTAKES, *FAILURES])
 def test_a_mistake_is_one_line_that_says_what_to_do(store, cli, tmp_path, typed):
     accept(store.ledger, event())
     (tmp_path / "text").write_text("no pack, no zip\n")
     before = stored(store.ledger)
-    says = (MISTAKES | ASKED_WRONGLY)[typed].format(t=tmp_path)
-    said = cli(*typed.format(t=tmp_path).split(), code=1 if typed in MISTAKES else 2)
+    says = (MISTAKES | FAILURES)[typed].format(t=tmp_path)
+    said = cli(*typed.format(t=tmp_path).split(), code=3 if typed in FAILURES else 2)
     assert (said.stderr.count("\n"), said.stderr.startswith("consent-ledger: ")) == (1, True)
     assert says in said.stderr
     assert stored(store.ledger) == before
@@ -469,4 +482,4 @@ def test_the_program_itself_exits_with_the_code_and_no_traceback(store, tmp_path
     assert done.stdout == "1 accepted, 0 duplicate, 0 refused, 0 conflict, 0 invalid\n"
     done = command("state", "nobody", "--store", store.name, "--controller", "parature")
     said = "consent-ledger: subject: no person 'nobody' is known to 'parature'\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)

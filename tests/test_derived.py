@@ -8,8 +8,8 @@ import pytest
 from conftest import PACKS, Cli, accept, event, published
 
 from consumers import opening
-from consumers.health import derived
 from consumers.maintenance import erase, examine
+from ledger.checkup import derived
 
 FIELDS = {"email": "ann@example.com"}
 LETTER = b'{"controller":"parature","subject":"crm:4711","x":1}'
@@ -80,7 +80,7 @@ def damaged(store):
     assert store.ledger.record([refused])[0].kind == "refused"
     erase(store.ledger, {"controller": "parature", "subject": "crm:gone"})
     store.ingest(LETTER)
-    assert derived(store.ledger) == []
+    assert derived(store.ledger.app) == []
     store.shut()
     return store
 
@@ -92,10 +92,10 @@ def test_a_table_that_does_not_follow_from_the_log_is_named(damaged, statement):
     db.commit()
     db.close()
     damaged.ledger = damaged.open()
-    found = derived(damaged.ledger)
+    found = derived(damaged.ledger.app)
     assert any(one.startswith(DAMAGE[statement]) for one in found), found
     assert not all(row["ok"] for row in examine(damaged.ledger) if row["check"] == "derived")
-    said = Cli(damaged.name).fails("verify")
+    said = Cli(damaged.name).fails("verify", code=1)
     assert said in found
 
 
@@ -150,5 +150,5 @@ def test_a_published_pack_that_is_gone_is_missed(store):
     db.commit()
     db.close()
     ledger = opening.open_ledger(store.name)
-    assert [one for one in derived(ledger) if gone[:16] in one]
+    assert [one for one in derived(ledger.app) if gone[:16] in one]
     ledger.close()

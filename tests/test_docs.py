@@ -23,6 +23,7 @@ from pydantic import BaseModel
 import consumers
 import ledger
 import projections
+from consumers import importing
 from consumers.cli import app
 from ledger import conditions
 from ledger import pack as pk
@@ -192,6 +193,22 @@ def test_the_reference_of_python_has_exactly_what_a_package_exports(package):
     under = section((REFERENCE / "python.md").read_text(), f"`{package.__name__}`")
     assert under is not None
     assert re.findall(r"^\| `(\w+)", under, re.MULTILINE) == sorted(package.__all__, key=str.casefold)
+
+
+def test_the_reference_of_python_has_every_method_of_a_ledger():
+    under = section((REFERENCE / "python.md").read_text(), "Methods of `Ledger`")
+    internal = {"forget", "named", "people"}
+    public = {name for name in vars(projections.Ledger) if not name.startswith("_")} - internal
+    assert {
+        name for row in re.findall(r"^\| (.*?) \|", under, re.MULTILINE) for name in re.findall(r"`(\w+)\(", row)
+    } == public
+
+
+def test_the_reference_of_the_import_has_every_column():
+    table = re.findall(r"^\| (`.*?) \|", (REFERENCE / "import.md").read_text(), re.MULTILINE)
+    named_there = {name for row in table for name in re.findall(r"`([\w.]+)`", row)}
+    plain = {one for one in importing.columns() if not one.startswith("shown.")}
+    assert named_there == plain | {"personal.NAME"}
 
 
 def test_the_reference_of_packs_has_every_mechanism_and_condition_with_its_fields():

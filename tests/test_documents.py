@@ -86,7 +86,7 @@ def test_a_text_that_was_altered_is_seen(store, cli, change):
         document(store.ledger.app, name)
     derived = [row for row in cli.json("doctor", code=1) if row["check"] == "derived"]
     assert derived[0]["says"].startswith("documents: ")
-    assert cli.fails("verify").startswith("documents: ")
+    assert cli.fails("verify", code=1).startswith("documents: ")
 
 
 def test_an_altered_text_is_mended_by_adding_it_again(store, cli, file):

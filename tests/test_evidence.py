@@ -131,10 +131,11 @@ def court(store):
     return store
 
 
-def test_of_whom_nothing_may_be_shown_there_is_no_evidence(court):
+def test_of_whom_nothing_may_be_shown_there_is_no_evidence(court, cli):
     accept(court.ledger, secret())
     with pytest.raises(InvalidQuestion, match=r"^subject: no entry that may be shown about '.*' at 'parature'$"):
         evidence(court.ledger)
+    assert cli.fails("evidence", PERSON, code=1).startswith("subject: no entry that may be shown about ")
     assert verified(court.ledger, evidence(court.ledger, auditor=True)).entries == 1
 
 
@@ -270,7 +271,7 @@ def test_too_much_is_one_line_and_leaves_the_old_file(cli, store, output, monkey
     accept(store.ledger, event())
     output.write_bytes(b"old")
     monkeypatch.setattr(verifier, "MAX_ZIP_BYTES", 500)
-    assert "would have over 500 bytes as a zip" in cli.fails("evidence", PERSON, "-o", output)
+    assert "would have over 500 bytes as a zip" in cli.fails("evidence", PERSON, "-o", output, code=3)
     assert output.read_bytes() == b"old"
 
 
@@ -283,7 +284,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(cli, store, output, monk
     output.write_bytes(b"old")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fails) if failing == "fsync" else patch.setattr(Path, "rename", fails)
-        assert "No space left on device" in cli.fails("evidence", PERSON, "-o", output)
+        assert "No space left on device" in cli.fails("evidence", PERSON, "-o", output, code=3)
     assert output.read_bytes() == b"old"
     assert list(output.parent.iterdir()) == [output]
 

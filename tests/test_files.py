@@ -244,7 +244,9 @@ def test_two_files_are_replaced_both_or_neither_wherever_that_ends(tmp_path, cal
 _OPENING = {"open", "fdopen", "read_bytes", "read_text", "write_bytes", "write_text", "mmap", "copyfile", "touch"}
 # Whatever opens a file, and why it is never a store's: the one that may is `descriptor`.
 _MAY = {
-    "consumers/cli.py": "files of events and questions, evidence that was asked for",
+    "consumers/cli.py": "the null device",
+    "consumers/commands/questions.py": "files of questions",
+    "consumers/commands/stores.py": "files of events",
     "consumers/demo.py": "the demo's own evidence",
     "consumers/generator.py": "files of events that it makes",
     "consumers/ingest.py": "files of events",

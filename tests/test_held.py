@@ -428,7 +428,7 @@ def test_a_store_that_cannot_be_written_is_read(read_only):
 
 
 def test_projections_of_a_store_that_cannot_be_written_are_not_rebuilt(read_only):
-    assert "is open for reading only: the file or its disk" in Cli(read_only.name).fails("rebuild")
+    assert "is open for reading only: the file or its disk" in Cli(read_only.name).fails("rebuild", code=3)
 
 
 @pytest.mark.parametrize("warm", [True, False])

@@ -348,7 +348,7 @@ def test_the_command_prints_each_problem_with_file_and_line(tmp_path):
         {"line": 27, "clause": "B-1", "message": "unknown purpose 'nws' (did you mean 'news'?)"}
     ]
     assert command(good).exit_code == 0
-    assert command(tmp_path / "nothing.toml").exit_code == 1
+    assert command(tmp_path / "nothing.toml").exit_code == 2
 
 
 def test_scenario_files_are_the_one_beside_or_those_given(tmp_path):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from consumers.mistakes import ScenarioFileError
 from consumers.opening import shipped_packs
-from consumers.scenarios import ScenarioFileError, load_scenarios, matches, run_scenario
+from consumers.scenarios import load_scenarios, matches, run_scenario
 from ledger.pack import Pack
 from ledger.packfile import load_pack
 

@@ -104,7 +104,7 @@ class Damaged:
 
     def verify(self, key=None):
         self.db.close()
-        return Cli(f"sqlite:///{self.path}").fails("verify", *(["--key", key] if key else []))
+        return Cli(f"sqlite:///{self.path}").fails("verify", *(["--key", key] if key else []), code=1)
 
 
 def flipped(raw, at=-3):
@@ -252,7 +252,7 @@ def test_doctor_comes_to_an_end_where_the_head_has_another_size(copy, size):
 def test_a_store_without_its_head_or_its_own_keys_is_refused_with_a_word(copy, statement):
     copy.sql(statement)
     copy.db.close()
-    said = Cli(f"sqlite:///{copy.path}").fails("doctor")
+    said = Cli(f"sqlite:///{copy.path}").fails("doctor", code=2 if statement == "UPDATE meta SET value=x''" else 3)
     assert "restore a backup" in said or "give the keys folder that was made with it" in said, said
 
 
@@ -347,7 +347,7 @@ def test_damaged_evidence_is_refused_by_name(whole, tmp_path, damage):
     change, message = EVIDENCE_DAMAGES[damage]
     change(evidence)
     evidence.write(file)
-    said = Cli(None).fails("verify", file, "--key", vkey)
+    said = Cli(None).fails("verify", file, "--key", vkey, code=1)
     assert re.match(f"{re.escape(str(file))}: does not hold: {message}", said), said
 
 
@@ -356,7 +356,9 @@ def test_evidence_under_a_wrong_key_is_refused_and_under_the_right_one_holds(who
     file = tmp_path / "evidence.zip"
     Zip(body).write(file)
     assert Cli(None)("verify", file, "--key", vkey).stdout.startswith("holds: 25 entries of person ")
-    assert "checkpoint: none of the given keys signed it" in Cli(None).fails("verify", file, "--key", OTHER.vkey)
+    assert "checkpoint: none of the given keys signed it" in Cli(None).fails(
+        "verify", file, "--key", OTHER.vkey, code=1
+    )
 
 
 def test_the_last_entry_left_out_of_evidence_is_not_seen_and_the_report_says_so(whole, tmp_path):

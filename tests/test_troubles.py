@@ -233,7 +233,7 @@ def test_an_index_that_lost_a_row_lets_nothing_through(store, cli):
     store.ledger = store.open()
     with pytest.raises(CorruptEntry, match=r"1 entries of .* are found, and there are 2: the store is damaged"):
         store.ledger.decide(QUESTION)
-    assert "missing from index" in cli.fails("verify")
+    assert "missing from index" in cli.fails("verify", code=1)
     assert next(row["check"] for row in maintenance.examine(store.ledger) if not row["ok"]) == "database"
 
 
@@ -276,5 +276,5 @@ def test_a_store_without_rights_to_write_is_refused_with_one_line(store, cli, mo
     ledger = opening.open_ledger(store.name)
     with pytest.raises(StoreReadOnly, match="is open for reading only"):
         ledger.record([event()])
-    assert "is open for reading only" in cli.fails("erase", ANN, "--yes", "--controller", "parature")
+    assert "is open for reading only" in cli.fails("erase", ANN, "--yes", "--controller", "parature", code=3)
     ledger.close()

@@ -384,7 +384,7 @@ def test_both_programs_refuse_it_with_the_same_line(tmp_path, capsys):
         assert verifier.main([str(file), "--key", SIGNER.vkey]) == 1, damage
         alone = capsys.readouterr()
         assert (alone.out, alone.err.count("\n")) == ("", 1)
-        assert f"{file}: {alone.err.strip()}" == Cli(None).fails("verify", file, "--key", SIGNER.vkey)
+        assert f"{file}: {alone.err.strip()}" == Cli(None).fails("verify", file, "--key", SIGNER.vkey, code=1)
 
 
 def test_a_text_that_was_not_stored_is_said():

@@ -276,7 +276,7 @@ def test_both_programs_refuse_it_with_the_same_line(trick, tmp_path, capsys):
     assert verifier.main([str(file), "--key", SIGNER.vkey]) == 1
     alone = capsys.readouterr()
     assert (alone.out, alone.err.count("\n")) == ("", 1)
-    assert f"{file}: {alone.err.strip()}" == Cli(None).fails("verify", file, "--key", SIGNER.vkey)
+    assert f"{file}: {alone.err.strip()}" == Cli(None).fails("verify", file, "--key", SIGNER.vkey, code=1)
 
 
 def test_whoever_zips_the_same_files_anew_has_evidence_that_holds():

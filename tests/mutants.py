@@ -1,0 +1,299 @@
+"""Change the code in one small place at a time, and see whether a scenario or a random history notices.
+
+    .venv/bin/python tests/mutants.py --module choices [--module words ...] [--jobs 2] [--only FUNCTION]
+
+Each mutant runs in a process forked from one that has everything loaded: first random histories, answered as
+`reference.py` answers them, then the project's own scenarios, until the first difference. What nothing notices is
+listed with its line and the change, and the exit code is 1. A change that makes no difference stands, with the reason,
+in `mutants_equivalent.txt`; a line there that is no change any more is an error (exit 2).
+
+Functions and methods are mutated, by their code objects; constants of a module, decorators and defaults are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import CodeType, FunctionType
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+MODULES = {
+    "choices": "projections.choices",
+    "words": "projections.words",
+    "decide": "projections.decide",
+    "needs": "projections.needs",
+    "conditions": "ledger.conditions",
+    "door": "ledger.door",
+}
+EQUIVALENT = HERE / "mutants_equivalent.txt"
+LIMIT_S = 120  # a mutant that takes longer has lost its way, and is noticed by that
+SWAPS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+}  # fmt: skip
+OTHER_CALL = {"min": "max", "max": "min", "any": "all", "all": "any"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: `node` and `number` find it again in a fresh tree."""
+
+    module: str
+    function: str  # dotted, within the module
+    line: int
+    node: int
+    number: int
+    change: str
+
+    @property
+    def key(self) -> str:
+        """What the list of equivalents names it by: no line numbers, they move."""
+        return f"{self.module} | {self.function} | {self.change}"
+
+
+# -- changes -----------------------------------------------------------------------------------------------------------
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, str, object]]:
+    """(what is said of it, field, new value) for every change of one node. A field `name.3` is an element of a list."""
+    match node:
+        case ast.Compare():
+            for number, one in enumerate(node.ops):
+                yield f"{type(one).__name__} to {SWAPS[type(one)].__name__}", f"ops.{number}", SWAPS[type(one)]()
+        case ast.BoolOp():
+            yield f"{type(node.op).__name__} to {SWAPS[type(node.op)].__name__}", "op", SWAPS[type(node.op)]()
+            for number, one in enumerate(node.values):
+                yield f"without {ast.unparse(one)}", f"values.{number}", ast.Constant(isinstance(node.op, ast.And))
+        case ast.UnaryOp(op=ast.Not()):
+            yield "without not", "operand", ast.UnaryOp(ast.Not(), node.operand)
+        case ast.BinOp() if type(node.op) in SWAPS:
+            yield f"{type(node.op).__name__} to {SWAPS[type(node.op)].__name__}", "op", SWAPS[type(node.op)]()
+        case ast.Constant(value=bool() as value):
+            yield f"{value} to {not value}", "value", not value
+        case ast.Constant(value=int() as value):
+            yield f"{value} to {value + 1}", "value", value + 1
+        case ast.Call(func=ast.Name(id=name)) if name in OTHER_CALL:
+            yield f"{name} to {OTHER_CALL[name]}", "func", ast.Name(OTHER_CALL[name], ast.Load())
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+            yield "returns None", "value", ast.Constant(None)
+        case ast.IfExp() | ast.If() if not isinstance(node.test, ast.Compare | ast.BoolOp | ast.UnaryOp):
+            yield f"not {ast.unparse(node.test)}", "test", ast.UnaryOp(ast.Not(), node.test)
+    for field in ("body", "orelse"):
+        block = getattr(node, field, None)
+        for number, one in enumerate(block if isinstance(block, list) else ()):
+            plain = isinstance(one, ast.Expr | ast.Assign | ast.AugAssign | ast.Continue | ast.Break)
+            if plain and not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):
+                yield f"deleted: {ast.unparse(one)}", f"{field}.{number}", ast.Pass()
+
+
+def apply(node: ast.AST, field: str, value: object) -> None:
+    name, _, number = field.partition(".")
+    if number:
+        getattr(node, name)[int(number)] = value
+    else:
+        setattr(node, name, value)
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    for one in tree.body:
+        if isinstance(one, ast.FunctionDef):
+            yield one.name, one
+        elif isinstance(one, ast.ClassDef):
+            yield from ((f"{one.name}.{inner.name}", inner) for inner in one.body if isinstance(inner, ast.FunctionDef))
+
+
+def nodes_of(function: ast.FunctionDef) -> list[ast.AST]:
+    """The function itself and what stands in its body, in a fixed order."""
+    found: list[ast.AST] = [function]
+    todo: list[ast.AST] = list(reversed(function.body))
+    while todo:
+        node = todo.pop()
+        if not isinstance(node, ast.expr_context | ast.operator | ast.cmpop | ast.boolop | ast.unaryop):
+            found.append(node)
+        inner = [(name, value) for name, value in ast.iter_fields(node) if name != "annotation"]
+        children = [one for _, value in inner for one in (value if isinstance(value, list) else [value])]
+        todo += [one for one in reversed(children) if isinstance(one, ast.AST)]
+    return found
+
+
+def mutants_of(module: str) -> list[Mutant]:
+    found = []
+    for name, function in functions(ast.parse(source_of(module))):
+        for number, node in enumerate(nodes_of(function)):
+            text = name if isinstance(node, ast.FunctionDef) else "".join(ast.unparse(node).splitlines()[:1])
+            line = getattr(node, "lineno", function.lineno)
+            found += [
+                Mutant(module, name, line, number, which, f"{text}: {what}")
+                for which, (what, _, _) in enumerate(changes(node))
+            ]
+    return found
+
+
+def source_of(module: str) -> str:
+    return Path(importlib.import_module(MODULES[module]).__file__ or "").read_text()
+
+
+def mutate(mutant: Mutant) -> bool:
+    """Change the loaded function. False where nothing loaded runs it: what a library took apart when it was defined."""
+    tree = ast.parse(source_of(mutant.module))
+    node = nodes_of(dict(functions(tree))[mutant.function])[mutant.node]
+    _, field, value = list(changes(node))[mutant.number]
+    apply(node, field, value)
+    code = compile(ast.fix_missing_locations(tree), MODULES[mutant.module], "exec", dont_inherit=True)
+    loaded: object = importlib.import_module(MODULES[mutant.module])
+    for name in mutant.function.split("."):
+        code = next(one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == name)
+        loaded = vars(loaded).get(name)
+    if isinstance(loaded, property):
+        loaded = loaded.fget
+    elif isinstance(loaded, staticmethod | classmethod):
+        loaded = loaded.__func__
+    elif isinstance(loaded, cached_property):
+        loaded = loaded.func
+    if not isinstance(loaded, FunctionType):
+        return False
+    loaded.__code__ = code
+    return True
+
+
+# -- what notices ------------------------------------------------------------------------------------------------------
+
+
+def histories(examples: int) -> list[tuple]:
+    """The same random histories each time: (controller, events, [(question, at, known_at, permitted, exactly so)])."""
+    import test_reference as ref
+
+    cases = []
+
+    @settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.data())
+    def collect(data):
+        controller = data.draw(st.sampled_from(sorted(ref.PLACES)))
+        place = ref.PLACES[controller]
+        theme, need, loose = data.draw(ref.themes(place))
+        found = data.draw(ref.rows(place, theme))
+        _, events = ref.both(controller, found)
+        asked = []
+        for _ in range(3):
+            body = data.draw(ref.questions(place, theme, loose))
+            at, known = data.draw(ref.moments(found))
+            permitted = ref.permitted(controller, events, body, need, at, known)
+            kept = permitted and ref.permitted(controller, events, body, need, at, known, keeps=True)
+            exact = permitted == kept and not ref.in_doubt(events, body)
+            asked.append((body, at, known, permitted, exact))
+        cases.append((controller, found, asked))
+
+    collect()
+    return cases
+
+
+def is_noticed(cases: list[tuple], scenarios: list[tuple]) -> bool:
+    import test_reference as ref
+
+    from consumers.scenarios import run_scenario
+
+    for controller, found, asked in cases:
+        ledger, _ = ref.both(controller, found)
+        for body, at, known, permitted, exact in asked:
+            came = ref.ask(ledger, controller, body, at, known).outcome == "permit"
+            if came != permitted and (came or exact):
+                return True
+    full = {"purpose": "news", "categories": ["email"], "channel": "email", "recipient": "pal", "list": "offers"}
+    for type_name, data in ref.NOES:
+        if any(ref.wrongly_open(type_name, data, {**full, "action": action}) for action in ref.OF_OTHER_ACTIONS):
+            return True
+    return any(run_scenario(scenario, body).problems for scenario, body in scenarios)
+
+
+def own_scenarios() -> list[tuple]:
+    from consumers.opening import shipped_packs
+    from consumers.scenarios import load_scenarios
+
+    bodies = shipped_packs()
+    files = sorted((HERE / "scenarios").glob("*.yaml"))
+    return [(one, bodies[one["controller"]]) for file in files for one in load_scenarios(file)]
+
+
+def try_out(mutant: Mutant | None, cases: list[tuple], scenarios: list[tuple]) -> str:
+    """`noticed`, `survived` or `unreached`, of one mutant (or None: of the code as it is), in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(LIMIT_S)
+            with open(os.devnull, "w") as quiet:  # noqa: PTH123
+                os.dup2(quiet.fileno(), 2)
+            if mutant is not None and not mutate(mutant):
+                code = 2
+            elif not is_noticed(cases, scenarios):
+                code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return {0: "survived", 2: "unreached"}.get(os.waitstatus_to_exitcode(status), "noticed")
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def equivalents() -> set[str]:
+    lines = EQUIVALENT.read_text().splitlines() if EQUIVALENT.exists() else []
+    return {line.split(" || ")[0] for line in lines if line and not line.startswith("#")}
+
+
+def stale_equivalents() -> list[str]:
+    """The lines of the list that are no change of the code as it stands."""
+    there = {one.key for module in MODULES for one in mutants_of(module)}
+    return sorted(equivalents() - there)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--module", action="append", choices=sorted(MODULES))
+    parser.add_argument("--only", action="append", help="a function's name")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--histories", type=int, default=100)
+    args = parser.parse_args()
+    if stale := stale_equivalents():
+        print("no change any more, take it off the list:", *stale, sep="\n  ")  # noqa: T201
+        return 2
+    cases, scenarios = histories(args.histories), own_scenarios()
+    if try_out(None, cases, scenarios) != "survived":
+        print("the code as it stands is noticed: mend that first")  # noqa: T201
+        return 2
+    known = equivalents()
+    found = [one for module in args.module or sorted(MODULES) for one in mutants_of(module)]
+    found = [one for one in found if one.key not in known and (not args.only or one.function in args.only)]
+    began = time.monotonic()
+    with ThreadPoolExecutor(args.jobs) as pool:
+        became = []
+        for one, what in zip(found, pool.map(lambda one: try_out(one, cases, scenarios), found), strict=True):
+            became.append(what)
+            if what != "noticed":
+                path = MODULES[one.module].replace(".", "/")
+                print(f"{path}.py:{one.line}: {what}: {one.key}", flush=True)  # noqa: T201
+    count = {what: became.count(what) for what in ("noticed", "survived", "unreached")}
+    print(f"{len(found)} mutants in {time.monotonic() - began:.0f} s: {count}")  # noqa: T201
+    return 1 if count["survived"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

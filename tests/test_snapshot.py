@@ -1,0 +1,33 @@
+"""A person's state as bytes and back: of everybody in the made-up stream, in which every type of event comes."""
+
+from consumers.generator import NOW, generate
+from consumers.opening import memory_ledger, shipped_packs
+from ledger.times import parse_time
+from projections.snapshot import dump, load
+
+
+def test_every_state_comes_back_as_it_was():
+    packs = shipped_packs()
+    ledger = memory_ledger(at=lambda: parse_time(NOW))
+    for body in packs.values():
+        ledger.app.add_pack(body)
+    stream = generate(people=100, events=1500, packs=packs)
+    ledger.app.record([*stream.events], parse_time(NOW))
+    persons = {row["person"] for row in ledger.obligations({})} | {row["person"] for row in ledger.recipients({})}
+    seen = set()
+    for person in (*ledger.app.persons.values(), *(one for one in persons if one)):
+        found = ledger.people.person(person)
+        state = ledger.people.newest(found)
+        state.own, state.edges = {}, set()  # of linked persons, who are folded from the log
+        assert load(dump(state)) == state
+        seen |= {name for name in state.__slots__ if getattr(state, name)}
+        seen |= {"extended"} if any(one.extended for one in state.requests.values()) else set()
+    assert set(state.__slots__) - seen <= {
+        "own",
+        "edges",
+        "deletion_carried",
+        "past_requests",
+        "kept",
+        "archived_until",
+    }
+    assert "extended" in seen
