@@ -433,7 +433,8 @@ class Ledger:
             raise InvalidQuestion("subject", "is missing")
         person = persons[0]
         case = view.case(person, at)
-        return {**state_document(case, at), "at": format_time(at), **self._who(person)}
+        identifiers = sorted(joined_names(person, at, view.known_at))  # reports on all list them under the first
+        return {**state_document(case, at), "at": format_time(at), "identifiers": identifiers, **self._who(person)}
 
     @_of_one_size
     def refusals(self, body: dict[str, Any]) -> list[Row]:
