@@ -34,6 +34,7 @@ _ENVELOPE: Final = ("id", "origin", "date", "subject", "controller", "actor")
 _LISTS: Final = ("categories", "recipients", "channels")  # cells that hold several, with a semicolon between
 _PERSONAL: Final = "personal."
 _NESTED: Final = "shown."
+_NO_TIME: Final = "wants an RFC 3339 time"  # of what is no time at all; a day will do here
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _COLUMN: Final = {"time": "date", "source": "origin", "personal": "personal.*"}  # by the field that an outcome names
 
@@ -83,7 +84,10 @@ class Report:
             group["rows"] += 1
             group["from"], group["to"] = min(group["from"], time), max(group.get("to", time), time)
         elif name != "duplicate":
-            self.problem(row, _column(outcome), outcome.reason or "another row has this origin and id")
+            column, said = _column(outcome), outcome.reason or "another row has this origin and id"
+            if column == "date" and said.startswith(_NO_TIME):
+                said = _DATE
+            self.problem(row, column, said)
 
 
 def run(
@@ -174,9 +178,7 @@ def _header(cells: list[str]) -> list[str]:
     known = columns()
     for name in names:
         if name not in known and not (name.startswith(_PERSONAL) and len(name) > len(_PERSONAL)):
-            raise InvalidQuestion(
-                "header", f"{name[:64]!r} is no column: there are {', '.join(known)}, and personal.NAME for the rest"
-            )
+            raise InvalidQuestion("header", f"{name[:64]!r} is no column: {_meant(name, known)}")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InvalidQuestion("header", f"the column {twice!r} is there twice")
@@ -184,6 +186,20 @@ def _header(cells: list[str]) -> list[str]:
     if missing:
         raise InvalidQuestion("header", f"the column {missing[0]} is missing (a file needs {', '.join(NEEDED)})")
     return names
+
+
+_SEPARATORS: Final = {";": "';'", "\t": "$'\\t'", "|": "'|'"}  # as a shell is told them
+_DATE: Final = "wants a day such as 2026-01-02, or an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z"
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """What may be wrong with a header in which this is no column."""
+    if "\0" in name or "\udcff\udcfe" in name or "\udcfe\udcff" in name:
+        return "the file is UTF-16: save it as CSV in UTF-8"
+    for separator, typed in _SEPARATORS.items():
+        if any(one.strip() in known for one in name.split(separator)) and separator in name:
+            return f"its cells are separated otherwise: give --delimiter {typed}"
+    return f"there are {', '.join(known)}, and personal.NAME for the rest"
 
 
 def _event(ledger: Ledger, header: list[str], cells: list[str], controller: str | None) -> Row:

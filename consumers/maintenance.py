@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import mimetypes
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
 from consumers.health import examine
 from consumers.mistakes import DoesNotHold
-from consumers.opening import discard, projection_path, require_one_file
+from consumers.opening import discard, projection_path, require_one_file, store_path
 from ledger import files, points
 from ledger.application import open_file
 from ledger.audit import StoreCorrupt, StoreReport, verify_store
@@ -22,12 +26,14 @@ from ledger.erasure import destroy_again, truncate_wal
 from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, StoreFull
 from ledger.held import chunks, descriptor
 from ledger.incoming import parse_line
-from ledger.keys import FileKeys
+from ledger.keys import FileKeys, MemoryKeys
+from ledger.recorder import readable_errors
 from ledger.times import format_time
 from ledger.verifier import (
     COSIGNATURE,
     ED25519,
     MAX_DOCUMENT_BYTES,
+    MAX_ZIP_BYTES,
     EvidenceError,
     NoteError,
     Report,
@@ -47,11 +53,13 @@ __all__ = [
 
 
 def check_evidence(file: Path, key: str, witnesses: Sequence[str]) -> Report:
-    """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key."""
+    """The report on an evidence zip. Raises DoesNotHold, InvalidQuestion for a malformed key, OSError for no file."""
     known = [_key("--key", key, ED25519)]
     cosigned = [_key("--witness", one, COSIGNATURE) for one in witnesses]
+    with file.open("rb") as stream:  # a file that is not there says nothing about evidence
+        whole = stream.read(MAX_ZIP_BYTES + 1)
     try:
-        return verify_evidence(file, known, cosigned)
+        return verify_evidence(whole, known, cosigned)
     except EvidenceError as error:
         raise DoesNotHold(f"{file}: does not hold: {one_line(error)}") from None
 
@@ -61,6 +69,19 @@ def check_store(ledger: Ledger, key: str | None) -> StoreReport:
     if key is not None:
         _key("--key", key, ED25519)  # what is wrong with it is said of the option
     return ledger.verify(key)
+
+
+def check_copy(store: str | None, key: str) -> StoreReport:
+    """The report on the log of a store whose keys one has not, read only. Raises StoreCorrupt, InvalidQuestion.
+
+    The log needs no keys: its entries, chains, tree and signature are checked, and nothing that is sealed.
+    """
+    vkey, path = _key("--key", key, ED25519), store_path(store)
+    app = open_file(path, MemoryKeys(), only_read=True)
+    with contextlib.closing(app), readable_errors(str(path)):
+        app.store.check(str(path))
+        app.origin = vkey.name  # the log that the key is of, or the checkpoint does not hold
+        return verify_store(app, vkey)
 
 
 def _key(option: str, text: str, alg: int) -> Vkey:
@@ -80,15 +101,28 @@ def back_up(ledger: Ledger, target: Path) -> int:
     return ledger.backup(target)
 
 
-def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> int:
-    """Write the evidence zip about a person to a file of its owner's only. Returns its size in bytes."""
+class Written(NamedTuple):
+    """An evidence zip that was written: its size in bytes, and the names of the personal fields that it opens."""
+
+    size: int
+    opened: list[str]
+
+
+def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> Written:
+    """Write the evidence zip about a person to a file of its owner's only."""
     whole = evidence_for(ledger, body, disclose, auditor=auditor)
     if output.exists() and not output.is_file():  # a pipe or a terminal: nothing there can be replaced
         output.write_bytes(whole)
     else:
         with files.readable(output):
             files.replace(output, whole)
-    return len(whole)
+    return Written(len(whole), _opened(whole))
+
+
+def _opened(evidence: bytes) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(evidence)) as members:
+        fields = orjson.loads(members.read("manifest.json"))["fields"]
+    return sorted({field["name"] for field in fields})
 
 
 def document_file(file: Path, media_type: str | None) -> tuple[bytes, str]:

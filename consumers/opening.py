@@ -63,6 +63,13 @@ def keys_folder(path: Path, keys: str | None) -> Path:
     return Path(keys or os.environ.get(KEYS_VARIABLE) or f"{path}.keys")
 
 
+def keys_are_elsewhere(store: str | None, keys: str | None) -> bool:
+    """Whether a store is there and its keys are not, where nobody named a folder of keys: an auditor's copy."""
+    named = keys or os.environ.get(KEYS_VARIABLE)
+    path = store_path(store)
+    return not named and path.exists() and not keys_folder(path, None).exists()
+
+
 def projection_path(path: Path) -> Path:
     """The file of a store's projections: it can be deleted at any time."""
     return path.with_name(path.name + ".projections")
@@ -227,7 +234,10 @@ def read_pack(file: Path) -> bytes:
         return body
     shipped = shipped_packs().get(str(file))
     if shipped is None:
-        raise PackError(f"{file}: there is no such file")
+        raise PackError(
+            f"{file}: there is no such file, and no pack of that name is shipped "
+            "(one in a store: consent-ledger pack get NAME > FILE)"
+        )
     return shipped
 
 

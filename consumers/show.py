@@ -31,7 +31,8 @@ Form = Literal["text", "json", "csv"]
 COLOURS = {"permit": "green", "deny": "red", "not-applicable": "yellow"}
 _WIDTH: Final = 100  # of what is laid out for reading and goes to no terminal
 _NARROWEST: Final = 12  # of a column that can be folded
-_UNBROKEN: Final = re.compile(r"-?[\d,.]+|\d{4}-\d\d-\d\dT\S*|[0-9a-f]{32}|-|yes|no")
+_WORD: Final = 32  # a word of no more characters is not cut
+_UNBROKEN: Final = re.compile(r"-?[\d,.]+|\d{4}-\d\d-\d\dT\S*|[0-9a-f]{32}|[0-9a-f]{64}|-|yes|no")
 
 # -- what data may not do ----------------------------------------------------------------------------------------------
 
@@ -108,9 +109,9 @@ def write(exact: bytes) -> None:
 
 
 def console() -> Console:
-    """Standard output; without a terminal no colour, and no line is wrapped."""
+    """Standard output; without a terminal no colour, and no line is wrapped. `app:100:x` is no picture."""
     terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else _WIDTH, highlight=False, soft_wrap=not terminal)
+    return Console(width=None if terminal else _WIDTH, highlight=False, soft_wrap=not terminal, emoji=False)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -197,10 +198,10 @@ def _laid_out(texts: Sequence[str], widths: Sequence[int], out: Console) -> Iter
 
 
 def _narrowed(widths: Sequence[int], texts: Sequence[Sequence[str]], room: int) -> list[int]:
-    """The widths of columns for a terminal: the widest give way first, but no time, number or identifier is cut."""
+    """The widths of columns for a terminal: the widest give way first, but no time, number, digest or word is cut."""
     narrow = list(widths)
     least = [
-        width if all(_UNBROKEN.fullmatch(text) for text in column) else min(width, _NARROWEST)
+        width if all(_UNBROKEN.fullmatch(text) for text in column) else min(width, max(_NARROWEST, _longest(column)))
         for width, column in zip(widths, texts, strict=True)
     ]
     excess = sum(narrow) + 2 * (len(narrow) - 1) - room
@@ -213,16 +214,26 @@ def _narrowed(widths: Sequence[int], texts: Sequence[Sequence[str]], room: int) 
     return narrow
 
 
+def _longest(texts: Sequence[str]) -> int:
+    """The width of the longest word that is not cut."""
+    return max((width for text in texts for word in text.split() if (width := cell_len(word)) <= _WORD), default=0)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(_cell, value))
+        return ("; " if any(isinstance(one, dict) for one in value) else ", ").join(map(_cell, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {_within(one)}" for name, one in value.items())
     return str(value)
+
+
+def _within(value: Any) -> str:
+    """A value among others: the comma stands between those, so several of one are joined otherwise."""
+    return " + ".join(map(_cell, value)) if isinstance(value, list) else _cell(value)
 
 
 # -- progress ----------------------------------------------------------------------------------------------------------

@@ -182,6 +182,24 @@ def shown(name: object) -> str:
     return "?" if not text or UNPRINTABLE.search(text) or cleartext.find(text) else text
 
 
+_WANTS: Final = {  # what pydantic says in words of its own
+    "string_type": "wants text",
+    "bool_type": "wants true or false",
+    "int_type": "wants a whole number",
+    "list_type": "wants a list",
+    "tuple_type": "wants a list",
+    "set_type": "wants a list",
+    "frozen_set_type": "wants a list",
+    "dict_type": "wants a JSON object",
+    "model_type": "wants a JSON object",
+    "model_attributes_type": "wants a JSON object",
+    "missing": "is missing",
+    "extra_forbidden": "has a field that is none of this event's: remove it, or move it under data.personal",
+    "string_pattern_mismatch": "wants printable text without control characters, words in lower case with dashes",
+    "string_unicode": HALF,
+}
+
+
 def invalid(error: ValidationError) -> InvalidEvent:
     """The first problem of a validation, as an error that names the field and never the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -194,16 +212,15 @@ def invalid(error: ValidationError) -> InvalidEvent:
         message = message.removeprefix("Value error, ")
         head, bar, tail = message.partition("|")
         field, message = (head, tail) if bar else (field, message)
-    if kind == "extra_forbidden":
-        message = "has a field that is none of this event's: remove it, or move it under data.personal"
-    elif kind == "missing":
-        message = "is missing"
-    elif kind == "string_pattern_mismatch":
-        message = "wants printable text without control characters, words in lower case with dashes"
-    elif kind == "string_unicode":
-        message = HALF
+    if kind == "literal_error":
+        message = message.replace("Input should be", "wants", 1)
+    elif kind == "string_too_long":
+        message = message.replace("String should have", "wants", 1)
     elif kind == "invalid_key":
         field, message = "data", "the name of a field is text: send a JSON object"
+    message = _WANTS.get(kind, message)
+    if len(named) > 1:  # an event has an `id` and a `type` of its own, too
+        message = f"in {shown(named[0])}: {message}"
     return InvalidEvent(field, message[:1].lower() + message[1:])
 
 

@@ -1300,6 +1300,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--witness", action="append", default=[], metavar="VKEY", type=_key_of_type(COSIGNATURE))
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
+    if not os.path.exists(options.evidence) or os.path.isdir(options.evidence):  # noqa: PTH110, PTH112  a name may be none
+        parser.error(f"there is no such file: {printable(options.evidence)}")
     try:
         report = verify_evidence(options.evidence, options.key, options.witness)
         answer, status = report.json() if options.json else str(report), 0

@@ -89,7 +89,7 @@ def _asked(question: Question, pack: Pack) -> _Asked:
     channels = (frozenset((question.channel,)) if question.channel else CHANNELS) if contact else frozenset[str]()
     categories = question.categories
     if not categories and contact:
-        categories = pack.known_categories & {OF_CHANNEL[one] for one in channels if one in OF_CHANNEL}
+        categories = frozenset(OF_CHANNEL[one] for one in channels if one in OF_CHANNEL)
     elif not categories and question.action in WIDE:
         categories = pack.known_categories - pack.anonymous
     every = question.purpose is None and question.action in WIDE

@@ -34,7 +34,7 @@ from projections.decide import NOTHING, changes_at, decide
 from projections.judge import Record, controller_findings, judge, recipients
 from projections.needs import Case
 from projections.obligations import controller_obligations, obligations
-from projections.people import People, Person, View, joined_names, known_entries, names
+from projections.people import People, Person, View, joined_names, joining, known_entries, names
 from projections.projector import Judged, Projector, Save
 from projections.question import Answer, Question, Verdict, check_words, classify, parse_about, parse_question
 from projections.session import Session, Sessions
@@ -277,6 +277,7 @@ class Ledger:
         pack = view.pack_of(case)
         self._check(question, view, case, pack)
         verdict = decide(pack, case, question, at)
+        verdict.because += joining(person, at, known_at, verdict.because)
         current = case.versions[-1].version.version
         return Answer(
             verdict.outcome,
@@ -432,7 +433,8 @@ class Ledger:
             raise InvalidQuestion("subject", "is missing")
         person = persons[0]
         case = view.case(person, at)
-        return {**state_document(case, at), "at": format_time(at), **self._who(person)}
+        identifiers = sorted(joined_names(person, at, view.known_at))  # reports on all list them under the first
+        return {**state_document(case, at), "at": format_time(at), "identifiers": identifiers, **self._who(person)}
 
     @_of_one_size
     def refusals(self, body: dict[str, Any]) -> list[Row]:

@@ -263,6 +263,40 @@ def names(entry: Entry, person: str) -> bool:
     return person == entry.stream or (isinstance(entry.data, ev.SubjectLinked) and entry.data.other == person)
 
 
+def joining(person: Person, at: int, known_at: int, because: Iterable[Ref]) -> list[Ref]:
+    """The entries that join the person with the other names under which what decided came."""
+    if len(person.names) == 1:
+        return []
+    came = {ref.position for ref in because}
+    known = [one for one in person.entries if one.time <= at and one.recorded_at <= known_at]
+    others = {one.stream for one in known if one.position in came} - {person.person}
+    by: dict[frozenset[str], Entry] = {}
+    for entry in known:
+        pair = frozenset((entry.stream, getattr(entry.data, "other", None) or ""))
+        if entry.role != "processor" and isinstance(entry.data, ev.SubjectLinked):
+            by.setdefault(pair, entry)
+        elif entry.role != "processor" and isinstance(entry.data, ev.SubjectUnlinked):
+            by.pop(pair, None)
+    found = {entry.position: entry for other in others for entry in _way(person.person, other, by)}
+    ordered = sorted(found.values(), key=lambda one: one.order)
+    return [Ref(one.time, one.position, one.type, one.source, one.id) for one in ordered]
+
+
+def _way(one: str, other: str, by: dict[frozenset[str], Entry]) -> list[Entry]:
+    """The links of a shortest way from one name to another; none where they are not joined."""
+    ways: dict[str, list[Entry]] = {one: []}
+    todo = [one]
+    while todo and other not in ways:
+        here = todo.pop(0)
+        for pair, entry in by.items():
+            if here in pair:
+                (there,) = pair - {here} or {here}
+                if there not in ways:
+                    ways[there] = [*ways[here], entry]
+                    todo.append(there)
+    return ways.get(other, [])
+
+
 def joined_names(person: Person, at: int, known_at: int) -> frozenset[str]:
     """The identifiers joined with the person at a moment, by what was known."""
     if len(person.names) == 1:

@@ -185,7 +185,8 @@ def _by_yes(state: State, world: World, version: Version, pack: Pack, question: 
     notices = [notice for notice in state.notices.get(version.version, []) if notice.ref.order < said.ref.order]
     reached = [notice for notice in _reached(notices) if notice.offers_choice]
     if not reached:
-        return NewUse(False, clauses, [version.ref], "no e-mail notice that offered the choice reached the person")
+        told = "no e-mail notice that offered the choice reached the person before the yes"
+        return NewUse(False, clauses, [*said.refs, version.ref], told)
     return NewUse(True, clauses, [*said.refs, reached[0].ref], "said yes after the notice")
 
 

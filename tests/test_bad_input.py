@@ -43,7 +43,7 @@ BAD_LINES = {
     "not-json": (b"upstream timed out, retrying", "event", "not JSON"),
     "lone-surrogate": (rb'{"specversion": "1.0", "id": "\ud800"}', "event", "not JSON"),
     "not-an-object": (b"[1, 2]", "event", "JSON object"),
-    "wrong-type-in-data": (event(data={"service": 5}), "service", "string"),
+    "wrong-type-in-data": (event(data={"service": 5}), "service", "wants text"),
     "wrong-type-of-data": ({**event(), "data": ["site"]}, "data", "JSON object"),
     "wrong-type-of-time": (event(time=20260102), "time", "RFC 3339"),
     "wrong-type-of-actor": (event(actor=["subject"]), "actor", "guardian"),
@@ -547,3 +547,30 @@ def test_no_reason_repeats_what_came(store, value):
     assert tally.invalid == len(said) >= len(told) - 5  # some are words or names of a right form
     assert [one for one in (*said, *tally.problems) if value in one] == []
     assert [row for row in rows(store.ledger, "SELECT field, reason FROM dead_letters") if value in str(row)] == []
+
+
+WORDS = {  # what is wrong with the data of an event: (type, data, field, what is said)
+    "no-text": ("consent.refused", {"purpose": "newsletter", "list": 5}, "list", "wants text"),
+    "no-word": ("consent.granted", {"purpose": "newsletter", "basis": "mail"}, "basis", "wants 'express' or 'use'"),
+    "too-long": ("consent.refused", {"purpose": "x" * 70}, "purpose", "wants at most 64 characters"),
+    "no-list": ("information.collected", {"categories": 5, "origin": "subject"}, "categories", "wants a list"),
+    "nested": (
+        "consent.granted",
+        {"purpose": "newsletter", "basis": "express", "answers": {"id": None}},
+        "id",
+        "in answers: wants text",
+    ),
+    "nested-missing": (
+        "consent.granted",
+        {"purpose": "newsletter", "basis": "express", "shown": {}},
+        "text_sha256",
+        "in shown: is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_what_is_wrong_with_a_field_is_said_in_our_words_and_where_it_stands(memory, kind):
+    type_name, data, field, said = WORDS[kind]
+    (outcome,) = memory.record([event(type_name, data)])
+    assert (outcome.kind, outcome.field, outcome.reason) == ("invalid", field, said)

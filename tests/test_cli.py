@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import re
 import shutil
 import sqlite3
 import stat
@@ -15,6 +17,7 @@ from conftest import PACKS, PERSON, Cli, Clock, accept, assert_whole, command, e
 
 from consumers import opening
 from consumers.generator import ANN, NOW, generate
+from ledger.events import UNPRINTABLE
 from ledger.notes import Signer
 from ledger.packfile import load_pack
 from ledger.verifier import leaf_hash, open_checkpoint, parse_vkey
@@ -200,6 +203,25 @@ def test_refusals_are_everybodys(house):
     assert "WW-COOKIE-1" in house("refusals").stdout
 
 
+def test_refusals_of_somebody_are_headed_as_everybodys(house):
+    said = house("refusals", ANN, "--controller", "parature").stdout
+    assert said.startswith("refusals of all (a refusal holds no name), at ")
+    assert "PAR-COLLECT-2" in said
+
+
+def test_a_choice_is_listed_with_what_limits_it(store, cli):
+    limited = {"purpose": "newsletter", "basis": "express", "categories": ["name", "email"], "channels": ["email"]}
+    accept(store.ledger, event("consent.granted", limited), event("consent.refused", {"purpose": "support"}))
+    header, first, second = cli("state", PERSON).stdout.split("choices\n")[1].split("opt-outs")[0].splitlines()
+    assert header.split() == ["since", "word", "basis", "purpose", "list", "item", "categories", "channels"]
+    assert "email, name" in first
+    assert second.split()[-2:] == ["-", "-"]
+    (cell,) = [row["value"] for row in csv.DictReader(cli("state", PERSON, "--csv").stdout.splitlines())
+               if row["field"] == "choices"]  # fmt: skip
+    assert len(cell.split("; ")) == 2
+    assert "categories email + name, channels email" in cell
+
+
 def test_what_is_secret_is_shown_to_an_auditor(store, cli, clock):
     told = {"recipient": "court", "categories": ["email"], "ground": "law", "secret_until": "2026-06-01T00:00:00Z"}
     court = event("recipient.registered", {"recipient": "court", "class": "authority", "service": None})
@@ -247,6 +269,10 @@ def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
 
     assert (str(file) in said, cli.vkey in said) == (True, True)
     assert b"ann@example.com" in unzipped(file)
+    assert "not opened" not in said
+    assert cli.json("evidence", PERSON, "-o", file, "--disclose", "all")["opened"] == sorted(HER)
+    misspelt = cli("evidence", PERSON, "-o", file, "--disclose", "mail", "--disclose", "email").stdout
+    assert misspelt.endswith("\n  not opened, for none of that name is kept: mail\n")
     assert b"Ann Example" not in unzipped(file)
     assert PERSON.encode() not in unzipped(file)
     assert cli("verify", file, "--key", cli.vkey).exit_code == 0
@@ -403,11 +429,38 @@ def test_pack_show_mentions_every_clause(cli, controller):
     assert "no problem found" in cli("pack", "check", controller).stdout
 
 
+def test_what_a_pack_or_a_scenario_says_steers_no_terminal(cli, tmp_path):
+    pack, story = tmp_path / "x.toml", tmp_path / "y.yaml"
+    body = PACKS["parature"].decode()
+    pack.write_text(re.sub('^title = "', r'title = "\\u202e\\u009b2J', body, count=1, flags=re.MULTILINE))
+    story.write_text(SCENARIO.replace("PAR-MKT-1/opted-in", '"PAR-MKT-1/\\u202e\\e[2J"').replace("OUTCOME", "deny"))
+    for said in (cli("pack", "show", pack).stdout, cli("pack", "test", story, code=1).stdout):
+        assert r"\u202e" in said
+        assert UNPRINTABLE.search(said.replace("\n", "")) is None
+
+
+def test_a_name_with_colons_is_no_picture(store, cli):
+    accept(store.ledger, event("subject.registered", {"kind": "customer"}, subject="app:100:x:4711"))
+    assert "app:100:x:4711" in cli("state", "app:100:x:4711").stdout
+
+
+def test_questions_from_a_file_with_a_mark_of_byte_order_are_all_answered(store, cli, tmp_path):
+    accept(store.ledger, event("subject.registered", {"kind": "customer"}, subject="x"))
+    asked = tmp_path / "questions.ndjson"
+    question = b'{"subject": "x", "action": "contact", "purpose": "newsletter", "channel": "email"}\n'
+    asked.write_bytes(b"\xef\xbb\xbf" + question * 2)
+    answers = [orjson.loads(line)["outcome"] for line in cli("decide", "--from", asked).stdout.splitlines()]
+    assert answers == ["deny", "deny"]
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------------
 
 MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what the line says
     "ingest {t}/nothing": "{t}/nothing: No such file or directory",
     "ingest {t}": "{t}: Is a directory",
+    "verify {t}/nothing --key " + Signer(b"1" * 32, "a.example/l").vkey: "{t}/nothing: No such file or directory",
+    "verify {t} --key " + Signer(b"1" * 32, "a.example/l").vkey: "{t}: Is a directory",
+    "pack show shop": "shop: there is no such file, and no pack of that name is shipped (one in a store: consent-led",
     "state nobody --controller parature": "no person 'nobody' is known to 'parature'",
     "decide crm:4711 --action disclose --recipient unheard-of": "recipient: no recipient 'unheard-of'",
     "decide --from {t}/nothing": "{t}/nothing: No such file",
@@ -457,3 +510,16 @@ def test_the_program_itself_exits_with_the_code_and_no_traceback(store, tmp_path
     done = command("state", "nobody", "--store", store.name, "--controller", "parature")
     said = "consent-ledger: subject: no person 'nobody' is known to 'parature'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+def test_state_names_the_identifier_under_which_reports_list_somebody_of_several_names(store, cli):
+    used = {"service": "site"}
+    accept(store.ledger, event("service.used", used, subject="web:ann"), event("service.used", used))
+    apart = {name: cli.json("state", name)["identifiers"] for name in (PERSON, "web:ann")}
+    accept(store.ledger, event("subject.linked", personal={"other": "web:ann"}))
+    joined = {name: cli.json("state", name) for name in (PERSON, "web:ann")}
+    assert {tuple(one["identifiers"]) for one in joined.values()} == {tuple(sorted(one for (one,) in apart.values()))}
+    assert all(apart[name] == [joined[name]["person"]] for name in joined)
+    accept(store.ledger, event("message.sent", {"purpose": "newsletter", "channel": "email"}))
+    listed = {row["person"] for row in cli.json("findings") if row["event"] == "message.sent"}
+    assert listed == {joined[PERSON]["identifiers"][0]}

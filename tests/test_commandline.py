@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
 import io
@@ -10,13 +11,14 @@ import pty
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 
 import orjson
 import pytest
 import typer.main
-from conftest import PACKS, PERSON, accept, command, event, size
+from conftest import PACKS, PERSON, Cli, accept, command, event, size
 from test_docs import all_commands
 from typer.testing import CliRunner
 
@@ -335,3 +337,36 @@ def test_completion_is_offered(monkeypatch):
     monkeypatch.delenv("_CONSENT_LEDGER_COMPLETE")
     assert "--install-completion" in CliRunner().invoke(app, ["-h"]).stdout
     assert typer.main.get_command(app).name == "consent-ledger"
+
+
+# -- whoever has a copy and no keys ------------------------------------------------------------------------------------
+
+
+def test_the_log_of_a_copy_is_checked_without_its_keys(store, cli, tmp_path):
+    accept(store.ledger, event(), event("consent.granted"))
+    copy = tmp_path / "audit" / "copy.db"
+    copy.parent.mkdir()
+    cli("backup", copy)
+    alone = Cli(f"sqlite:///{copy}")
+    assert "there is no keys folder" in alone.fails("verify", code=2)
+    before = copy.read_bytes()
+    holds, rest = alone("verify", "--key", cli.vkey).stdout.splitlines()
+    assert holds.startswith(f"holds: {size(store.ledger)} entries in ")
+    assert rest.startswith("only the log was looked at")
+    assert alone.json("verify", "--key", cli.vkey)["only_log"]
+    assert not cli.json("verify", "--key", cli.vkey)["only_log"]
+    assert copy.read_bytes() == before
+    assert not copy.with_name("copy.db.keys").exists()
+
+    other = Cli(f"sqlite:///{tmp_path / 'other.db'}")
+    other("init")
+    assert "none of the given keys signed it" in alone.fails("verify", "--key", other.vkey, code=1)
+    assert alone.fails("verify", "--key", "x", code=2).startswith("--key: ")
+    with contextlib.closing(sqlite3.connect(copy)) as damaged:
+        damaged.executescript("DROP TRIGGER entries_update; UPDATE entries SET leaf=zeroblob(32) WHERE position=1")
+    assert alone.fails("verify", "--key", cli.vkey, code=1).startswith("entry 1: ")
+
+
+def test_a_folder_of_keys_that_is_named_and_not_there_is_a_mistake_all_the_same(store, cli, tmp_path):
+    wrong = cli.fails("verify", "--key", cli.vkey, "--keys", tmp_path / "nothing", code=2)
+    assert "there is no keys folder" in wrong

@@ -78,3 +78,27 @@ def test_a_question_without_a_purpose_says_that_it_lacks_one():
     assert said.outcome == "deny"
     assert said.reason.startswith("Denied: the question names no purpose; nothing permits it")
     assert "names no purpose" not in asked("parature", [], CONTACT).reason
+
+
+def test_what_came_under_another_name_is_named_with_what_joins_them():
+    """The answer about one name rests on what was said under another, and on the entries that join the two."""
+    with memory_ledger(load_pack(shipped_packs()["whereverworks"]), lambda: NOW) as ledger:
+
+        def tell(number, type_name, subject, data):
+            event = {
+                "specversion": "1.0", "source": "urn:app", "id": f"e{number}", "controller": "whereverworks",
+                "type": type_name, "time": f"2026-01-{number:02}T00:00:00Z", "data": data,
+                **({"subject": subject} if subject else {}),
+            }  # fmt: skip
+            assert ledger.record([event])[0].kind == "accepted"
+
+        tell(1, "policy.published", None, POLICY)
+        for number, name in enumerate(("crm:1", "web:1", "app:1"), 2):
+            tell(number, "subject.registered", name, {"kind": "customer"})
+        tell(5, "subject.linked", "crm:1", {"personal": {"other": "web:1"}})
+        tell(6, "subject.linked", "app:1", {"personal": {"other": "web:1"}})
+        tell(7, "optout.recorded", "app:1", {"scope": "all"})
+        question = {"controller": "whereverworks", "action": "contact", "purpose": "newsletter", "channel": "email"}
+        said = {name: ledger.decide({**question, "subject": name}) for name in ("crm:1", "web:1", "app:1")}
+        named = {name: [ref.id for ref in answer.because] for name, answer in said.items()}
+        assert named == {"crm:1": ["e7", "e5", "e6"], "web:1": ["e7", "e6"], "app:1": ["e7"]}

@@ -144,6 +144,11 @@ def test_what_is_wrong_is_named_by_row_and_column_and_keeps_nothing_else_out(mem
         assert "ann@example.com" not in str(report.problems)
 
 
+def test_a_date_that_is_none_is_told_that_a_day_will_do(memory):
+    (problem,) = run(memory, f"{HEADER}\n{ANN.replace('2019-05-01', '1.5.2019')}\n").problems
+    assert problem["problem"].startswith("wants a day such as 2026-01-02, or an RFC 3339 time with an offset")
+
+
 def test_what_a_policy_refuses_is_named_by_its_clause(memory):
     report = run(memory, f"{HEADER},personal.ssn\n{ANN},078-05-1120\n", write=False)
     assert (report.counts["refused"], problems(report)[0][0]) == (1, 2)
@@ -159,8 +164,13 @@ def test_what_a_policy_refuses_is_named_by_its_clause(memory):
         ("subject,date,purpose,date\n", "'date' is there twice"),
         ("subject,date,purpose,personal.\n", "'personal.' is no column"),
         ('subject,"date\n', "is no CSV"),
-        (b"\xff\xfe,date\n", "is no column"),
-        ("subject;date;purpose\n", "is no column"),
+        (b"\xff\xfe,date\n", "is no column: the file is UTF-16: save it as CSV in UTF-8"),
+        ("subject,date,purpose\n".encode("utf-16"), "is no column: the file is UTF-16: save it as CSV in UTF-8"),
+        ("subject,date,purpose\n".encode("utf-16-be"), "is no column: the file is UTF-16"),
+        ("subject;date;purpose\n", "is no column: its cells are separated otherwise: give --delimiter ';'"),
+        ("subject\tdate\tpurpose\n", "is no column: its cells are separated otherwise: give --delimiter \\$'\\\\t'"),
+        ("subject;shoe\n", "separated otherwise"),
+        ("shoe;size\n", "is no column: there are id, origin"),
     ],
 )
 def test_a_header_that_cannot_be_meant_is_refused_before_anything(memory, text, says):

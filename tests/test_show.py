@@ -144,6 +144,22 @@ def test_on_a_terminal_words_are_folded_and_no_time_is_cut(monkeypatch):
     assert "\x1b[31m" not in terminal.getvalue()
 
 
+def test_on_a_terminal_no_word_and_no_digest_is_cut(monkeypatch):
+    digest, kinds = "a1" * 32, ("ownership.transfer.completed", "consent.granted")
+    listed = [{"sha": digest, "type": kind, "says": LONG} for kind in kinds]
+    said = on_a_terminal(monkeypatch, lambda: show.print_rows("title", listed, ("sha", "type", "says"))).getvalue()
+    assert said.count(digest) == 2
+    assert all(kind in said for kind in kinds)
+    assert len(said.splitlines()) > 10
+
+
+def test_values_of_one_field_are_not_taken_for_fields(capsys):
+    data = {"categories": ["name", "email"], "purpose": "delivery"}
+    show.print_rows("x", [{"data": data, "words": [data, {"a": "b"}]}], ("data", "words"))
+    said = "categories name + email, purpose delivery"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{said}  {said}; a b"
+
+
 def test_exact_bytes_stay_exact_but_for_a_terminal(capsysbinary):
     show.write(b"a\x1b[31m\xff\n")
     assert capsysbinary.readouterr().out == b"a\x1b[31m\xff\n"

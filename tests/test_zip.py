@@ -295,6 +295,15 @@ def test_what_is_no_file_is_said(tmp_path):
     refused("a\0b", "^the zip cannot be read: ")
 
 
+@pytest.mark.parametrize("name", ["none.zip", "", "\x1b[31m"])
+def test_a_name_of_no_file_is_wrong_usage_and_says_nothing_about_evidence(tmp_path, name, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        verifier.main([str(tmp_path / name), "--key", SIGNER.vkey])
+    said = capsys.readouterr().err
+    assert "there is no such file: " in said
+    assert "\x1b" not in said
+
+
 # -- sizes -------------------------------------------------------------------------------------------------------------
 
 

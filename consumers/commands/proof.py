@@ -44,10 +44,14 @@ def evidence(
     by_auditor = auditor(as_)
     ledger = opening.open_ledger(store, keys)
     who = asked(subject=subject, controller=controller)
-    size = write_evidence_for(output, ledger, who, disclose or [], auditor=by_auditor)
+    written = write_evidence_for(output, ledger, who, disclose or [], auditor=by_auditor)
+    missing = sorted({*(disclose or [])} - {*written.opened, "all"})
     vkey, file = ledger.app.signer.vkey, named(output)
-    lines = f"{file}: {size} bytes; check it with: consent-ledger verify {file} --key '{vkey}'"
-    answer({"file": file, "bytes": size, "vkey": vkey}, lines, json=json)
+    lines = f"{file}: {written.size} bytes; check it with: consent-ledger verify {file} --key '{vkey}'"
+    if missing:
+        lines += f"\n  not opened, for none of that name is kept: {', '.join(missing)}"
+    said = {"file": file, "bytes": written.size, "vkey": vkey, "opened": written.opened, "not_opened": missing}
+    answer(said, lines, json=json)
 
 
 @app.command(epilog=examples('verify evidence.zip --key "$(cat vkey.txt)"', "verify --store sqlite:///shop.db"))
@@ -61,14 +65,17 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check evidence, or a whole store. Exit 1 with one line that names what does not hold."""
-    from consumers.maintenance import check_evidence, check_store
+    from consumers.maintenance import check_copy, check_evidence, check_store
     from consumers.mistakes import DoesNotHold
     from ledger.audit import StoreCorrupt, StoreReport
     from ledger.verifier import Report
 
+    only_log = file is None and key is not None and opening.keys_are_elsewhere(store, keys)
     try:
-        if file is None:
-            report: Report | StoreReport = check_store(opening.open_ledger(store, keys), key)
+        if file is None and key is not None and only_log:
+            report: Report | StoreReport = check_copy(store, key)
+        elif file is None:
+            report = check_store(opening.open_ledger(store, keys), key)
         elif key is None:
             raise typer.BadParameter("is needed: the log's verifier key, from a source you trust", param_hint="--key")
         else:
@@ -76,7 +83,10 @@ def verify(
     except StoreCorrupt as error:
         raise DoesNotHold(str(error)) from None
     said = str(report)
-    answer({"holds": True, "says": said.partition("\n")[0], **asdict(report)}, said, json=json)
+    more = "\nonly the log was looked at: what is sealed, and whether tables follow from the log, wants the keys"
+    known = {"only_log": only_log} if file is None else {}
+    document = {"holds": True, "says": said.partition("\n")[0], **asdict(report), **known}
+    answer(document, said + more if only_log else said, json=json)
 
 
 @app.command(epilog=examples("erase crm:1", "erase crm:1 --controller shop --yes"))

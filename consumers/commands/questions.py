@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, NamedTuple
@@ -91,8 +92,8 @@ def decide(
 
 def _decide_many(ledger: Ledger, questions: str) -> None:
     stream: IO[bytes] = standard_input() if questions == "-" else Path(questions).open("rb")  # noqa: SIM115  closed with the process
-    for line in stream:
-        show.print_json_line(_answered(ledger, line))
+    for number, line in enumerate(stream):
+        show.print_json_line(_answered(ledger, line if number else line.removeprefix(BOM_UTF8)))
 
 
 def _answered(ledger: Ledger, line: bytes) -> Row:
@@ -164,6 +165,9 @@ _MODELS: Final = {
 }
 
 
+_UNNARROWED: Final = "all (a refusal holds no name)"
+
+
 def _register(name: str, model: Model) -> None:
     """Make a read model a command."""
 
@@ -185,7 +189,8 @@ def _register(name: str, model: Model) -> None:
         body, when = _as_of(ledger, asked(subject=subject, controller=controller, at=at, known_at=known_at))
         rows = sorted(getattr(ledger, name)(body, **more), key=model.order)
         whose = ("person",) if subject is None and name != "refusals" else ()
-        title = f"{name} of {subject or 'all'}, {when}"
+        about = _UNNARROWED if name == "refusals" and subject is not None else subject or "all"
+        title = f"{name} of {about}, {when}"
         show.print_rows(title, rows, (*whose, *model.columns), how)
 
     ends = examples(f"{name} crm:1", f"{name} --at 2026-03-01T00:00:00Z --csv > {name}.csv")
@@ -194,6 +199,9 @@ def _register(name: str, model: Model) -> None:
 
 for _name, _model in _MODELS.items():
     _register(_name, _model)
+
+
+_LIMITS: Final = ("categories", "recipients", "channels", "expires_at")  # a choice without them is about all of it
 
 
 def _as_of(ledger: Ledger, body: Row) -> tuple[Row, str]:
@@ -227,6 +235,7 @@ def state(
     plain = [{"field": name, "value": value} for name, value in document.items() if name not in tables]
     show.print_rows(f"state of {subject}, {when}", plain, ("field", "value"), how)
     if not csv:
-        columns = ("since", "word", "basis", "purpose", "list", "item", "recipients")
+        said = [name for name in _LIMITS if any(name in choice for choice in document["choices"])]
+        columns = ("since", "word", "basis", "purpose", "list", "item", *said)
         show.print_rows("choices", document["choices"], columns)
         show.print_rows("opt-outs", document["optouts"], ("since", "scope", "name"))
