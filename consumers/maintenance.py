@@ -110,6 +110,7 @@ class Written(NamedTuple):
 
 def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequence[str], *, auditor: bool) -> Written:
     """Write the evidence zip about a person to a file of its owner's only."""
+    require_folder(output)
     whole = evidence_for(ledger, body, disclose, auditor=auditor)
     if output.exists() and not output.is_file():  # a pipe or a terminal: nothing there can be replaced
         output.write_bytes(whole)

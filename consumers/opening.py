@@ -241,4 +241,21 @@ def read_pack(file: Path) -> bytes:
     return shipped
 
 
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """What is wrong with a pack, said of the file that it came from."""
+    try:
+        yield
+    except PackError as error:
+        raise PackError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
+
+
+def valid_pack(file: Path) -> bytes:
+    """The bytes of a pack file that is one, or of a shipped one. Raises PackError naming the file."""
+    with naming(file):
+        body = read_pack(file)
+        load_pack(body)
+        return body
+
+
 __all__ = ["LedgerError", "clock", "create_ledger", "memory_ledger", "open_ledger", "read_pack", "shipped_packs"]

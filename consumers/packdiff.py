@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from consumers import show
-from consumers.opening import read_pack
-from ledger.errors import InvalidQuestion, PackError
+from consumers.opening import naming, read_pack
+from ledger.errors import InvalidQuestion
 from ledger.pack import Pack
 from ledger.packfile import load_pack
 from ledger.times import FOREVER, format_time
@@ -90,10 +90,8 @@ def packs_of(old: Path, new: Path, switched: Sequence[str]) -> tuple[Pack, Pack]
 
 
 def _load(file: Path, readings: dict[str, str]) -> Pack:
-    try:
+    with naming(file):
         return load_pack(read_pack(file), readings)
-    except PackError as error:
-        raise PackError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
 
 
 def moments_of(at: str | None, known_at: str | None, now: int) -> tuple[int, int]:

@@ -272,7 +272,7 @@ def test_evidence_opens_what_was_asked_for_and_verifies(store, cli, tmp_path):
     assert "not opened" not in said
     assert cli.json("evidence", PERSON, "-o", file, "--disclose", "all")["opened"] == sorted(HER)
     misspelt = cli("evidence", PERSON, "-o", file, "--disclose", "mail", "--disclose", "email").stdout
-    assert misspelt.endswith("\n  not opened, for none of that name is kept: mail\n")
+    assert misspelt.endswith("\n  not opened, for none of that name is kept: 'mail'\n")
     assert b"Ann Example" not in unzipped(file)
     assert PERSON.encode() not in unzipped(file)
     assert cli("verify", file, "--key", cli.vkey).exit_code == 0
@@ -465,7 +465,11 @@ MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what t
     "decide crm:4711 --action disclose --recipient unheard-of": "recipient: no recipient 'unheard-of'",
     "decide --from {t}/nothing": "{t}/nothing: No such file",
     "backup {t}/no/saved.db": "{t}/no: there is no such folder",
-    "pack add {t}/text": "not a TOML file",
+    "evidence crm:4711 -o {t}/no/e.zip": "{t}/no: there is no such folder (make it first)",
+    "pack add {t}/text": "{t}/text: not a TOML file",
+    "pack show {t}/text": "{t}/text: not a TOML file",
+    "pack table parature {t}/text": "{t}/text: not a TOML file",
+    "pack test {t}/text --pack {t}/text": "{t}/text: not a TOML file",
     "pack check parature {t}/nothing": "{t}/nothing: there is no such file",
     "state x --store sqlite:///{t}/nothing": "{t}/nothing: there is no such store",
     "state x --store oracle://x": "oracle://: this version opens sqlite:///PATH only",
@@ -477,7 +481,7 @@ MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what t
     "decide crm:4711 --action use --purpose telepathy": "purpose: is no purpose of this pack",
     "decide crm:4711 --action use --category shoe-size": "categories: one of them is no category",
 }
-FAILURES = {"evidence crm:4711 -o {t}/no/e.zip": "{t}/no"}
+FAILURES = {"evidence crm:4711 -o /dev/full": "No space left on device"}
 
 
 @pytest.mark.parametrize("typed", [*MISTAKES, *FAILURES])
@@ -492,7 +496,10 @@ def test_a_mistake_is_one_line_that_says_what_to_do(store, cli, tmp_path, typed)
     assert stored(store.ledger) == before
 
 
-USAGES = "dance; state; ingest; --store x; decide x --purple; export --from -1; dead-letters show one; pack; pack show"
+USAGES = (
+    "dance; state; ingest; --store x; decide x --purple; export --from -1; dead-letters show one; pack; pack show; "
+    "verify --witness x"
+)
 
 
 @pytest.mark.parametrize("typed", USAGES.split("; "))

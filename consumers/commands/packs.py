@@ -35,7 +35,7 @@ PackFiles = Annotated[list[Path], typer.Argument(help="Files, or names of shippe
 @command
 def pack_add(file: PackFile, store: Store = None, keys: Keys = None, json: Json = False) -> None:
     """Store a pack and register its controller."""
-    pack = opening.open_ledger(store, keys).add_pack(opening.read_pack(file))
+    pack = opening.open_ledger(store, keys).add_pack(opening.valid_pack(file))
     row = {"controller": pack.controller, "clauses": len(pack.clause), "sha256": pack.sha256}
     answer(row, f"{pack.controller}: {len(pack.clause)} clauses, sha256 {pack.sha256}", json=json)
 
@@ -107,7 +107,7 @@ def pack_show(file: PackFile, json: Json = False) -> None:
     from consumers.prose import pack_as_prose
     from ledger.packfile import load_pack
 
-    pack = load_pack(opening.read_pack(file))
+    pack = load_pack(opening.valid_pack(file))
     if json:
         show.print_json(pack.model_dump(mode="json", by_alias=True, exclude_none=True))
     else:
@@ -126,7 +126,7 @@ def pack_table(
     from consumers.clauses import clause_rows, clause_tables
 
     how = form(json=json, csv=csv)
-    bodies = [opening.read_pack(one) for one in files]
+    bodies = [opening.valid_pack(one) for one in files]
     if how == "text":
         show.say(clause_tables(bodies, scenarios or []).removesuffix("\n"))
         return
@@ -146,7 +146,7 @@ def pack_test(
     from consumers.scenarios import run_files
 
     how = form(json=json, csv=csv)
-    results = run_files(files, [opening.read_pack(one) for one in pack or []])
+    results = run_files(files, [opening.valid_pack(one) for one in pack or []])
     failed = [result for result in results if result.problems]
     if how != "text":
         rows = [{"id": one.id, "controller": one.controller, "problems": one.problems} for one in results]

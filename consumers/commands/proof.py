@@ -49,7 +49,7 @@ def evidence(
     vkey, file = ledger.app.signer.vkey, named(output)
     lines = f"{file}: {written.size} bytes; check it with: consent-ledger verify {file} --key '{vkey}'"
     if missing:
-        lines += f"\n  not opened, for none of that name is kept: {', '.join(missing)}"
+        lines += f"\n  not opened, for none of that name is kept: {', '.join(map(repr, missing))}"
     said = {"file": file, "bytes": written.size, "vkey": vkey, "opened": written.opened, "not_opened": missing}
     answer(said, lines, json=json)
 
@@ -70,6 +70,8 @@ def verify(
     from ledger.audit import StoreCorrupt, StoreReport
     from ledger.verifier import Report
 
+    if file is None and witness:
+        raise typer.BadParameter("is about an evidence zip: name its file", param_hint="--witness")
     only_log = file is None and key is not None and opening.keys_are_elsewhere(store, keys)
     try:
         if file is None and key is not None and only_log:
