@@ -5,6 +5,7 @@ Running it again on the same file adds nothing that is there already, so an inte
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
@@ -66,6 +67,8 @@ def _lines(stream: IO[bytes]) -> Iterator[_Line]:
     number = 0
     while raw := stream.readline(LINE_LIMIT_BYTES + 1):
         number += 1
+        if number == 1:
+            raw = raw.removeprefix(BOM_UTF8)  # what some editors begin a file with; it is no part of the event
         size, ended = len(raw), raw.endswith(b"\n")
         if size > LINE_LIMIT_BYTES and not ended:
             raw = raw[:KEPT_BYTES]

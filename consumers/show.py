@@ -109,9 +109,9 @@ def write(exact: bytes) -> None:
 
 
 def console() -> Console:
-    """Standard output; without a terminal no colour, and no line is wrapped."""
+    """Standard output; without a terminal no colour, and no line is wrapped. `app:100:x` is no picture."""
     terminal = sys.stdout.isatty()
-    return Console(width=None if terminal else _WIDTH, highlight=False, soft_wrap=not terminal)
+    return Console(width=None if terminal else _WIDTH, highlight=False, soft_wrap=not terminal, emoji=False)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 YAML can say much in little. An anchor that is used nine times in another that is used nine times makes a million values
 of a hundred bytes; brackets in brackets exhaust the stack; of a key that stands twice one is lost in silence. So the
-events of the parser are counted first, at a fraction of what loading takes.
+events of the parser are counted first, at a fraction of what loading takes. And YAML reads what was meant as text as
+something else: `NO` is false, `2026-01-02` a date, `1` and `0x1` one number. What JSON has no value for is refused.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ from ledger.files import read_at_most
 from ledger.limits import SCENARIO_DEPTH_LIMIT, SCENARIO_LIMIT_BYTES, SCENARIO_VALUE_LIMIT
 from ledger.times import format_time, from_datetime
 
+_TRUTHS: Final = frozenset(("yes", "no", "on", "off"))  # YAML 1.1 has no such texts; Norway is one
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -50,8 +53,14 @@ class _Count:
                     raise self._wrong(
                         event, f"*{event.anchor} stands within what it repeats, or before it: write it out"
                     )
+                if self._at_key():
+                    raise self._wrong(event, f"*{event.anchor} is a key: write it out, so that none is lost")
                 self._add(event, size)
             case ye.ScalarEvent():
+                if event.implicit[0] and event.value.lower() in _TRUTHS:
+                    raise self._wrong(
+                        event, f"{event.value} is read as true or false: quote it, or write true or false"
+                    )
                 self._note_key(event)
                 self._add(event, 1, event.anchor)
             case ye.CollectionStartEvent():
@@ -74,13 +83,16 @@ class _Count:
         if size > SCENARIO_VALUE_LIMIT or (self.open and self.open[-1].size > SCENARIO_VALUE_LIMIT):
             raise self._wrong(event, f"more than {SCENARIO_VALUE_LIMIT} values, each repetition by an anchor counted")
 
+    def _at_key(self) -> bool:
+        return bool(self.open) and self.open[-1].keys is not None and self.open[-1].children % 2 == 0
+
     def _note_key(self, event: ye.ScalarEvent) -> None:
-        inner = self.open[-1] if self.open else None
-        if inner is None or inner.keys is None or inner.children % 2:
+        keys = self.open[-1].keys if self._at_key() else None
+        if keys is None:
             return
-        if event.value in inner.keys:
+        if event.value in keys:
             raise self._wrong(event, "a key stands twice: of two values one would be lost")
-        inner.keys.add(event.value)
+        keys.add(event.value)
 
     def _wrong(self, event: ye.Event, what: str) -> ScenarioFileError:
         line = event.start_mark.line + 1 if event.start_mark else 1
@@ -99,19 +111,32 @@ def read_yaml(file: Path) -> Any:
         count = _Count(file)
         for event in yaml.parse(body, Loader=_LOADER):
             count.take(event)
-        document = yaml.load(body, Loader=_LOADER)  # noqa: S506  a safe loader, in C where there is one
+        return _plain(yaml.load(body, Loader=_LOADER))  # noqa: S506  a safe loader, in C where there is one
     except yaml.YAMLError as error:
         raise ScenarioFileError(f"{file}: not YAML ({' '.join(str(error).split())[:200]})") from None
     except (ValueError, OverflowError) as error:  # 2026-02-30, a number of thousands of digits
         raise ScenarioFileError(f"{file}: holds a value that is none ({error}): quote it") from None
-    return _plain(document)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return format_time(from_datetime(value)) if value.tzinfo else value.isoformat()
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return value
+    """The value as JSON has it. Raises ValueError for what JSON has not, and for a key that is no text."""
+    match value:
+        case datetime():
+            return format_time(from_datetime(value)) if value.tzinfo else value.isoformat()
+        case dict():
+            return {_key(key): _plain(one) for key, one in value.items()}
+        case list():
+            return [_plain(one) for one in value]
+        case None | str() | bool() | int():
+            return value
+        case float() if isfinite(value):
+            return value
+        case _:
+            raise ValueError(f"JSON has no {type(value).__name__} such as {str(value)[:40]}")
+
+
+def _key(key: Any) -> str:
+    """A key, which two that are spelled differently cannot be: `yes` and `true` are one key of YAML's, and no text."""
+    if not isinstance(key, str):
+        raise ValueError(f"the key {str(key)[:40]} is no text")  # noqa: TRY004  caught as ValueError
+    return key

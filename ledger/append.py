@@ -31,6 +31,7 @@ from ledger.addresses import (
 from ledger.closing import closes
 from ledger.conditions import Minor, Need
 from ledger.door import Refusal, refuse
+from ledger.ends import DECIDES
 from ledger.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, encode
 from ledger.erasure import after_deletion, spare_held
 from ledger.errors import HeadMoved, InvalidEvent, PackError
@@ -56,10 +57,6 @@ if TYPE_CHECKING:
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"
 OWN_SOURCE: Final = "urn:consent-ledger"  # of what the ledger writes itself
-# also a request told late, or taken back late: the completion that was told before it takes effect now, or none
-_ENDS_IN_DELETION: Final = (
-    "deletion.requested", "request.taken_back", "deletion.completed", "hold.placed", "hold.released",
-)  # fmt: skip
 
 
 def _named(event: Prepared) -> Named:
@@ -411,8 +408,9 @@ class Batch:
         self.flush()
         keys = new_keys(self.c, vault, named, entry, connected(self.c, person))
         found = to_carry(self.c, vault, person, keys, self.pack_of(event)) if keys else []
-        for said, since in found:
-            before = event.time - 1 if event.time > since else self.recorded_at
+        live = event.time >= self.recorded_at - SKEW  # of what is told as it happens, all that was said was before
+        for said, first, last in found:
+            before = event.time - 1 if event.time > (first if live else last) else self.recorded_at
             fields = {"source": OWN_SOURCE, "id": f"suppression-{self.next}", "time": format_time(before)}
             self._append(person, event.controller, "suppression.carried", fields, orjson.loads(said))
 
@@ -437,7 +435,7 @@ class Batch:
             self.flush()
             for name in (person, data["other"]):  # what the other was deleted for, or held for, is no longer theirs
                 self._delete(name)
-        elif event.type in _ENDS_IN_DELETION and event.role == "controller":
+        elif event.type in DECIDES and event.role == "controller":
             self.flush()
             self._delete(person)
 

@@ -25,6 +25,7 @@ from eventsourcing.utils import Environment
 from ledger import points
 from ledger.addresses import named_in
 from ledger.collector import paused
+from ledger.ends import Ends
 from ledger.entry import Entry, decode
 from ledger.entry import recorded_at as when_recorded
 from ledger.errors import (
@@ -385,6 +386,7 @@ class LedgerApplication(Application[str]):
         self.frontier = Frontier()
         self.tips: dict[str, tuple[int, bytes]] = {}  # stream -> last version, its leaf
         self.persons: dict[bytes, str] = {}  # alias -> person
+        self.ends: dict[str, Ends] = {}  # person -> what ends in deletion
         self.controllers: dict[str, Pack] = {}
         self._registered: dict[str, str] = {}  # what `controllers` was read from
         self.recipients: set[tuple[str, str]] = set()

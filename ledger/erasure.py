@@ -26,6 +26,7 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import points
 from ledger import traces as tr
 from ledger.addresses import field_forms, forget, keys_of
+from ledger.ends import DECIDES, brought_up
 from ledger.entry import Entry, decode
 from ledger.errors import HoldStanding, InvalidQuestion, StoreBusy, StoreError, StoreFull
 from ledger.held import chunks
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from ledger.append import Batch
     from ledger.application import LedgerApplication
 
-_DECIDES: Final = (
-    "deletion.requested", "request.taken_back", "deletion.completed", "hold.placed", "hold.released",
-)  # fmt: skip
 METHOD: Final = "keys-and-names-destroyed"
 IDENTIFIER_DIGITS: Final = 32  # of a person's random identifier
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
@@ -57,8 +55,16 @@ _UNRECORDED: Final = "unrecorded:"
 
 def after_deletion(app: LedgerApplication, c: SQLiteCursor, person: str) -> list[bytes]:
     """Destroy what a completed deletion covers, unless a hold stands. Returns the bytes that must be gone."""
-    group = connected(c, person)
-    last = note_deleted(c, group)
+    if linked(c, person) == {person}:
+        group = {person}
+        before, ends = brought_up(app, c, person)
+        last = ends.until
+        _note_until(c, group, last)
+        if last == before:
+            return []  # nothing ends by it, and what is told of before an end is not kept
+    else:
+        group = connected(c, person)
+        last = note_deleted(c, group)
     if last is None:
         return []
     doomed = _doomed(app, c, group, until=last)
@@ -76,16 +82,20 @@ def note_deleted(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
     What is told later of a time up to then is not kept.
     """
     last = deleted_until(c, group)
+    _note_until(c, group, last)
+    return last
+
+
+def _note_until(c: SQLiteCursor, group: set[str], last: tuple[int, int] | None) -> None:
     if last is None:
         c.executemany("DELETE FROM deleted WHERE person=?", [(name,) for name in sorted(group)])
-        return None
-    c.executemany("INSERT OR REPLACE INTO deleted VALUES (?,?)", [(name, last[0]) for name in sorted(group)])
-    return last
+    else:
+        c.executemany("INSERT OR REPLACE INTO deleted VALUES (?,?)", [(name, last[0]) for name in sorted(group)])
 
 
 def deleted_until(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
     """The last deletion of a person by all that is recorded: None before, and while a hold stands."""
-    entries = [entry for entry in stream_entries(c, group, _DECIDES) if entry.role == "controller"]
+    entries = [entry for entry in stream_entries(c, group, DECIDES) if entry.role == "controller"]
     deletions = effective_deletions(entries)
     return max(deletions) if deletions and not standing_holds(entries) else None
 
@@ -376,6 +386,7 @@ def _forget(
         for entry in stream_entries(c, [name]):
             gone += tr.forget_digest(c, app.vault, entry)
         app.vault.forget_names(c, name)
+        app.ends.pop(name, None)
     for alias in aliases:
         app.persons.pop(alias, None)
     return gone

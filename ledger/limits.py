@@ -21,6 +21,7 @@ PACK_LIMIT_BYTES: Final = 1_048_576
 PACK_DEPTH_LIMIT: Final = 16
 PACK_CLAUSE_LIMIT: Final = 1_000
 PACK_WORD_LIMIT: Final = 1_000  # of each list of words
+PACK_BUSINESS_DAYS_LIMIT: Final = 2_600  # ten years: each day is looked at
 PACK_PROBLEM_LIMIT: Final = 200  # that are told of one pack
 
 SCENARIO_LIMIT_BYTES: Final = 8_388_608

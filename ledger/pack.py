@@ -39,6 +39,7 @@ from ledger.times import DAY, after_business_days, after_months
 Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
 Words = list[str]
 ACTIONS: Final = ("collect", "use", "contact", "disclose", "transfer", "request")
+_NO_ZONES: Final = frozenset(("localtime", "posixrules", "Factory"))  # they lie among the zones of many machines
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -438,7 +439,7 @@ class Calendar(Table):
     @classmethod
     def _is_a_zone(cls, name: str) -> str:
         """Files beside the zones, such as `localtime`, say something else on every machine: they are none."""
-        known = {"UTC"} if name == "UTC" else available_timezones()
+        known = {"UTC"} if name == "UTC" else available_timezones() - _NO_ZONES
         if name not in known:
             near = get_close_matches(name, known, 1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""

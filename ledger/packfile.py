@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from ledger.errors import PackError
 from ledger.limits import (
+    PACK_BUSINESS_DAYS_LIMIT,
     PACK_CLAUSE_LIMIT,
     PACK_DEPTH_LIMIT,
     PACK_LIMIT_BYTES,
@@ -25,7 +27,7 @@ from ledger.limits import (
     too_large,
 )
 from ledger.pack import Pack
-from ledger.packwords import Problem, like, unknown_words
+from ledger.packwords import Problem, like, unknown_words, unsayable
 from ledger.readings import in_force
 from ledger.tomllines import TOO_DEEP, Lines, Path, syntax_errors
 
@@ -62,13 +64,15 @@ class Draft:
 
 
 def require_within_limits(raw: bytes) -> None:
-    """Raise PackError for a pack that is too large to come in. What a store holds is read whatever its size."""
+    """Raise PackError for a pack that is too large to come in, or says what none should: see `checked_draft`.
+
+    What a store holds is read whatever its size.
+    """
     if len(raw) > PACK_LIMIT_BYTES:
         raise PackError(f"{too_large('the pack', len(raw), PACK_LIMIT_BYTES)}: a pack is a statement as rules, no more")
-    draft = read_draft(raw)
-    over = list(_over_limits(draft.pack)) if draft.pack is not None else []
-    if over:
-        raise PackError(str(over[0]))
+    draft = checked_draft(raw)
+    if draft.pack is None and draft.problems:
+        raise PackError("; ".join(str(problem) for problem in draft.problems[:SHOWN]))
 
 
 def _over_limits(pack: Pack) -> Iterator[Problem]:
@@ -79,23 +83,40 @@ def _over_limits(pack: Pack) -> Iterator[Problem]:
     for name, words in (*lists.items(), ("categories", [*pack.categories.personal, *pack.categories.anonymous])):
         if words is not None and len(words) > PACK_WORD_LIMIT:
             yield Problem((name,), None, f"{name}: {len(words)} words, the limit is {PACK_WORD_LIMIT}")
+    for number, clause in enumerate(pack.clause):
+        for kind, name in (("objection", "effective_in_business_days"), ("duty", "due_in_business_days")):
+            for index, row in enumerate(getattr(clause, kind)):
+                days = getattr(row, name)
+                if days is not None and days > PACK_BUSINESS_DAYS_LIMIT:
+                    many = f"{name} is {days}, the limit is {PACK_BUSINESS_DAYS_LIMIT}"
+                    yield Problem(("clause", number, kind, index, name), clause.id, many)
 
 
 def checked_draft(raw: bytes) -> Draft:
-    """`read_draft`, with what is over a limit among the problems."""
-    draft = read_draft(raw)
-    if draft.pack is not None and (over := list(_over_limits(draft.pack))):
+    """`read_draft`, with what no pack that comes in has among the problems.
+
+    That is what is over a limit, values that are not what TOML calls them (`true` where a number is wanted), and words
+    that no event can say.
+    """
+    draft = read_draft(raw, exact=True)
+    if draft.pack is None:
+        return draft
+    over = list(islice(chain(_over_limits(draft.pack), unsayable(draft.pack)), PACK_PROBLEM_LIMIT))
+    if over:
         draft.pack, draft.problems = None, [*over, *draft.problems]
     return draft
 
 
-def read_draft(raw: bytes) -> Draft:
-    """Everything about a pack that its words alone say; never raises."""
+def read_draft(raw: bytes, *, exact: bool = False) -> Draft:
+    """Everything about a pack that its words alone say; never raises.
+
+    `exact`: a text is no number, a number no truth, and a time no day.
+    """
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         return Draft(syntax=[(raw.count(b"\n", 0, error.start) + 1, f"not UTF-8: {error.reason}")])
-    text = text.replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")  # an editor's mark of byte order says nothing
     wrong = syntax_errors(text)
     if wrong:
         return Draft(syntax=wrong)
@@ -105,7 +126,7 @@ def read_draft(raw: bytes) -> Draft:
     draft = Draft(lines=Lines(text))
     digest = {"sha256": hashlib.sha256(raw).hexdigest()}
     try:
-        draft.pack = Pack.model_validate({**document, **digest})
+        draft.pack = Pack.model_validate({**document, **digest}, strict=exact or None)
     except ValidationError as error:
         found = error.errors(include_url=False)
         draft.problems = [_problem(document, one) for one in found[:PACK_PROBLEM_LIMIT]]
@@ -115,7 +136,7 @@ def read_draft(raw: bytes) -> Draft:
             return draft
         without = _without_unknown_fields(document, found)
         with suppress(ValidationError):  # said already; else: what is wrong beside misspelt fields
-            draft.problems += unknown_words(Pack.model_validate({**without, **digest}))
+            draft.problems += unknown_words(Pack.model_validate({**without, **digest}, strict=exact or None))
         return draft
     draft.problems = unknown_words(draft.pack)
     return draft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,12 +10,13 @@ from itertools import islice
 from typing import Final
 
 from ledger.conditions import AnyOf, Credit, OnRecord, RecipientAgreement
-from ledger.events import TYPES
+from ledger.events import TYPES, UNPRINTABLE
 from ledger.limits import PACK_PROBLEM_LIMIT
-from ledger.pack import ACTIVITY, TELLING, Clause, Match, Pack, Permit
+from ledger.pack import ACTIVITY, TELLING, Clause, Match, Pack, Permit, alike
 from ledger.readings import reading_of, rows_of
 from ledger.tomllines import Path
 
+_WORD: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # ledger.facts.Word
 _COMPARED: Final = 200  # characters of words that are compared with others
 
 
@@ -80,6 +82,55 @@ def _twice(pack: Pack) -> Iterator[Problem]:
     for word in sorted(set(pack.categories.personal) & set(anonymous)):
         place: Path = ("categories", "anonymous", anonymous.index(word))
         yield Problem(place, None, f"categories: {word!r} is both personal and anonymous")
+
+
+def unsayable(pack: Pack) -> Iterator[Problem]:
+    """Every word that no event can say, as events write them, every word that stands twice, and such ids of clauses."""
+    categories = pack.categories
+    for path, words in (
+        (("purposes",), pack.purposes),
+        (("classes",), pack.classes),
+        (("categories", "personal"), categories.personal),
+        (("categories", "anonymous"), categories.anonymous),
+        (("agreements",), pack.agreements),
+        (("forms",), pack.forms or []),
+        (("reasons",), pack.reasons or []),
+    ):
+        yield from _no_words(path, words)
+    for name in ("lists", "items", "services"):
+        yield from _no_names((name,), getattr(pack, name) or [], name.removesuffix("s"))
+    for number, clause in enumerate(pack.clause):
+        if _no_name(clause.id):
+            yield Problem(("clause", number, "id"), None, f"the id of clause number {number + 1} {_no_name(clause.id)}")
+
+
+def _no_words(path: Path, words: Sequence[str]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for number, word in enumerate(words):
+        where = f"{'.'.join(str(part) for part in path)}: {word[:_COMPARED]!r}"
+        if not _WORD.fullmatch(word):
+            yield Problem(
+                (*path, number), None, f"{where}: no event can say it (a word is a-z, 0-9, - and _, at most 64)"
+            )
+        elif word in seen:
+            yield Problem((*path, number), None, f"{where} stands twice")
+        seen.add(word)
+
+
+def _no_names(path: Path, names: Sequence[str], field: str) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        wrong = _no_name(name) or ("stands twice" if alike(field, name) in seen else "")
+        seen.add(alike(field, name))
+        if wrong:
+            yield Problem((*path, number), None, f"{path[0]}: {name[:_COMPARED]!r} {wrong}")
+
+
+def _no_name(name: str) -> str:
+    """Why something is no name, as events take them; empty where it is one."""
+    if not name.strip():
+        return "is empty"
+    return "holds what is not seen or turns text around" if UNPRINTABLE.search(name) else ""
 
 
 def _in_settings(pack: Pack) -> Iterator[Problem]:

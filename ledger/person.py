@@ -6,6 +6,7 @@ Intake and erasure need these inside their own transaction, where no projection 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
@@ -55,6 +56,8 @@ def stream_entries(c: SQLiteCursor, streams: Iterable[str], types: tuple[str, ..
 def connected(c: SQLiteCursor, person: str, at: int | None = None) -> set[str]:
     """The identifiers joined with this one at a moment (default: by all that is recorded), itself included."""
     candidates = linked(c, person)
+    if len(candidates) == 1:
+        return candidates
     edges: Edges = set()
     for entry in stream_entries(c, candidates, ("subject.linked", "subject.unlinked")):
         if at is not None and entry.time > at:
@@ -78,13 +81,58 @@ def note_edge(edges: Edges, entry: Entry) -> None:
 
 def joined_by(edges: Edges, name: str) -> frozenset[str]:
     """All names that these pairs join with one, directly or not, itself included."""
+    beside: dict[str, list[str]] = {}
+    for edge in edges:
+        for one in edge:
+            beside.setdefault(one, []).extend(edge)
     group, todo = {name}, [name]
     while todo:
-        here = todo.pop()
-        new = {other for edge in edges if here in edge for other in edge} - group
+        new = set(beside.get(todo.pop(), ())) - group
         group |= new
         todo += new
     return frozenset(group)
+
+
+class Joined:
+    """Who is joined with whom, as entries go by: joining costs what the smaller side costs, asking nothing."""
+
+    def __init__(self) -> None:
+        self._edges: Edges = set()
+        self._groups: dict[str, set[str]] = {}  # name -> the one set of all joined with it; not there: itself alone
+
+    def of(self, name: str) -> AbstractSet[str]:
+        """All names joined with one, itself included. Not to be kept: it grows."""
+        return self._groups.get(name) or frozenset((name,))
+
+    def note(self, entry: Entry) -> frozenset[str]:
+        """Take in that two names are one person, or no longer. Returns all who were one, if they are no longer."""
+        if entry.role == "processor" or not isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked):
+            return frozenset()
+        one, other = entry.stream, entry.data.other or ""
+        pair = frozenset((one, other))
+        if isinstance(entry.data, ev.SubjectLinked):
+            self._edges.add(pair)
+            self._merge(one, other)
+            return frozenset()
+        if pair not in self._edges:
+            return frozenset()
+        self._edges.discard(pair)
+        sides = [joined_by(self._edges, name) for name in sorted(pair)]
+        if other in sides[0] and one in sides[0]:
+            return frozenset()  # others still join them
+        for side in sides:
+            group = set(side)
+            self._groups.update(dict.fromkeys(side, group))
+        return frozenset().union(*sides)
+
+    def _merge(self, one: str, other: str) -> None:
+        less, more = (self._groups.setdefault(name, {name}) for name in (one, other))
+        if less is more:
+            return
+        if len(less) > len(more):
+            less, more = more, less
+        more |= less
+        self._groups.update(dict.fromkeys(less, more))
 
 
 Told = tuple[int | None, int | None, bool]  # an age, an upper bound, and whether a guardian is needed
@@ -106,24 +154,30 @@ def minor_until(need: Minor, told: Told, since: int, *, grow: bool) -> int | Non
 
 
 def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int, pack: Pack) -> bool:
-    """Whether the person, under any joined name, is known at `at` to be a minor in the pack's sense."""
-    group = connected(c, person, at)
-    entries = [one for one in stream_entries(c, group, _ON_AGES) if one.time <= at and one.role != "processor"]
-    ends = (minor_until(need, told, since, grow=pack.ages.grow) for told, since in _ages(entries, group).values())
+    """Whether the person, under any joined name, is known at `at` to be a minor in the pack's sense.
+
+    Those who are joined no longer are looked at, too: parting from them set what counts back to what each said.
+    """
+    ever = linked(c, person)
+    entries = [one for one in stream_entries(c, ever, _ON_AGES) if one.time <= at and one.role != "processor"]
+    counts, joined = _ages(entries)
+    told = (counts[name] for name in joined.of(person) if name in counts)
+    ends = (minor_until(need, one, since, grow=pack.ages.grow) for one, since in told)
     return any(until is not None and at < until for until in ends)
 
 
 _ON_AGES: Final = ("subject.age.learned", "subject.registered", "subject.linked", "subject.unlinked")
 
 
-def _ages(entries: Iterable[Entry], group: set[str]) -> dict[str, tuple[Told, int]]:
-    """What counts of each name, and since when: said under one of joined names, it is said of all.
+def _ages(entries: Iterable[Entry]) -> tuple[dict[str, tuple[Told, int]], Joined]:
+    """What counts of each name, and since when: said under one of joined names, it is said of all. And who is joined.
 
-    Taken apart, each keeps what came under its own name: as `projections.words` has it of choices.
+    Taken apart, each keeps what came under its own name: as `projections.words` has it of choices. Requires the entries
+    of everybody ever joined.
     """
     own: dict[str, tuple[Told, int]] = {}
     counts: dict[str, tuple[Told, int]] = {}
-    edges: Edges = set()
+    joined = Joined()
     for entry in entries:
         data = entry.data
         match data:
@@ -131,18 +185,17 @@ def _ages(entries: Iterable[Entry], group: set[str]) -> dict[str, tuple[Told, in
                 own[entry.stream] = (data.age, None, False), entry.time
             case ev.SubjectAgeLearned():
                 own[entry.stream] = (data.age, data.under, bool(data.needs_guardian)), entry.time
-            case ev.SubjectLinked() | ev.SubjectUnlinked() if data.other in group:
-                before = joined_by(edges, entry.stream)
-                note_edge(edges, entry)
-                if before - joined_by(edges, entry.stream):
-                    counts.update({name: own[name] for name in before if name in own})
-                    for name in before - own.keys():
+            case ev.SubjectLinked() | ev.SubjectUnlinked():
+                for name in joined.note(entry):
+                    if name in own:
+                        counts[name] = own[name]
+                    else:
                         counts.pop(name, None)
                 continue
             case _:
                 continue
-        counts.update(dict.fromkeys(joined_by(edges, entry.stream), own[entry.stream]))
-    return counts
+        counts.update(dict.fromkeys(joined.of(entry.stream), own[entry.stream]))
+    return counts, joined
 
 
 def standing_holds(entries: Iterable[Entry]) -> list[str]:
@@ -168,6 +221,8 @@ def effective_deletions(entries: Iterable[Entry]) -> list[tuple[int, int]]:
             asked.add(entry.data.request)
         elif isinstance(entry.data, ev.RequestTakenBack):
             asked.discard(entry.data.request)
-        elif isinstance(entry.data, ev.DeletionCompleted) and entry.data.request in (None, *asked):
+        elif isinstance(entry.data, ev.DeletionCompleted) and (
+            entry.data.request is None or entry.data.request in asked
+        ):
             found.append(entry.order)
     return found

@@ -12,6 +12,7 @@ format 4 are in `ledger.suppression` and are still looked up.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
 from typing import Final, Literal
@@ -28,16 +29,22 @@ _MOST_DIGITS: Final = 15  # of a number with its country (E.164)
 _DOMAIN_CHARACTERS: Final = 255  # a longer one is no domain
 _JOINERS: Final = "\u200c\u200d"  # invisible, and part of words
 _WORD: Final = r"""[^\s<>(),:;@?"]"""
-# Each starts where no word goes on: nothing is looked at twice. A quoted local part may hold anything.
-_ADDRESS: Final = re.compile(
-    rf"""(?:"[^"@]*+"|(?<!{_WORD}){_WORD}++)\s{{0,4}}@\s{{0,4}}([^\s<>(),:;@?'"]++)""",
+# A quoted local part may hold anything: other addresses, commas, a quote with a stroke before it. RFC 5321 gives it 64
+# characters; with a limit nothing is looked at more often than that.
+_IN_QUOTES: Final = r'"(?:\\[^\r\n]|[^"\\\r\n]){1,64}+"'
+_BEHIND: Final = (
+    r"""\s{0,4}@\s{0,4}(\[[^\s\[\]<>@"]{1,64}+\]|[^\s<>(),:;@?'"\[\]]++)"""  # a domain, or an address literal
 )
+_QUOTED: Final = re.compile(_IN_QUOTES + _BEHIND)
+# Each starts where no word goes on: nothing is looked at twice.
+_ADDRESS: Final = re.compile(rf"(?:{_IN_QUOTES}|(?<!{_WORD}){_WORD}++){_BEHIND}")
 _PLAINEST: Final = re.compile(r"[A-Za-z0-9._%+-]++@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++")  # nearly all there are
 _BRACKETED: Final = re.compile(r"<([^<>]*+)>")
 _COMMENT: Final = re.compile(r"\([^()]*+\)")
 _PLAIN: Final = re.compile(r"[^\s<>(),:;@?\"\[\]\\]+")
 _MAILTO: Final = re.compile(r"\s*mailto:", re.IGNORECASE)
 _BETWEEN: Final = re.compile(r"[,;\n\r]")
+_ESCAPED: Final = re.compile(r"\\(.)")
 _NO_WORD: Final = re.compile(r"[\W_]+")
 # country codes of one and two digits (ITU E.164); all others have three
 _SHORT: Final = (
@@ -47,6 +54,16 @@ _SHORT: Final = (
 COUNTRIES: Final = frozenset(str(code) for code in _SHORT)
 _ZERO_STAYS: Final = frozenset(("39", "378", "379", "225", "229", "241", "242"))  # part of the number there
 _TRUNK: Final = {"7": "8", "36": "06"}  # what is dialled before a number inside a country, where that is no zero
+_ABROAD: Final = {
+    "1": "011",
+    "7": "810",
+    "61": "0011",
+    "81": "010",
+    "234": "009",
+    **dict.fromkeys(("254", "255", "256"), "000"),
+}  # and before another country's, where that is no 00
+_HOME_DIGITS: Final = 11  # of a country's number with what is dialled before it: what has more is another country's
+_LONG_AT_HOME: Final = frozenset(("43", "49", "55"))  # numbers of eleven digits can begin like the country's code there
 _NUMBERS: Final = re.compile(r"[,;|&#\n\r]|[^\W\d_]+|(?=\(\+)|(?<!\()(?=\+)")
 _NO_DIGIT: Final = re.compile(r"\D+")
 
@@ -87,14 +104,20 @@ def name_form(name: str) -> str:
         text = bracketed[1].strip()
     found = _ADDRESS.fullmatch(_without_scheme(text.strip("'")))
     address = _address(found) if found else ""
-    return address if "." in address.rpartition("@")[2] else composed(name)
+    return address if _is_whole(address) else composed(name)
 
 
 def name_forms(name: str) -> list[str]:
     """The e-mail addresses that a name is, or has in it."""
     if "@" not in name:
         return []
-    return [form for form in forms("email", name) if "." in form.rpartition("@")[2]]
+    return [form for form in forms("email", name) if _is_whole(form)]
+
+
+def _is_whole(address: str) -> bool:
+    """Whether the domain of an address is one of the Internet's, or an address literal."""
+    domain = address.rpartition("@")[2]
+    return "." in domain or domain.startswith("[")
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
@@ -123,6 +146,14 @@ def _emails(text: str) -> list[str]:
     if "@" not in text:
         return []
     found: dict[str, None] = {}
+    if '"' in text:
+        for match in _QUOTED.finditer(text):
+            form = _address(match)
+            if form:
+                found[form] = None
+            if len(found) > MOST:
+                return list(found)
+        text = _QUOTED.sub(",", text)
     for piece in _BETWEEN.split(_COMMENT.sub("", text)):
         if "@" not in piece:
             continue
@@ -146,11 +177,28 @@ def _without_scheme(text: str) -> str:
 def _address(found: re.Match[str]) -> str:
     """The form of one address."""
     local = found[0].rpartition("@")[0].strip()
-    if local.startswith('"') and local.endswith('"') and _PLAIN.fullmatch(local[1:-1]):
-        local = local[1:-1]
+    if local.startswith('"') and local.endswith('"'):
+        local = _unquoted(local[1:-1])
     local = composed(composed(local.strip("'")).lower())
-    domain = _domain(found[1].strip("."))
+    domain = _literal(found[1][1:-1]) if found[1].startswith("[") else _domain(found[1].strip("."))
     return f"{local}@{domain}" if local.strip('"') and domain else ""
+
+
+def _unquoted(text: str) -> str:
+    """What stands in quotes: without them where it needs none, else with no more strokes than it needs."""
+    plain = _ESCAPED.sub(r"\1", text)
+    return plain if _PLAIN.fullmatch(plain) else '"' + plain.replace("\\", r"\\").replace('"', r"\"") + '"'
+
+
+def _literal(text: str) -> str:
+    """The domain `[192.0.2.1]`, or `[ipv6:2001:db8::1]` however that is written (RFC 5321, section 4.1.3)."""
+    kind, colon, number = text.lower().partition(":")
+    if colon and kind == "ipv6":
+        try:
+            return f"[ipv6:{ipaddress.IPv6Address(number)}]"
+        except ValueError:
+            pass  # a literal of nobody's
+    return f"[{text.lower()}]"
 
 
 def _domain(text: str) -> str:
@@ -210,17 +258,15 @@ def _number(text: str, country: str | None) -> str:
     """The form of one number, which begins with `+` or a digit."""
     digits = _NO_DIGIT.sub("", text)
     abroad = text.startswith("+")
-    if not abroad and digits.startswith("00"):
-        abroad, digits = True, digits[2:]
-    elif not abroad and country == "1" and digits.startswith("011") and len(digits) > 11:
-        abroad, digits = True, digits[3:]
-    elif abroad and "(0)" in text:
-        digits = _NO_DIGIT.sub("", text.replace("(0)", "", 1))
+    if not abroad and (dialled := _abroad(digits, country)):
+        abroad, digits = True, digits[len(dialled) :]
     if abroad:
         code = digits[: next((length for length in (1, 2) if digits[:length] in COUNTRIES), 3)]
         if code.startswith("0"):
             return ""
         rest = digits[len(code) :] if code in _ZERO_STAYS else digits[len(code) :].removeprefix("0")
+        if code == "52" and len(rest) == _HOME_DIGITS:
+            rest = rest.removeprefix("1")  # what was dialled before mobile numbers of Mexico until 2019
     elif country is not None:
         code, rest = country, _inside(digits, country)
     else:
@@ -230,8 +276,19 @@ def _number(text: str, country: str | None) -> str:
     return f"+{code}{rest}" if least and len(code) + len(rest) <= _MOST_DIGITS else digits if least else ""
 
 
+def _abroad(digits: str, country: str | None) -> str:
+    """What is dialled before the code of another country; empty where nothing is."""
+    dialled = _ABROAD.get(country or "")
+    if dialled is not None and digits.startswith(dialled) and len(digits) > _HOME_DIGITS:
+        return dialled
+    return "00" if digits.startswith("00") else ""
+
+
 def _inside(digits: str, country: str) -> str:
-    """A number of a country without what is dialled before it there."""
+    """A number of a country without what is dialled before it there, or its code, which gateways write with no plus."""
+    if digits.startswith(country) and len(digits) >= _HOME_DIGITS + (country in _LONG_AT_HOME):
+        rest = digits[len(country) :]
+        return rest if country in _ZERO_STAYS else rest.removeprefix("0")
     if country in ("1", "7"):
         trunk = _TRUNK.get(country, country)
         return digits[1:] if len(digits) == 11 and digits[0] == trunk else digits

@@ -19,7 +19,7 @@ from ledger import events as ev
 from ledger.addresses import CHANNELS, binding, had_by, others_with, tags_had
 from ledger.entry import Entry
 from ledger.person import connected, stream_entries
-from ledger.suppression import standing_noes
+from ledger.suppression import noes_said
 from ledger.times import DAY
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def stays_bound(app: LedgerApplication, c: SQLiteCursor, group: set[str], now: i
             yeses = [entry.time for entry in theirs if _own_yes(entry)]
             first = min((one.since for one in had_by(c, app.vault, theirs, [other]) if one.tag == tag), default=now)
             for said, no in noes.items():
-                since = max(no, first)
+                since = max(min(no, now), first)
                 answered = min((time - 1 for time in yeses if time > since), default=now)
                 time = max(since, min(no // DAY * DAY + DAY, answered, now))
                 found.add(Carried(entries[0].controller, other, said, time))
@@ -75,8 +75,7 @@ def _own_yes(entry: Entry) -> bool:
 def _limited(entries: list[Entry], pack: Pack, by: tuple[str, ...]) -> dict[bytes, int]:
     """The noes that stand after these entries, about marketing by some channels, with since when."""
     found: dict[bytes, int] = {}
-    words = [entry for entry in entries if not entry.type.startswith("deletion.")]  # no is no, whatever went since
-    for said, since in standing_noes(words, pack).items():
+    for said, since in noes_said(entries, pack).items():  # no is no, whatever went since
         data = orjson.loads(said)
         channels = [one for one in by if one in data.get("channels", by) and data.get("channel", one) == one]
         if channels and data["said"] != "deletion.requested":

@@ -23,9 +23,9 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger import events as ev
 from ledger.entry import Entry
 from ledger.marks import normalised
-from ledger.person import Edges, connected, effective_deletions, joined_by, linked, note_edge, stream_entries
+from ledger.person import Joined, connected, effective_deletions, linked, stream_entries
 from ledger.spellings import list_name
-from ledger.times import EARLIEST, end_of_day, format_time, parse_time
+from ledger.times import DAY, EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
     from ledger.pack import Pack
@@ -135,21 +135,43 @@ def standing_noes(entries: Iterable[Entry], pack: Pack, of: Collection[str] | No
     ever: one that ends counts as never made; where the pack closes something for good on a deletion request, that too.
     """
     entries = list(entries)
+    own = [entry for entry in entries if of is None or entry.stream in of]
+    deleted = max((time for time, _ in effective_deletions(own)), default=EARLIEST)
+    return {no: max(since, deleted) for no, since in noes_said(entries, pack, of).items()}
+
+
+def noes_said(entries: Iterable[Entry], pack: Pack, of: Collection[str] | None = None) -> dict[bytes, int]:
+    """The same with when each was said last, or says that it was."""
+    entries = list(entries)
     names = _Names({entry.stream for entry in entries})
+    over = _over(entries, of)
     for entry in entries:
         if isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked):
             names.join(entry)
         for track in names.tracks_of(entry.stream):
-            _note(track, entry, pack)
-    own = [entry for entry in entries if of is None or entry.stream in of]
-    deleted = max((time for time, _ in effective_deletions(own)), default=EARLIEST)
+            _note(track, entry, pack, over)
     found: dict[bytes, int] = {}
     tracks = (track for name, track in names.tracks.items() if of is None or name in of)
-    for one in (one for track in tracks for one in track.values()):
+    for one in (one for track in tracks for some in track.values() for one in some.values()):
         for piece in _pieces(one.said):
             no = orjson.dumps(piece, option=orjson.OPT_SORT_KEYS)
-            found[no] = max(found.get(no, deleted), one.time)
+            found[no] = max(found.get(no, EARLIEST), one.time, one.claimed)
     return found
+
+
+class _Over(NamedTuple):
+    """Until when a yes opens nothing any more: what came before a deletion, what a guardian said before that ended."""
+
+    deleted: int
+    guardian: int
+
+
+def _over(entries: list[Entry], of: Collection[str] | None) -> _Over:
+    said = {entry.position: entry.said_at for entry in entries}
+    own = (entry for entry in entries if of is None or entry.stream in of)
+    deleted = [said[position] for _, position in effective_deletions(own)]
+    ended = [entry.said_at for entry in entries if isinstance(entry.data, ev.GuardianEnded)]
+    return _Over(max(deleted, default=EARLIEST), max(ended, default=EARLIEST))
 
 
 class _Standing(NamedTuple):
@@ -160,7 +182,8 @@ class _Standing(NamedTuple):
     said: dict[str, Any]
 
 
-_Track = dict[tuple[Any, ...], _Standing]  # (kind, what it is about, until when, whose, by which signal) -> a no
+# (kind, what it is about) -> (until when, whose, by which signal) -> a no
+_Track = dict[tuple[Any, ...], dict[tuple[Any, ...], _Standing]]
 _NARROW: Final = frozenset(("gpc", "nai", "partner", "complaint"))  # a lift with one is about that one only
 _OTHERS: Final = ("operator", "system")  # whose lift is about their own only
 
@@ -171,36 +194,37 @@ class _Names:
     def __init__(self, names: set[str]) -> None:
         self.tracks: dict[str, _Track] = {name: {} for name in names}
         self._own: dict[str, _Track] = {}  # of names ever joined: what came under that name alone
-        self._edges: Edges = set()
+        self._joined = Joined()
 
     def join(self, entry: Entry) -> None:
         """Two names are one person, or no longer: then each keeps what came under its own name."""
         other = getattr(entry.data, "other", None)
-        if other not in self.tracks:
+        if other not in self.tracks or entry.role == "processor":
             return
-        before = joined_by(self._edges, entry.stream)
-        note_edge(self._edges, entry)
-        after = joined_by(self._edges, entry.stream)
-        for name in after - before:
-            self._own.setdefault(name, dict(self.tracks[name]))
-        self._own.setdefault(entry.stream, dict(self.tracks[entry.stream]))
-        if before - after:  # what was said while they were joined, and stands, stays with all who were
-            for name in before:
-                self._own[name] = {**self.tracks[name], **self._own[name]}
-                self.tracks[name] = dict(self._own[name])
+        for name in (entry.stream, other):
+            self._own.setdefault(name, _copied(self.tracks[name]))
+        for name in self._joined.note(entry):  # what was said while they were joined, and stands, stays with all
+            own, together = self._own[name], self.tracks[name]
+            both = {about: {**some, **own.get(about, {})} for about, some in together.items()}
+            self._own[name] = {**own, **both}
+            self.tracks[name] = _copied(self._own[name])
 
     def tracks_of(self, name: str) -> list[_Track]:
         """Where a word said under a name is written."""
-        joined = joined_by(self._edges, name) if self._edges else (name,)
+        joined = self._joined.of(name)
         return [*(self.tracks[one] for one in joined), *([self._own[name]] if name in self._own else [])]
 
 
-def _note(track: _Track, entry: Entry, pack: Pack) -> None:
+def _copied(track: _Track) -> _Track:
+    return {about: dict(some) for about, some in track.items()}
+
+
+def _note(track: _Track, entry: Entry, pack: Pack, over: _Over) -> None:
     data, actor = entry.data, entry.actor or "subject"
 
     def stand(kind: str, about: tuple[Any, ...], said: dict[str, Any], until: str | None = None) -> None:
         signal = data.signal if isinstance(data, ev.OptoutRecorded) else None
-        track[kind, about, until, actor, signal] = _Standing(entry.time, entry.said_at, said)
+        track.setdefault((kind, about), {})[until, actor, signal] = _Standing(entry.time, entry.said_at, said)
 
     match data:
         case ev.OptoutRecorded():
@@ -209,7 +233,7 @@ def _note(track: _Track, entry: Entry, pack: Pack) -> None:
             _drop(track, "optout", _scope(data), entry.time, actor if actor in _OTHERS else None, data.signal)
         case ev.ConsentRefused() | ev.ConsentWithdrawn():
             stand("refusal", _about(data), _said("consent.refused", data), data.expires_at)
-        case ev.ConsentGranted() if data.basis == "express" and actor != "system" and not _ends(data, pack):
+        case ev.ConsentGranted() if actor != "system" and _opens_for_good(data, actor, entry.time, pack, over):
             _drop(track, "refusal", _about(data), entry.time, actor if actor in _OTHERS else None)
         case ev.SuppressionCarried(marketing=True):
             pass  # of somebody who had the address then: in full it is kept already
@@ -231,10 +255,18 @@ def _drop(
     track: _Track, kind: str, about: tuple[Any, ...], time: int, of: str | None = None, signal: str | None = None
 ) -> None:
     """Remove the noes of a kind about something that were said before; `of`: those of this actor only."""
-    for key, one in list(track.items()):
-        same = key[:2] == (kind, about) and one.claimed < time and of in (None, key[3])
-        if same and (signal not in _NARROW or signal == key[4]):
-            del track[key]
+    there = track.get((kind, about), {})
+    for key, one in list(there.items()):
+        same = one.claimed < time and of in (None, key[1])
+        if same and (signal not in _NARROW or signal == key[2]):
+            del there[key]
+
+
+def _opens_for_good(data: ev.ConsentGranted, actor: str, time: int, pack: Pack, over: _Over) -> bool:
+    """Whether a yes opens what it names and will not end: where that cannot be said here, the no is kept."""
+    if data.basis != "express" or _ends(data, pack) or (data.list is None and data.purpose in pack.always_by_list):
+        return False
+    return time > over.deleted and (actor != "guardian" or time > over.guardian)
 
 
 def _ends(data: ev.ConsentGranted, pack: Pack) -> bool:
@@ -317,12 +349,23 @@ def any_of(c: SQLiteCursor, vault: Vault, keys: set[bytes]) -> bool:
     return bool(c.fetchone()[0])
 
 
-def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[tuple[bytes, int]]:
-    """(a no as JSON, since when it stands) that these addresses bring to a person, new ones only."""
+class ToCarry(NamedTuple):
+    """A no that an address brings to a person, as JSON. It was said at `first` or later, at `last` or before."""
+
+    said: bytes
+    first: int
+    last: int
+
+
+def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[ToCarry]:
+    """The noes that these addresses bring to a person, new ones only."""
     wanted = sorted(keys)
     marks = ",".join("?" * len(wanted))
-    c.execute(f"SELECT said, max(since) FROM suppressed WHERE key IN ({marks}) GROUP BY said", wanted)
-    found: dict[bytes, int] = dict(c.fetchall())
+    c.execute(
+        f"SELECT said, max(since), max(since) + ? FROM suppressed WHERE key IN ({marks}) GROUP BY said",
+        [DAY - 1, *wanted],
+    )
+    found = {said: ToCarry(said, first, last) for said, first, last in c.fetchall()}
     c.execute(f"SELECT person FROM addresses WHERE tag IN ({marks})", [vault.tag(key) for key in wanted])
     others = {row[0] for row in c.fetchall()}
     if not found and not others:
@@ -331,12 +374,13 @@ def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], 
     for other in others - group:
         entries = [one for one in stream_entries(c, linked(c, other)) if one.role == "controller"]
         for said, since in standing_noes(entries, pack, connected(c, other)).items():
-            found[said] = max(found.get(said, since), since)
+            one = found.get(said, ToCarry(said, since, since))
+            found[said] = ToCarry(said, max(one.first, since), max(one.last, since))
     for entry in stream_entries(c, group, ("suppression.carried",)):
         said = orjson.dumps(_carried(entry), option=orjson.OPT_SORT_KEYS)
-        if said in found and found[said] <= entry.time:
+        if said in found and found[said].first <= entry.time:
             del found[said]
-    return sorted(found.items())
+    return sorted(found.values())
 
 
 def _carried(entry: Entry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from ledger import events as ev
-from ledger.addresses import KINDS, Had, Order
+from ledger.addresses import KINDS, Had
 from ledger.entry import Entry
 from projections.record import State
 
@@ -21,92 +21,99 @@ HEARD: Final = frozenset(
      "policy.acknowledged", "account.deactivated", "deletion.requested", "access.requested", "correction.requested",
      "complaint.lodged")
 )  # fmt: skip
-_LAST: Final[Order] = (2**62, 2**62)
 
 
-def stopped(entries: Sequence[Entry], had: Sequence[Had]) -> dict[str, Entry]:
+def stopped(entries: Iterable[Entry], had: Sequence[Had]) -> dict[str, Entry]:
     """The channels that are stopped after these entries, each with the bounce that stops it."""
-    found: dict[str, Entry] = {}
+    post = _Post(had)
     for entry in entries:
-        data = entry.data
-        if entry.role == "processor":
-            continue
-        if isinstance(data, ev.MessageBounced) and data.permanent:
-            if _is_newest(entry, data.channel, had):
-                found[data.channel] = entry
-        elif isinstance(data, ev.ConsentGranted) and data.basis == "express" and entry.actor != "system":
-            for channel in list(found):  # whoever agrees to messages by it expects to get them
-                if data.channels is None or channel in data.channels:
-                    del found[channel]
-    return found
+        post.evolve(entry)
+    return {channel: bounce for channel in post.bounces if (bounce := post.stops(channel)) is not None}
 
 
-def _is_newest(bounce: Entry, channel: str, had: Sequence[Had]) -> bool:
-    """Whether the address that a bounce is about is the newest that the person has; where none is known, none came."""
-    kind = KINDS.get(channel)
-    if kind is None:
-        return True
-    current = _newest(had, kind, _LAST)
-    there = _named(bounce, kind, had) or _newest(had, kind, bounce.order)
-    return not current or not current.isdisjoint(there)
-
-
-def _named(bounce: Entry, kind: str, had: Iterable[Had]) -> set[bytes]:
-    """The addresses that a bounce names."""
-    return {
-        one.tag for one in had if one.how == "bounced" and one.kind == kind and one.entry.position == bounce.position
-    }
-
-
-def _newest(had: Iterable[Had], kind: str, before: Order) -> set[bytes]:
-    """The addresses of the newest entry, up to an order, that brought some."""
-    found: set[bytes] = set()
-    newest: Order | None = None
-    for one in had:
-        order = (one.since, one.entry.position)
-        if one.kind != kind or not one.by(before):
-            continue
-        if newest is None or order > newest:
-            newest, found = order, set()
-        if order == newest:
-            found.add(one.tag)
-    return found
-
-
-def reached(state: State, entries: Sequence[Entry], had: Sequence[Had]) -> State:
-    """The state without the notices that did not reach the person."""
-    lost = _unreached(entries, had)
-    if not lost:
+def reached(state: State, entries: Iterable[Entry], had: Sequence[Had]) -> State:
+    """The state without the notices that came back, or went where nothing goes any more."""
+    post = _Post(had)
+    for entry in entries:
+        post.evolve(entry)
+    if not post.lost:
         return state
     notices = {
-        version: [notice for notice in some if notice.ref.position not in lost]
+        version: [notice for notice in some if notice.ref.position not in post.lost]
         for version, some in state.notices.items()
     }
     return replace(state, notices=notices)
 
 
-def _unreached(entries: Sequence[Entry], had: Sequence[Had]) -> set[int]:
-    """The positions of notices that came back, or went where nothing goes any more."""
-    lost: set[int] = set()
-    waiting: list[Entry] = []  # notices since the person was heard of
-    for number, entry in enumerate(entries):
-        data = entry.data
+class _Post:
+    """Addresses, bounces and notices as entries go by: each is looked at once, however many there are."""
+
+    def __init__(self, had: Iterable[Had]) -> None:
+        self.bounces: dict[str, dict[bytes | None, Entry]] = {}  # channel -> address, None: any -> a bounce that stands
+        self.lost: set[int] = set()  # positions of notices that did not reach the person
+        self._brought: dict[int, list[Had]] = {}  # by the entry's position
+        self._current: dict[str, set[bytes]] = {}  # kind -> the newest addresses
+        self._waiting: dict[tuple[str, bytes | None], list[int]] = {}  # notices since the person was heard of
+        names: dict[str, int] = {}
+        for one in had:
+            if one.how != "name":
+                self._brought.setdefault(one.entry.position, []).append(one)
+            elif one.entry.position >= names.get(one.kind, -1):  # a name always was its person's
+                if one.entry.position > names.get(one.kind, -1):
+                    self._current[one.kind] = set()
+                names[one.kind] = one.entry.position
+                self._current[one.kind].add(one.tag)
+
+    def stops(self, channel: str) -> Entry | None:
+        """The bounce by which a channel is stopped now: about the newest address, or, where none is known, any."""
+        there = self.bounces.get(channel, {})
+        kind = KINDS.get(channel)
+        current = self._current.get(kind) if kind is not None else None
+        found = [there[tag] for tag in current if tag in there] if current else list(there.values())
+        return max(found, key=lambda one: one.order, default=None)
+
+    def _now(self, channel: str) -> list[bytes | None]:
+        """The newest addresses by which messages by a channel go; None where none is known."""
+        return [*self._current.get(KINDS.get(channel, ""), ())] or [None]
+
+    def evolve(self, entry: Entry) -> None:
+        """Take in an entry. Requires that it is not before the last one taken in."""
+        if entry.role == "processor":
+            return
+        data, brought = entry.data, self._brought.get(entry.position, ())
+        went_nowhere = isinstance(data, ev.PolicyNoticeSent) and self.stops(data.channel) is not None
+        for kind in {one.kind for one in brought if one.how == "said"}:
+            self._current[kind] = {one.tag for one in brought if one.how == "said" and one.kind == kind}
         if isinstance(data, ev.PolicyNoticeSent):
-            earlier = [one for one in had if one.how == "name" or one.entry.order < entry.order]
-            if data.channel in stopped(entries[:number], earlier):
-                lost.add(entry.position)
-            waiting.append(entry)
+            if went_nowhere:
+                self.lost.add(entry.position)
+            for tag in self._now(data.channel):
+                self._waiting.setdefault((data.channel, tag), []).append(entry.position)
         elif isinstance(data, ev.MessageBounced) and data.permanent:
-            lost |= {one.position for one in waiting if _came_back(one, entry, data.channel, had)}
+            named = {one.tag for one in brought if one.how == "bounced" and one.kind == KINDS.get(data.channel)}
+            self._came_back(entry, data.channel, [*named])
         elif entry.type in HEARD and entry.actor not in ("system", "operator"):
-            waiting = []
-    return lost
+            self._waiting.clear()
+        if isinstance(data, ev.ConsentGranted) and data.basis == "express" and entry.actor != "system":
+            for channel, there in self.bounces.items():  # whoever agrees to messages by it expects to get them
+                if data.channels is None or channel in data.channels:
+                    for tag in [tag for tag, bounce in there.items() if _is_later(entry, bounce)]:
+                        del there[tag]
+
+    def _came_back(self, bounce: Entry, channel: str, named: list[bytes | None]) -> None:
+        """Note a bounce, and whatever notice it may be about: by that channel, to that address where one is named."""
+        there = self.bounces.setdefault(channel, {})
+        for tag in named or self._now(channel):
+            before = there.get(tag)
+            if before is None or bounce.said_at >= before.said_at:
+                there[tag] = bounce
+        about = (
+            [(channel, tag) for tag in (*named, None)] if named else [key for key in self._waiting if key[0] == channel]
+        )
+        for key in about:
+            self.lost.update(self._waiting.pop(key, ()))
 
 
-def _came_back(notice: Entry, bounce: Entry, channel: str, had: Sequence[Had]) -> bool:
-    """Whether a notice is what came back: it went by that channel, to that address where one is named."""
-    if getattr(notice.data, "channel", None) != channel:
-        return False
-    kind = KINDS.get(channel, "")
-    there, sent_to = _named(bounce, kind, had), _newest(had, kind, notice.order)
-    return not there or not sent_to or not there.isdisjoint(sent_to)
+def _is_later(entry: Entry, bounce: Entry) -> bool:
+    """Whether a yes counts after a bounce, which may say that it came later than it was told."""
+    return entry.order > bounce.order if bounce.claimed is None else entry.time > bounce.said_at

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ledger.pack import Objection, Pack
+from ledger.times import FOREVER
 from projections.question import CHANNELS, Question, Ref, same_list
 from projections.record import Choice, Confirmed, Order, Reach, State, Track, narrowed
 from projections.world import World
@@ -110,7 +111,7 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, w
     found: Yes | None = None
     stricter: No | None = None
     for track in state.tracks.values():
-        said = _weighed(_said(track, asked, now, terms, world, state.deleted_upto), asked)
+        said = _weighed(_said(track, asked, now, terms, world, state.deleted_upto))
         if isinstance(said, No):
             if stricter is None or said.order > stricter.order:
                 stricter = said
@@ -119,14 +120,13 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, w
     return stricter or found
 
 
-def _weighed(said: _Said, asked: _Asked) -> Yes | No | None:
+def _weighed(said: _Said) -> Yes | No | None:
     """The word under one name: a no that no later yes opens, or else the latest yes."""
-    yeses = said.yeses
-    if said.ended:
-        yeses = [one for one in yeses if not any(_replaces(ended, one) for ended in said.ended)]
+    yeses = _left(said)
     no = over = None
+    openers = _openers(yeses)
     for one, refusal in said.noes:
-        if any(_opens(yes, one, refusal, asked) for yes in yeses):
+        if any(_opens(yes, one, refusal) for yes in openers):
             over = one if over is None or one.order > over.order else over
         elif no is None or one.order > no.order:
             no = one
@@ -136,6 +136,42 @@ def _weighed(said: _Said, asked: _Asked) -> Yes | No | None:
     return None if best is None else Yes(best, over)
 
 
+def _left(said: _Said) -> list[Choice]:
+    """The yeses that stand and that none which has ended replaced."""
+    if not said.ended:
+        return said.yeses
+    newest: dict[tuple[str, bool], Choice] = {}
+    for one in said.ended:
+        if (other := newest.get((one.actor, one.express))) is None or other.order < one.order:
+            newest[one.actor, one.express] = one
+    return [one for one in said.yeses if not any(_replaces(ended, one) for ended in newest.values())]
+
+
+def _openers(yeses: list[Choice]) -> list[Choice]:
+    """Of the yeses that can open a no those that are enough to ask: of what names the same, the latest."""
+    found: dict[tuple[Any, ...], Choice] = {}
+    for one in yeses:
+        if one.express and one.actor != "system":
+            alike = one.actor == "operator", one.channels, one.recipients, one.categories is None, one.list
+            if alike not in found or found[alike].order < one.order:
+                found[alike] = one
+    return list(found.values())
+
+
+def closed_until(state: State, question: Question, now: int, pack: Pack, world: World) -> int:
+    """Until when the word on a question is a no at least, however a clause looks at a yes: yeses only end by time."""
+    asked = _asked(question, pack)
+    until = now
+    for track in state.tracks.values():
+        said = _said(track, asked, now, PLAIN, world, state.deleted_upto)
+        openers = _openers(_left(said))
+        for no, refusal in said.noes:
+            end = FOREVER if refusal is None or refusal.expires is None else refusal.expires
+            if end > until and not any(_opens(yes, no, refusal) for yes in openers):
+                until = end
+    return until
+
+
 def _replaces(newer: Choice, older: Choice) -> bool:
     """Whether a yes takes the place of an older one to what both are about: an import that of none."""
     if newer.order < older.order or newer.actor == "system" or (older.express and not newer.express):
@@ -143,14 +179,14 @@ def _replaces(newer: Choice, older: Choice) -> bool:
     return newer.actor == older.actor or older.actor in ("operator", "system")
 
 
-def _opens(yes: Choice, no: No, refusal: Choice | None, asked: _Asked) -> bool:
+def _opens(yes: Choice, no: No, refusal: Choice | None) -> bool:
     """Whether a yes opens what a no closed: a later express one that names it, an operator's only an operator's."""
     if yes.order < no.order or not yes.express or yes.actor == "system":
         return False
     if yes.actor == "operator" and no.actor != "operator":
         return False
     if refusal is not None:
-        if refusal.purpose is not None or asked.question.action == "collect":
+        if refusal.purpose is not None:
             return True
         named = (refusal.channels is None or yes.channels is not None) and (
             refusal.categories is None or yes.categories is not None
@@ -449,7 +485,7 @@ def last_word(state: State, question: Question, pack: Pack) -> tuple[Ref | None,
             if _optout_covers(scope, name, asked) is not None
         ]
         for said_so, refusal in (*noes, *optouts):
-            if not any(_opens(yes, said_so, refusal, asked) for yes in yeses):
+            if not any(_opens(yes, said_so, refusal) for yes in yeses):
                 said_no.append(said_so.ref)
     last, no = (max(refs, key=lambda ref: ref.order, default=None) for refs in (said_yes, said_no))
     return last, no
@@ -462,20 +498,37 @@ def _words_of(track: Track) -> Iterator[Choice]:
             yield from words
 
 
-def moments(state: State, after: int, pack: Pack) -> list[int]:
-    """The moments after `after` at which a choice ends or takes effect by time alone, in order, for any question."""
+def moments(state: State, after: int, pack: Pack, question: Question | None = None) -> list[int]:
+    """The moments after `after` at which a choice ends or takes effect by time alone, in order.
+
+    `question`: those only that can have a part in the word on it; default: for any question.
+    """
     found: set[int] = set()
     lapses = bool(pack.lapses)
+    asked = None if question is None else _asked(question, pack)
     for track in state.tracks.values():
         if track.expiring or lapses:
             for choice in _words_of(track):
+                if asked is not None and not _bears_on(choice, asked):
+                    continue
                 found |= {moment for _, moment in lapse_moments(choice, pack)} if lapses else set()
                 found |= {choice.expires} if choice.expires is not None else set()
                 found |= {one.reach.expires for one in choice.confirms if one.reach.expires is not None}
         if pack.delays:
-            for (scope, _), said in track.optouts.items():
-                found |= {moment for one in said for moment in _delayed(one.ref, scope, pack)}
+            for (scope, name), said in track.optouts.items():
+                if asked is None or _optout_covers(scope, name, asked) is not None:
+                    found |= {moment for one in said for moment in _delayed(one.ref, scope, pack)}
     return sorted(moment for moment in found if moment > after)
+
+
+def _bears_on(choice: Choice, asked: _Asked) -> bool:
+    """Whether a choice can have a part in the word on a question, as it stands or when it has ended."""
+    question = asked.question
+    if choice.purpose not in (None, question.purpose) and not asked.any_purpose:
+        return False
+    if not choice.yes:
+        return _no_covers(choice, asked)
+    return choice.list in (None, asked.list) and choice.item in (None, question.item)
 
 
 def _delayed(ref: Ref, scope: str, pack: Pack) -> list[int]:

@@ -15,11 +15,12 @@ from typing import Final
 from ledger import conditions as cn
 from ledger import pack as pk
 from projections.addresses import heeded, others_moments
-from projections.choices import PLAIN, WIDE, No, Yes, moments, word
+from projections.choices import PLAIN, WIDE, No, Yes, closed_until, moments, word
 from projections.needs import Case, Clock, Finding, check, clock_ends, day, despite, no_in_words, ticks
 from projections.question import Question, Ref, Verdict
 from projections.versions import new_use
 
+FEW: Final = 4  # moments that are looked at without asking which of them can matter
 NOTHING: Final = "nothing permits it"
 
 
@@ -45,6 +46,7 @@ class Rules:
     gate: list[Rule] = field(default_factory=list)
     permit: list[Rule] = field(default_factory=list)
     clocks: list[Clock] = field(default_factory=list)  # conditions that change by time alone
+    any_yes: bool = False  # whether one of them looks at yeses to whatever
 
 
 _RULES: dict[tuple[str, str], Rules] = {}  # (edition of a pack, action): compiled once
@@ -67,6 +69,7 @@ def _compiled(pack: pk.Pack, action: str) -> Rules:
         for row in (*clause.forbid, *clause.gate, *clause.permit):
             if action not in row.action:
                 continue
+            rules.any_yes |= any(isinstance(need, cn.AnyOptIn) for need in conditions_of(row))
             rules.clocks += [need for need in conditions_of(row) if isinstance(need, Clock) and ticks(need, pack)]
             rule = Rule(
                 clause.id,
@@ -121,7 +124,7 @@ def changes_at(pack: pk.Pack, case: Case, question: Question, now: int, verdict:
 
 def turning_points(pack: pk.Pack, case: Case, questions: Sequence[Question], now: int) -> list[int]:
     """The moments after `now` at which an answer to one of the questions may change by time alone, in order."""
-    found = moments(case.state, now, pack)
+    found = _ends_of_words(pack, case, questions, now)
     if any(question.action == "contact" for question in questions) and (others := others_moments(case, now, pack)):
         found = sorted({*found, *others})
     clocks = [(need, question) for question in questions for need in rules_of(pack, question.action).clocks]
@@ -131,14 +134,28 @@ def turning_points(pack: pk.Pack, case: Case, questions: Sequence[Question], now
     return found
 
 
+def _ends_of_words(pack: pk.Pack, case: Case, questions: Sequence[Question], now: int) -> list[int]:
+    """The moments at which what the person said may change such an answer. Under a no that stands it does not."""
+    if len(questions) != 1 or rules_of(pack, questions[0].action).any_yes:
+        return moments(case.state, now, pack)
+    (question,) = questions
+    found = moments(case.state, now, pack, question)
+    if len(found) < FEW or (len(question.categories) > 1 and question.action != "contact"):
+        return found  # of several categories each may be asked about by itself
+    until = closed_until(case.state, question, now, pack, case.world)
+    return [moment for moment in found if moment >= until]
+
+
 def _delivered(verdict: Verdict, case: Case, question: Question) -> Verdict:
     """The verdict, unless what it permits would not arrive: then denied, with the rows that would have permitted."""
     if verdict.outcome != "permit" or question.action != "contact":
         return verdict
-    bounce = case.stopped().get(question.channel or "")
+    stopped = case.stopped()
+    channel = question.channel or min(stopped, default="")  # by whatever channel: by the stopped one, too
+    bounce = stopped.get(channel)
     if bounce is None:
         return verdict
-    return Verdict("deny", verdict.clauses, [bounce], [f"a message by {question.channel} came back on {day(bounce)}"])
+    return Verdict("deny", verdict.clauses, [bounce], [f"a message by {channel} came back on {day(bounce)}"])
 
 
 # -- matching ----------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def judge(record: Record, *, then: Then) -> Judged:
     groups, past = _Groups(), _Past(record.entries, then)
     judged = Judged()
     for entry in record.entries:
-        if entry.stream in record.names:
+        if entry.stream in record.names and not isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked):
             scene = _scene(record, groups.state(entry.stream), entry)
             if scene is not None:
                 _judge_act(judged, entry, scene, past)

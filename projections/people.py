@@ -34,6 +34,8 @@ from projections.world import Version, World, evolve_world, fold_world
 
 KEPT_PEOPLE: Final = 5_000
 NO_TIES: Final = Ties({}, beside=False)
+# by what a key is destroyed, at once or at the end of a hold
+_DESTROY: Final = ("deletion.completed", "deletion.requested", "hold.released", "subject.linked", "subject.unlinked")
 
 
 @dataclass(slots=True)
@@ -258,7 +260,7 @@ class People:
 
 def names(entry: Entry, person: str) -> bool:
     """Whether an entry is under that identifier, or joins it with the one that it is under."""
-    return person in (entry.stream, getattr(entry.data, "other", None))
+    return person == entry.stream or (isinstance(entry.data, ev.SubjectLinked) and entry.data.other == person)
 
 
 def joining(person: Person, at: int, known_at: int, because: Iterable[Ref]) -> list[Ref]:
@@ -432,7 +434,7 @@ class View:
             person = self.people.person(entry.stream)
             others: Callable[[], list[Bound]] = list
             if ties := self.people.ties(person):  # what came back makes no act a finding
-                joined = state.joined.get(entry.stream, frozenset((entry.stream,)))
+                joined = frozenset(state.joined.get(entry.stream, (entry.stream,)))
                 before = Beside(
                     self.people, person, ties, joined, lambda one: self._known(one) and one.order < entry.order
                 )
@@ -451,14 +453,35 @@ class View:
     def decision_id(self, asked: Asked, outcome: str, size: int, at: str, known_at: str) -> str | None:
         """The name of an answer; None where the person's key is gone."""
         named = DecisionId(outcome, size, at, known_at, "")
-        digest = self.decision_digest(asked, named)
-        return None if digest is None else str(named._replace(digest=digest))
-
-    def decision_digest(self, asked: Asked, named: DecisionId) -> str | None:
-        """The digest of a name; None where the person's key is gone."""
         with self.app.reading() as c:
             mark = self.app.vault.mark(c, asked.person, asked.content(*named[:4]))
-        return None if mark is None else mark.hex()
+        return None if mark is None else str(named._replace(digest=mark.hex()))
+
+    def decision_digest(self, asked: Asked, named: DecisionId) -> str | None:
+        """The digest of a name; None where the person's key of then is gone."""
+        with self.app.reading() as c:
+            mark = self.app.vault.mark(c, asked.person, asked.content(*named[:4]))
+            if mark is None or (mark.hex() != named.digest and _has_a_newer_key(c, asked.person, named.size)):
+                return None
+        return mark.hex()
+
+
+def _has_a_newer_key(c: SQLiteCursor, person: str, size: int) -> bool:
+    """Whether a person's key may be of after a deletion that came after so many entries: nothing sealed is older."""
+    c.execute(
+        "SELECT min(s.position) FROM secrets s JOIN entries e USING (position) WHERE e.stream=?",
+        [person],
+    )
+    first = c.fetchone()[0]
+    if first is not None and first < size:
+        return False
+    names = sorted(linked(c, person))
+    marks = ",".join("?" * len(names))
+    c.execute(
+        f"SELECT 1 FROM entries WHERE stream IN ({marks}) AND type IN {_DESTROY} AND position>=? LIMIT 1",
+        [*names, size],
+    )
+    return c.fetchone() is not None
 
 
 class _Worlds:

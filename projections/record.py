@@ -210,7 +210,7 @@ class State:
     """A person as of some moment and some knowledge."""
 
     tracks: dict[str, Track] = field(default_factory=dict)
-    joined: dict[str, frozenset[str]] = field(default_factory=dict)  # name -> names joined with it, itself included
+    joined: dict[str, set[str]] = field(default_factory=dict)  # name -> the one set of all joined with it, and itself
     entries: int = 0
     last: Order = (0, -1)
     kind: str | None = None
@@ -279,5 +279,5 @@ def new_state(names: Iterable[str]) -> State:
     state = State()
     for name in sorted(names):
         state.tracks[name] = Track()
-        state.joined[name] = frozenset((name,))
+        state.joined[name] = {name}
     return state

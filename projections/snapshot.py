@@ -100,7 +100,7 @@ def load(raw: bytes) -> State:
     ) = orjson.loads(raw)  # fmt: skip
     state = State(
         {name: _track(*row) for name, row in tracks.items()},
-        {name: frozenset(names) for name, names in joined.items()},
+        {name: set(names) for name, names in joined.items()},
         plain[0],
         tuple(plain[1]),
         plain[2],

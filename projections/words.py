@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -262,10 +263,13 @@ def link(state: State, one: str, other: str | None) -> None:
     if other not in state.joined:
         return  # not part of the person asked about any more
     state.edges.add(frozenset((one, other)))
-    together = state.joined[one] | state.joined[other]
-    for name in together:
-        state.joined[name] = together
-        state.own.setdefault(name, _copied(state.tracks[name]))
+    for name in (one, other):  # whoever is joined already has it
+        if name not in state.own:
+            state.own[name] = _copied(state.tracks[name])
+    less, more = sorted((state.joined[one], state.joined[other]), key=len)
+    if less is not more:
+        more |= less
+        state.joined.update(dict.fromkeys(less, more))
 
 
 def unlink(state: State, one: str, other: str | None) -> None:
@@ -274,17 +278,17 @@ def unlink(state: State, one: str, other: str | None) -> None:
     if pair not in state.edges:
         return  # never joined, or by way of others only
     state.edges.discard(pair)
-    for names in (joined_by(state.edges, name) for name in sorted(pair)):
+    for names in [set(joined_by(state.edges, name)) for name in sorted(pair)]:
         if names == state.joined[one]:
             return  # others still join them
         for name in names:
             state.joined[name] = names
             joined = state.tracks[name]
-            _keep_noes(state.own[name], joined, names)
+            _keep_noes(state.own[name], joined, names, since=state.deleted_upto)
             state.tracks[name] = _still_joined(state.own[name], joined, names)
 
 
-def _still_joined(own: Track, joined: Track, names: frozenset[str]) -> Track:
+def _still_joined(own: Track, joined: Track, names: AbstractSet[str]) -> Track:
     """What counts under a name after a parting: its own, and what was said since under those still joined with it."""
     track = _copied(own)
     for about, said in own.optouts.items():
@@ -311,14 +315,19 @@ def _still_joined(own: Track, joined: Track, names: frozenset[str]) -> Track:
     return track
 
 
-def _keep_noes(own: Track, joined: Track, names: frozenset[str]) -> None:
-    """Add to what is a name's own the noes of those who leave it, that were said while it was joined, and stand."""
+def _keep_noes(own: Track, joined: Track, names: AbstractSet[str], since: Order) -> None:
+    """Add to what is a name's own the noes of those who leave it, that were said while it was joined, and stand.
+
+    A yes up to `since` opens nothing any more, nor one of a guardian before that ended.
+    """
+    ended = joined.guardian_ended or since
     yeses = [
         one
         for named in joined.choices.values()
         for words in named.values()
         for one in words
         if one.yes and one.express and one.actor not in ("system", "operator") and one.expires is None
+        if one.order > since and (one.actor != "guardian" or one.order > ended)
     ]
     for purpose, named in joined.choices.items():
         for key, words in named.items():

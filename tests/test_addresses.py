@@ -479,7 +479,7 @@ def test_a_copy_of_before_keeps_them_bound_too(store, tmp_path):
     assert outcome(again, "crm:child") == "deny"
     assert len(limited(again)) == 1
     assert rows(again, "SELECT name FROM meta WHERE name GLOB 'uncarried:*'") == []
-    assert derived(again) == []
+    assert derived(again.app) == []
     again.close()
 
 

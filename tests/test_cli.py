@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import shutil
 import sqlite3
 import stat
@@ -16,6 +17,7 @@ from conftest import PACKS, PERSON, Cli, Clock, accept, assert_whole, command, e
 
 from consumers import opening
 from consumers.generator import ANN, NOW, generate
+from ledger.events import UNPRINTABLE
 from ledger.notes import Signer
 from ledger.packfile import load_pack
 from ledger.verifier import leaf_hash, open_checkpoint, parse_vkey
@@ -425,6 +427,30 @@ def test_pack_show_mentions_every_clause(cli, controller):
         assert clause.rule in said
         assert clause.interpretation is None or clause.interpretation.text in said
     assert "no problem found" in cli("pack", "check", controller).stdout
+
+
+def test_what_a_pack_or_a_scenario_says_steers_no_terminal(cli, tmp_path):
+    pack, story = tmp_path / "x.toml", tmp_path / "y.yaml"
+    body = PACKS["parature"].decode()
+    pack.write_text(re.sub('^title = "', r'title = "\\u202e\\u009b2J', body, count=1, flags=re.MULTILINE))
+    story.write_text(SCENARIO.replace("PAR-MKT-1/opted-in", '"PAR-MKT-1/\\u202e\\e[2J"').replace("OUTCOME", "deny"))
+    for said in (cli("pack", "show", pack).stdout, cli("pack", "test", story, code=1).stdout):
+        assert r"\u202e" in said
+        assert UNPRINTABLE.search(said.replace("\n", "")) is None
+
+
+def test_a_name_with_colons_is_no_picture(store, cli):
+    accept(store.ledger, event("subject.registered", {"kind": "customer"}, subject="app:100:x:4711"))
+    assert "app:100:x:4711" in cli("state", "app:100:x:4711").stdout
+
+
+def test_questions_from_a_file_with_a_mark_of_byte_order_are_all_answered(store, cli, tmp_path):
+    accept(store.ledger, event("subject.registered", {"kind": "customer"}, subject="x"))
+    asked = tmp_path / "questions.ndjson"
+    question = b'{"subject": "x", "action": "contact", "purpose": "newsletter", "channel": "email"}\n'
+    asked.write_bytes(b"\xef\xbb\xbf" + question * 2)
+    answers = [orjson.loads(line)["outcome"] for line in cli("decide", "--from", asked).stdout.splitlines()]
+    assert answers == ["deny", "deny"]
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import orjson
 import pytest
 from conftest import NOW, accept, assert_whole, decoded, event, outcome_of, rows, size, stored, together
 
+from consumers.ingest import ingest
 from ledger import append
 from ledger.application import Outcome
 from ledger.entry import decode, encode
@@ -134,6 +136,14 @@ def test_a_refused_event_repeated_is_refused_the_same_way(store, mended):
         again(ledger, wrong, first)
     assert [row["clause"] for row in ledger.refusals({})] == ["PAR-COLLECT-2", "conflict"][: 1 + mended]
     assert_whole(ledger)
+
+
+@pytest.mark.parametrize("line", [b"%s\n", b"\xef\xbb\xbf%s\r\n"], ids=["plain", "marked"])
+def test_a_mark_of_byte_order_at_the_beginning_of_a_stream_is_no_part_of_its_first_event(store, line):
+    told = orjson.dumps(GRANTED)
+    assert ingest(store.ledger, io.BytesIO(line % told + b"\n"), "x").accepted == 1
+    tally = ingest(store.ledger, io.BytesIO(told + b"\n\xef\xbb\xbf" + told + b"\n"), "x")
+    assert (tally.duplicate, tally.invalid) == (1, 1)  # it stands at the beginning, or it is no JSON
 
 
 def test_an_erased_persons_events_come_again_to_nothing(store, clock):

@@ -26,6 +26,7 @@ from consumers.opening import memory_ledger, read_pack
 from consumers.packcheck import check_file
 from consumers.scenarios import load_scenarios, run_files
 from consumers.show import harmless
+from consumers.yamlfile import read_yaml
 from ledger import append, cleartext, files, limits
 from ledger.cleartext import find, forbidden_number
 from ledger.deadletters import listed
@@ -524,7 +525,19 @@ BOMBS = {
     "then text": ("scenarios: [{id: x, controller: parature, then: text}]", "then wants a list"),
     "asks text": ("scenarios: [{id: x, controller: parature, then: [{ask: text, expect: 1}]}]", "mapping"),
     "a list for a controller": ("scenarios: [{id: x, controller: [1], then: []}]", "want text"),
-    "a number for a key": ("scenarios: [{id: x, controller: parature, then: [], 5: x}]", "unknown or missing key '5'"),
+    "a number for a key": ("scenarios: [{id: x, controller: parature, then: [], 5: x}]", "the key 5 is no text"),
+    "a key twice by an anchor": (TOP % "{&a type: service.used, *a : consent.granted}", "is a key"),
+    "a key in two spellings": (TOP % "{1: a, 0x1: b}", "the key 1 is no text"),
+    "true twice": (TOP % "{true: a, True: b}", "the key True is no text"),
+    "no key": (TOP % "{~: a, null: b}", "the key None is no text"),
+    "Norway": (TOP % "{country: NO}", ":2: NO is read as true or false: quote it"),
+    "a day": (TOP % "{time: 2026-01-02}", "no date such as 2026-01-02"),
+    "no number": (TOP % "{n: .nan}", "no float such as nan"),
+    "no end": (TOP % "{n: -.inf}", "no float such as -inf"),
+    "a set": (TOP % "!!set {x, y}", "no set such as"),
+    "bytes": (TOP % "!!binary aGVsbG8=", "no bytes such as"),
+    "before the first year": (TOP % "{time: 0001-01-01T00:00:00+05:00}", "value that is none"),
+    "an offset of more than a day": (TOP % "{time: 2026-01-02T00:00:00+24:30}", "value that is none"),
     "a program": ("scenarios: !!python/object/apply:os.system [x]", "not YAML"),
 }
 
@@ -547,6 +560,13 @@ def test_a_scenario_file_has_so_many_bytes_and_so_deep_it_may_be(tmp_path, monke
     monkeypatch.setattr("consumers.yamlfile.SCENARIO_LIMIT_BYTES", file.stat().st_size - 1)
     with pytest.raises(ScenarioFileError, match="split it"):
         load_scenarios(file)
+
+
+def test_what_is_quoted_is_text_and_what_is_merged_gives_way(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("""a: &a {x: "NO", "1": 'yes', z: 2026-01-02T03:04:05+01:00}\nb: {<<: *a, x: true}\n""")
+    merged = {"x": True, "1": "yes", "z": "2026-01-02T02:04:05Z"}
+    assert read_yaml(file) == {"a": merged | {"x": "NO"}, "b": merged}
 
 
 def test_anchors_that_repeat_a_little_are_fine(tmp_path):

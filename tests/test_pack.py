@@ -11,7 +11,8 @@ from consumers.opening import shipped_packs
 from consumers.prose import pack_as_prose
 from consumers.scenarios import load_scenarios, run_scenario
 from ledger.errors import PackError
-from ledger.packfile import load_pack, parse_pack
+from ledger.limits import PACK_BUSINESS_DAYS_LIMIT, PACK_PROBLEM_LIMIT
+from ledger.packfile import checked_draft, load_pack, parse_pack, require_within_limits
 from projections.packcheck import check_pack
 
 PARATURE = shipped_packs()["parature"].decode()
@@ -41,6 +42,61 @@ def test_a_wrong_pack_is_refused_by_its_place(old, new, said):
     assert old in PARATURE
     with pytest.raises(PackError, match=re.escape(said)):
         load_pack(PARATURE.replace(old, new, 1).encode())
+
+
+SHOP = (Path(__file__).parent / "packs" / "shop.toml").read_text()
+NONE_SHOULD_SAY = [
+    ("due_in_months = 24", "due_in_months = true", "due_in_months: Input should be a valid integer"),
+    ("due_in_months = 24", "due_in_months = '24'", "due_in_months: Input should be a valid integer"),
+    ("due_in_months = 24", "due_in_months = 24.0", "due_in_months: Input should be a valid integer"),
+    ("grow = true", "grow = 1", "ages.grow: Input should be a valid boolean"),
+    ("grow = true", 'grow = "no"', "ages.grow: Input should be a valid boolean"),
+    ("[2026-12-25]", '["2026-12-25"]', "calendar.holidays.0: Input should be a valid date"),
+    ("[2026-12-25]", "[2026-12-25T00:00:00Z]", "calendar.holidays.0: Input should be a valid date"),
+    ("[2026-12-25]", "[1798156800]", "calendar.holidays.0: Input should be a valid date"),
+    ("due_in_months = 24", f"due_in_business_days = {PACK_BUSINESS_DAYS_LIMIT + 1}", "the limit is"),
+    ('scope = "all"', 'scope = "all"\neffective_in_business_days = 9223372036854775807', "the limit is"),
+    ('"order", "delivery", "payment",', '"order", "order", "delivery", "payment",', "purposes: 'order' stands twice"),
+    ('"order", "delivery", "payment",', '"order", "Tea", "delivery", "payment",', "'Tea': no event can say it"),
+    ('"order", "delivery", "payment",', '"order", " tea", "delivery", "payment",', "' tea': no event can say it"),
+    ('"order", "delivery", "payment",', '"order", "", "delivery", "payment",', "'': no event can say it"),
+    ('["page-views",', '["page-views", "page-views",', "categories.anonymous: 'page-views' stands twice"),
+    ('["complex",', '["complex", "complex",', "reasons: 'complex' stands twice"),
+    ("[categories]", 'lists = ["Teas", "TEAS"]\n[categories]', "lists: 'TEAS' stands twice"),
+    ("[categories]", 'items = ["a\\u202eb"]\n[categories]', "items: 'a\\u202eb' holds what is not seen"),
+    ("[categories]", 'services = ["order", " "]\n[categories]', "services: ' ' is empty"),
+    ('id = "SHOP-SOFT-1"', 'id = "SHOP\\u001b[2J"', "holds what is not seen"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "said"), NONE_SHOULD_SAY)
+def test_what_no_pack_should_say_does_not_come_in_and_is_read_where_it_is(old, new, said):
+    assert old in SHOP
+    body = SHOP.replace(old, new, 1).encode()
+    with pytest.raises(PackError, match=re.escape(said)):
+        require_within_limits(body)
+    assert said in str(checked_draft(body).problems[0])
+    assert parse_pack(body).controller == "lanternshop"  # a store that has it goes on
+
+
+def test_of_very_many_words_that_no_event_can_say_as_many_are_told_as_anybody_mends():
+    words = ", ".join(['"X"'] * 200_000)
+    draft = checked_draft(
+        SHOP.replace('"order", "delivery", "payment",', f'"order", "delivery", "payment", {words},', 1).encode()
+    )
+    assert len(draft.problems) == PACK_PROBLEM_LIMIT
+
+
+@pytest.mark.parametrize("zone", ["localtime", "posixrules", "Factory"])
+def test_a_zone_that_every_machine_has_for_itself_is_none(zone):
+    with pytest.raises(PackError, match=f"no time zone '{zone}' is known"):
+        load_pack(SHOP.replace("Europe/Berlin", zone).encode())
+
+
+def test_a_mark_of_byte_order_before_a_pack_says_nothing():
+    marked = "\ufeff" + SHOP
+    assert parse_pack(marked.encode()).clause == parse_pack(SHOP.encode()).clause
+    assert parse_pack(marked.encode()).sha256 != parse_pack(SHOP.encode()).sha256  # the bytes are others
 
 
 @pytest.mark.parametrize("controller", sorted(shipped_packs()))

@@ -32,6 +32,16 @@ SAME = [
     ),
     ("email", None, ["ann+news@example.com", "mailto:ann%2Bnews@example.com?subject=no"]),
     ("email", None, ['"ann lee"@example.com', '"Ann Lee" <"ann lee"@example.com>']),
+    (
+        "email",
+        None,
+        ['"ann@home"@example.com', '"Lee, Ann" <"ann@home"@Example.com>', "mailto:%22ann%40home%22@example.com"],
+    ),
+    ("email", None, [r'"ann\"x"@example.com', r'"\ann\"\x"@example.com']),
+    ("email", None, ['"lee,ann;(x)"@example.com', r'"lee\,ann\;(x)"@example.com']),
+    ("email", None, ["ann@[IPv6:2001:DB8::1]", "ann@[ipv6:2001:db8:0:0::1]", "<ann@[IPv6:2001:db8::0001]>"]),
+    ("email", None, ["ann@[192.0.2.1]", "Ann <ann@[192.0.2.1]>"]),
+    ("email", None, ["ann@\u4f8b\u3048.example", "ann@\u4f8b\u3048\u3002example", "ann@xn--r8jz45g.example."]),
     ("telephone", "1", ["+1 (650) 555-0199", "1-650-555-0199", "650.555.0199 ext. 12", "001 650 555 0199"]),
     ("telephone", "1", ["+49 151 12345678", "011 49 151 12345678", "0049-151/12345678", "tel:+49-151-12345678;ext=7"]),
     (
@@ -41,7 +51,17 @@ SAME = [
     ),
     ("telephone", "44", ["+44 (0)20 7946 0958", "020 7946 0958", "+44 20 7946 0958", "٠٢٠ ٧٩٤٦ ٠٩٥٨"]),
     ("telephone", "39", ["+39 06 1234567", "06 1234567"]),  # the zero is part of the number there
-    ("telephone", "7", ["+7 495 123 45 67", "8 495 123 45 67"]),
+    ("telephone", "39", ["+39 06 1234567", "+39 (0)6 1234567", "0039 (0)6 1234567", "39061234567"]),
+    ("telephone", "7", ["+7 495 123 45 67", "8 495 123 45 67", "7 495 123 45 67"]),
+    ("telephone", "7", ["+49 151 12345678", "8~10 49 151 12345678"]),
+    ("telephone", "61", ["+49 151 12345678", "0011 49 151 12345678"]),
+    ("telephone", "254", ["+49 151 12345678", "000 49 151 12345678"]),
+    ("telephone", "234", ["+49 151 12345678", "009 49 151 12345678", "0049 151 12345678"]),
+    ("telephone", "81", ["+49 151 12345678", "010-49-151-12345678"]),
+    ("telephone", "44", ["+44 7700 900123", "447700900123", "07700 900123"]),  # a gateway writes no plus
+    ("telephone", "49", ["+49 151 12345678", "4915112345678", "49 (0)151 12345678"]),
+    ("telephone", "33", ["+33 6 12 34 56 78", "33612345678", "06 12 34 56 78"]),
+    ("telephone", "1", ["+52 55 1234 5678", "+52 1 55 1234 5678", "011 52 55 1234 5678"]),
     ("telephone", None, ["0151 12345678", "151/12345678"]),
     ("text", None, ["12, Elm St.\nSpringfield", "12 ELM  ST., SPRINGFIELD"]),
 ]
@@ -51,14 +71,28 @@ OTHERS = [
     ("email", None, "groß@example.com", "gross@example.com"),  # lower case, not folded
     ("email", None, "ann+news@example.com", "ann@example.com"),
     ("email", None, '"ann lee"@example.com', "lee@example.com"),
+    ("email", None, r'"ann\"x"@example.com', "x@example.com"),
+    ("email", None, '"ann@home"@example.com', "ann@home"),
+    ("email", None, '"ann,lee"@example.com', "lee@example.com"),
+    ("email", None, "ann@[IPv6:2001:db8::1]", "ann@[IPv6:2001:db8::2]"),
+    (
+        "email",
+        None,
+        "ann@\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.example",
+        "ann@\u0646\u0627\u0645\u0647\u0627\u06cc.example",
+    ),
     ("telephone", None, "+49 151 12345678", "+43 151 12345678"),
     ("telephone", None, "+49 151 12345678", "+1 151 12345678"),
     ("telephone", None, "+43 151 12345678", "0151 12345678"),
     ("telephone", "49", "+39 06 1234567", "06 1234567"),
+    ("telephone", "49", "04931 123456", "+49 311 23456"),
+    ("telephone", "55", "(55) 99123-4567", "+55 99123-4567"),
+    ("telephone", "39", "+39 06 1234567", "+39 6 1234567"),
 ]
 SEVERAL = [
     ("email", "Ann <ann@a.example>, bob@b.example; cyn@c.example\ndan@d.example", 4),
     ("email", '"Lee, Ann" <ann@a.example>', 1),
+    ("email", 'ann@a.example, "b, c"@b.example; "d@d" <dan@d.example>', 3),
     ("telephone", "0151 12345678, 0160 1234567; +43 1 1234567", 3),
     ("telephone", "0151 12345678 / 0160 1234567", 2),
     ("telephone", "+49 151 1234567 +49 160 1234567", 2),
@@ -69,6 +103,8 @@ NONE = [
     ("email", "@"),
     ("email", "ann@"),
     ("email", "@example.com"),
+    ("email", "ann@[IPv6:2001:db8::1"),
+    ("email", '""@example.com'),
     ("telephone", "n/a"),
     ("telephone", "000 000 0000"),
     ("telephone", "+47"),
@@ -85,6 +121,9 @@ BLOWN_UP = {
     "open": "<",
     "comments": "(",
     "quotes": '"a',
+    "quotes with strokes": '"\\',
+    "quoted": '"a"@b,',
+    "literals": "a@[",
     "dots": "a@.",
     "marks": MARKS,
     "domains": "a@é,",
@@ -141,6 +180,17 @@ def test_any_text_has_forms_and_a_form_is_its_own(kind, value, country):
         again = forms(kind, form, None if kind != "telephone" or not form.startswith("+") else country)
         assert again == [form] or kind == "email"
         assert kind != "email" or again[-1:] == [form] or not form.isascii()
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ('mailto:"ann@home"@Example.com', '"ann@home"@example.com'),
+        ("Ann@[IPv6:2001:DB8::1]", "mailto:ann@[ipv6:2001:db8:0::1]"),
+    ],
+)
+def test_a_name_that_is_an_unusual_address_is_that_address(name, same):
+    assert name_form(name) == name_form(same)
 
 
 @given(name=st.text(min_size=1, max_size=40))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, NamedTuple
@@ -91,8 +92,8 @@ def decide(
 
 def _decide_many(ledger: Ledger, questions: str) -> None:
     stream: IO[bytes] = standard_input() if questions == "-" else Path(questions).open("rb")  # noqa: SIM115  closed with the process
-    for line in stream:
-        show.print_json_line(_answered(ledger, line))
+    for number, line in enumerate(stream):
+        show.print_json_line(_answered(ledger, line if number else line.removeprefix(BOM_UTF8)))
 
 
 def _answered(ledger: Ledger, line: bytes) -> Row:
