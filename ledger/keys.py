@@ -135,7 +135,7 @@ class MemoryKeys:
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         try:
             return self._kek.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
-        except (InvalidTag, ValueError):  # ValueError: too short to have been sealed
+        except (InvalidTag, ValueError, TypeError):  # too short to have been sealed, or no bytes at all
             raise KeyFileError(
                 "the key-encryption key does not open this store: give the keys folder that was made with it (--keys)"
             ) from None

@@ -106,7 +106,7 @@ class Vault:
 
     def person_of(self, alias: bytes, person: str, bound: bytes | None) -> str:
         """The person of a row of aliases. Raises CorruptEntry where the row was altered."""
-        if bound is None or not hmac.compare_digest(bound, self.bound_name(alias, person)):
+        if not isinstance(bound, bytes) or not hmac.compare_digest(bound, self.bound_name(alias, person)):
             raise CorruptEntry(f"a name was made to lead to person {person}: restore the store from a backup")
         return person
 
@@ -281,6 +281,8 @@ class Vault:
     @staticmethod
     def letter_handle(sealed: bytes) -> bytes:
         """By which a letter is told from all others in any copy; drawn from its sealed bytes, it fits no guess."""
+        if not isinstance(sealed, bytes):
+            raise CorruptEntry("the sealed record of a dead letter was altered: restore the store from a backup")
         return blake2b(sealed, digest_size=DIGEST_BYTES).digest()
 
     def open_letter(self, sealed: bytes) -> bytes:
@@ -321,7 +323,7 @@ class Vault:
     def _open(self, key: AESGCM, sealed: bytes, context: bytes, what: str) -> bytes:
         try:
             return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
-        except (InvalidTag, ValueError):
+        except (InvalidTag, ValueError, TypeError):  # TypeError: the column holds no bytes
             raise CorruptEntry(f"the sealed record of {what} was altered: restore the store from a backup") from None
 
 

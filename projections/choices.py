@@ -10,7 +10,7 @@ Source: contract, section 2, "A person's choices", "Against the person's own wor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ledger.pack import Objection, Pack
@@ -34,6 +34,12 @@ class No:
     scope: str | None = None
     name: str | None = None
     clause: str | None = None
+    instead: Ref | None = None  # a yes that has ended, but for which an older one would have opened this
+
+    @property
+    def refs(self) -> list[Ref]:
+        """The entries by which it stands."""
+        return [self.ref, *([self.instead] if self.instead else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,29 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, w
 
 
 def _weighed(said: _Said) -> Yes | No | None:
+    """The word under one name; a no with the ended yes that keeps an older one from opening it."""
+    word = _latest(said)
+    instead = _instead(said) if isinstance(word, No) else None
+    return replace(word, instead=instead) if isinstance(word, No) and instead else word
+
+
+def _instead(said: _Said) -> Ref | None:
+    """The yes that has ended, but for which an older one would count."""
+    for one in _newest(said.ended) if said.yeses else ():
+        others = [other for other in said.ended if other is not one]
+        if isinstance(_latest(_Said(said.yeses, others, said.noes)), Yes):
+            return one.ref
+    return None
+
+
+def ended_instead(state: State, question: Question, now: int, pack: Pack, terms: Terms, world: World) -> Ref | None:
+    """The same over all joined names, where there is no word."""
+    asked = _asked(question, pack)
+    found = (_instead(_said(track, asked, now, terms, world, state.deleted_upto)) for track in state.tracks.values())
+    return next((ref for ref in found if ref is not None), None)
+
+
+def _latest(said: _Said) -> Yes | No | None:
     """The word under one name: a no that no later yes opens, or else the latest yes."""
     yeses = _left(said)
     no = over = None
@@ -140,11 +169,17 @@ def _left(said: _Said) -> list[Choice]:
     """The yeses that stand and that none which has ended replaced."""
     if not said.ended:
         return said.yeses
+    newest = _newest(said.ended)
+    return [one for one in said.yeses if not any(_replaces(ended, one) for ended in newest)]
+
+
+def _newest(ended: list[Choice]) -> list[Choice]:
+    """Of the yeses that have ended those that are enough to ask: the latest of each actor, express and by use."""
     newest: dict[tuple[str, bool], Choice] = {}
-    for one in said.ended:
+    for one in ended:
         if (other := newest.get((one.actor, one.express))) is None or other.order < one.order:
             newest[one.actor, one.express] = one
-    return [one for one in said.yeses if not any(_replaces(ended, one) for ended in newest.values())]
+    return list(newest.values())
 
 
 def _openers(yeses: list[Choice]) -> list[Choice]:

@@ -16,7 +16,7 @@ from ledger import conditions as cn
 from ledger import pack as pk
 from projections.addresses import heeded, others_moments
 from projections.choices import PLAIN, WIDE, No, Yes, closed_until, moments, word
-from projections.needs import Case, Clock, Finding, check, clock_ends, day, despite, no_in_words, ticks
+from projections.needs import Case, Clock, Finding, came_back, check, clock_ends, day, despite, no_in_words, ticks
 from projections.question import Question, Ref, Verdict
 from projections.versions import new_use
 
@@ -110,7 +110,9 @@ def decide(pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     return (
         _law(rules, pack, case, question, now)
         or _forbidden(rules, pack, case, question, now)
-        or _delivered(_allowed(rules, pack, case, question, now), case, question)
+        or _delivered(
+            _returned(_allowed(rules, pack, case, question, now), rules, pack, case, question, now), case, question
+        )
     )
 
 
@@ -144,6 +146,20 @@ def _ends_of_words(pack: pk.Pack, case: Case, questions: Sequence[Question], now
         return found  # of several categories each may be asked about by itself
     until = closed_until(case.state, question, now, pack, case.world)
     return [moment for moment in found if moment >= until]
+
+
+def _returned(verdict: Verdict, rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
+    """The verdict; where it rests on what came since a deletion that a row looks at, that is named, too."""
+    if case.state.back is None:
+        return verdict
+    looked = (rule for rule in rules.forbid if any(isinstance(need, cn.Deleted) for need in conditions_of(rule.row)))
+    if any(_fits(rule, question, case) for rule in looked):
+        found = came_back(case, question, now, pack)
+        verdict.because += [ref for ref in found.because if ref not in verdict.because]
+        nothing = verdict.phrases[-1:] == [NOTHING]  # which stays the last
+        if found.says:
+            verdict.phrases.insert(len(verdict.phrases) - nothing, found.says)
+    return verdict
 
 
 def _delivered(verdict: Verdict, case: Case, question: Question) -> Verdict:
@@ -413,7 +429,7 @@ def _objected(said: No, clauses: list[str], row: pk.Permit | None = None) -> Ver
     needs = row.needs if row is not None else []
     own = any(isinstance(need, cn.AnyOptIn) for need in needs)  # the clause itself says who may get it
     carried = [said.clause] if said.clause and not own else list(clauses)
-    verdict = Verdict("deny", carried, [said.ref], [no_in_words(said)])
+    verdict = Verdict("deny", carried, said.refs, [no_in_words(said)])
     if row is not None and row.consequence:
         verdict.consequences = [(clauses[0], row.consequence)]
     return verdict

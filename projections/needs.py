@@ -17,6 +17,7 @@ from projections.choices import (
     Terms,
     Yes,
     any_opt_in,
+    ended_instead,
     ends,
     in_time,
     lapse_moments,
@@ -146,7 +147,7 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
         case Yes():
             return _opted_in(said, question, terms, pack)
         case No():
-            return Finding(False, [said.ref], "said no", objection=said)
+            return Finding(False, said.refs, "said no", objection=said)
         case None:
             return _no_opt_in(need, case, question, now, pack)
         case _:
@@ -182,13 +183,19 @@ def no_in_words(no: No) -> str:
 
 
 def _no_opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack) -> Finding:
-    """Why there is none: never said, not confirmed, or lapsed."""
-    if pack.lapses and (choice := newest_yes(case.state, question, pack, terms_of(need))):
+    """Why there is none: never said, not confirmed, ended, lapsed, or of before a deletion."""
+    if ref := ended_instead(case.state, question, now, pack, terms_of(need), case.world):
+        return Finding(False, [ref], f"the opt-in of {day(ref)} ended, and none of before it counts in its place")
+    if choice := newest_yes(case.state, question, pack, terms_of(need)):
         end = ends(choice, pack)
-        by = [clause for clause, moment in lapse_moments(choice, pack) if moment == end]
-        if end is not None and end <= now and by:
+        if end is not None and end <= now:
+            by = [clause for clause, moment in lapse_moments(choice, pack) if moment == end]
             text = f"the opt-in of {day(choice.ref)} counted until {format_time(end)[:10]}"
             return Finding(False, [choice.ref], text, also=by)
+        if choice.order <= case.state.deleted_upto and case.state.deletions:
+            last = case.state.deletions[-1]
+            text = f"the opt-in of {day(choice.ref)} was of before the deletion of {day(last)}"
+            return Finding(False, [choice.ref, last], text)
     if need.confirmed_within_days is not None:
         terms = replace(terms_of(need), confirmed_within=None)
         choice = newest_yes(case.state, question, pack, terms)
@@ -352,13 +359,39 @@ def _deleted(state: State, question: Question, now: int, pack: Pack) -> Finding:
     return Finding(gone, [last], f"deleted on {day(last)}")
 
 
-def _gone(category: str, state: State, question: Question, now: int, pack: Pack) -> bool:
-    """Whether a deletion took it: not what was left for this purpose, nor what came since."""
+def came_back(case: Case, question: Question, now: int, pack: Pack) -> Finding:
+    """By what it is not deleted any more, where something was: by what came of the person since, by what came again."""
+    state = case.state
+    found = Finding(True)
+    if not state.deletions or state.back is None:
+        return found
+    asked = [one for one in sorted(question.personal) if not _kept(one, state, question, now, pack)]
+    again = [one for one in asked if (on_record := state.collected.get(one)) is not None and on_record.again]
+    if len(again) < len(asked) or not question.personal:
+        found.because.append(state.back)
+        found.says = f"came back on {day(state.back)}"
+    for category in again:
+        ref = state.collected[category].first
+        found.because += [ref] if ref not in found.because else []
+        found.says += f"{' and ' if found.says else ''}{category} was told again on {day(ref)}"
+    if found.because:
+        found.because.append(state.deletions[-1])
+        found.says += f", after what was deleted on {day(state.deletions[-1])}"
+    return found
+
+
+def _kept(category: str, state: State, question: Question, now: int, pack: Pack) -> bool:
+    """Whether a deletion left a category for this purpose."""
     kept = state.kept.get(category)
-    if kept is not None and any(
+    return kept is not None and any(
         category in keep.categories and question.purpose in keep.purpose and now < keep.ends(kept.time)
         for _, keep in pack.keeps
-    ):
+    )
+
+
+def _gone(category: str, state: State, question: Question, now: int, pack: Pack) -> bool:
+    """Whether a deletion took it: not what was left for this purpose, nor what came since."""
+    if _kept(category, state, question, now, pack):
         return False
     on_record = state.collected.get(category)
     return not state.returned or (on_record is not None and not on_record.current)

@@ -136,6 +136,7 @@ class Collected:
     credit: int  # collections not yet followed by a message that used them
     current: bool  # collected since the last deletion
     spent: Ref | None = None  # the last message that used one
+    again: bool = False  # it was on record before the last deletion, too
 
 
 class Extension(NamedTuple):
@@ -239,6 +240,7 @@ class State:
     kept: dict[str, Ref] = field(default_factory=dict)  # category -> the deletion that left it
     archived_until: int | None = None  # by the last deletion that needed no request
     returned: bool = True  # something of the person came after the last deletion
+    back: Ref | None = None  # the first that did
     holds: dict[str, Hold] = field(default_factory=dict)
     disclosures: list[Disclosure] = field(default_factory=list)
     told: list[tuple[Ref, str, str]] = field(default_factory=list)  # recipient, about

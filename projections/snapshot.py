@@ -23,7 +23,7 @@ from projections.record import (
     Track,
 )
 
-FORMAT: Final = 7
+FORMAT: Final = 8
 
 
 def dump(state: State) -> bytes:
@@ -49,7 +49,10 @@ def dump(state: State) -> bytes:
                 for name, track in state.tracks.items()
             },
             {name: sorted(joined) for name, joined in state.joined.items()},
-            [state.entries, state.last, state.kind, state.of, state.processor_of, state.returned, state.archived_until],
+            [
+                state.entries, state.last, state.kind, state.of, state.processor_of, state.returned,
+                state.archived_until, _maybe(state.back),
+            ],
             [[*key, _ref(ref)] for key, ref in state.facts.items()],
             [[*key, _ref(ref)] for key, ref in state.fresh.items()],
             [[key, _ref(ref)] for key, ref in state.told_with.items()],
@@ -61,6 +64,7 @@ def dump(state: State) -> bytes:
             {
                 name: [
                     _ref(one.first), _ref(one.last), one.from_others_only, one.credit, one.current, _maybe(one.spent),
+                    one.again,
                 ]
                 for name, one in state.collected.items()
             },
@@ -115,9 +119,10 @@ def load(raw: bytes) -> State:
         _refs(terms),
     )
     state.ended, state.deactivated, state.deletion_carried = (Ref(*ref) if ref else None for ref in single)
-    state.returned, state.archived_until = plain[5:]
+    state.returned, state.archived_until = plain[5:7]
+    state.back = Ref(*plain[7]) if plain[7] else None
     state.collected = {
-        k: Collected(Ref(*v[0]), Ref(*v[1]), v[2], v[3], current=v[4], spent=Ref(*v[5]) if v[5] else None)
+        k: Collected(Ref(*v[0]), Ref(*v[1]), v[2], v[3], current=v[4], spent=Ref(*v[5]) if v[5] else None, again=v[6])
         for k, v in collected.items()
     }
     state.unsorted_messages = _refs(unsorted)

@@ -175,6 +175,8 @@ def _on_record(state: State, ref: Ref, data: ev.Data, word: str | None) -> None:
         state.told_with.setdefault(particulars, ref)
         state.fresh_with.setdefault(particulars, ref)
     if ref.type in RETURNING:
+        if not state.returned:
+            state.back = ref
         state.returned = True
 
 
@@ -191,7 +193,7 @@ def _collect(state: State, ref: Ref, data: ev.InformationCollected) -> None:
     for category in data.categories:
         on_record = state.collected.get(category)
         if on_record is None or not on_record.current:
-            state.collected[category] = Collected(ref, ref, others, 1, current=True)
+            state.collected[category] = Collected(ref, ref, others, 1, current=True, again=on_record is not None)
         else:
             on_record.last = ref
             on_record.from_others_only &= others
@@ -269,7 +271,7 @@ def _delete(state: State, entry: Entry, ref: Ref, data: ev.DeletionCompleted) ->
     state.kept = {category: _kept_since(state, category, ref) for category in data.kept or ()}
     state.fresh.clear()
     state.fresh_with.clear()
-    state.returned = False
+    state.returned, state.back = False, None
     for on_record in state.collected.values():
         on_record.current = False
         on_record.credit = 0

@@ -181,7 +181,7 @@ def _by_yes(state: State, world: World, version: Version, pack: Pack, question: 
     if pack.change.stored.silence_is_yes:
         return _by_silence(state, version, said, clauses)
     if not isinstance(said, Yes):
-        return NewUse(False, clauses, [said.ref if said else version.ref], "no express yes to the different use")
+        return NewUse(False, clauses, said.refs if said else [version.ref], "no express yes to the different use")
     notices = [notice for notice in state.notices.get(version.version, []) if notice.ref.order < said.ref.order]
     reached = [notice for notice in _reached(notices) if notice.offers_choice]
     if not reached:
@@ -193,7 +193,7 @@ def _by_yes(state: State, world: World, version: Version, pack: Pack, question: 
 def _by_silence(state: State, version: Version, said: Yes | No | None, clauses: list[str]) -> NewUse:
     """The other reading: whoever was offered the choice and did not say no agrees."""
     if isinstance(said, No):
-        return NewUse(False, clauses, [said.ref], "said no to the different use")
+        return NewUse(False, clauses, said.refs, "said no to the different use")
     reached = [notice for notice in _reached(state.notices.get(version.version, [])) if notice.offers_choice]
     if not reached:
         return NewUse(False, clauses, [version.ref], "no e-mail notice that offered the choice reached the person")
