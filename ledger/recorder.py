@@ -46,6 +46,7 @@ from ledger.errors import (
 from ledger.heads import HASH_BYTES
 from ledger.held import FORKED, guard
 from ledger.merkle import ReadLeaves, ReadSubtree
+from ledger.times import EARLIEST, LATEST
 from ledger.verifier import ProofError
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
@@ -426,7 +427,10 @@ def read_head(c: SQLiteCursor) -> Head:
     if row is None:
         raise StoreError("head: the store has lost its newest checkpoint (restore a backup)")
     head = Head(*row)
-    if [type(one) for one in row] != [int, bytes, int, str, bytes] or head.size < 0 or len(head.root) != HASH_BYTES:
+    kinds = [type(one) for one in row] == [int, bytes, int, str, bytes]
+    if not kinds or head.size < 0 or len(head.root) != HASH_BYTES:
+        raise CorruptEntry("head: the newest checkpoint is damaged (restore a backup)")
+    if head.size and not EARLIEST <= head.recorded_at <= LATEST:
         raise CorruptEntry("head: the newest checkpoint is damaged (restore a backup)")
     return head
 

@@ -287,6 +287,7 @@ class Vault:
 
     def open_letter(self, sealed: bytes) -> bytes:
         """What a dead letter said."""
+        self.letter_handle(sealed)  # that it is bytes at all
         size = int.from_bytes(sealed[:2], "big")
         key = AESGCM(self.keys.unwrap(sealed[2 : 2 + size], b"dead letter"))
         return self._open(key, sealed[2 + size :], b"dead letter", "a dead letter")

@@ -943,7 +943,8 @@ def named_documents(body: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _proven(claim: _Claim, archive: _Archive, note: str, checkpoint: Checkpoint) -> dict[int, _Entry]:
     """Every entry listed, once it is known to stand there in the checkpoint's tree."""
-    opened = {row.get("position") for row in claim.fields if isinstance(row, dict)}
+    named = (row.get("position") for row in claim.fields if isinstance(row, dict))
+    opened = {position for position in named if isinstance(position, int)}
     found = {}
     pieces = _pieces_1(claim, archive) if claim.format == FORMAT_1 else _pieces_2(claim, archive, note)
     for position, raw, proof, where in pieces:

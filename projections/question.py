@@ -221,7 +221,7 @@ class Answer:
     at: int
     known_at: int
     size: int
-    named: Callable[[], str | None] = lambda: None
+    named: Callable[[], str | None] = field(default=lambda: None, compare=False, repr=False)
 
     @property
     def id(self) -> str | None:

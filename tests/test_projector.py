@@ -202,7 +202,10 @@ def test_of_several_names_the_one_told_first_is_why_somebody_is_a_minor(store):
         )
     linked_people(store, *(("a", name) for name in "bcd"))
     answer = store.ledger.decide({**ASK, "subject": "a"})
-    assert [ref.time for ref in answer.because] == [parse_time("2026-01-02T00:00:00Z")]
+    assert [(ref.type, ref.time) for ref in answer.because][:1] == [
+        ("subject.age.learned", parse_time("2026-01-02T00:00:00Z"))
+    ]
+    assert [ref.type for ref in answer.because][1:] == ["subject.linked"]  # by which a and d are one
     names = store.ledger.people.person(store.ledger.app.person("whereverworks", "a")).names
     assert list(new_state(sorted(names, reverse=True)).tracks) == sorted(names)
 

@@ -207,7 +207,8 @@ def read_models(ledger, controller, at_, known=None):
 def plain(row):
     """A row without positions, versions in the stream and random identifiers."""
     if isinstance(row, dict):
-        kept = {name: one for name, one in row.items() if name not in ("position", "version", "person", "recorded_at")}
+        random = ("position", "version", "person", "identifiers", "recorded_at")
+        kept = {name: one for name, one in row.items() if name not in random}
         return {name: plain(one) for name, one in kept.items()}
     return [plain(one) for one in row] if isinstance(row, list) else row
 

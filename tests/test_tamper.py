@@ -382,3 +382,17 @@ def test_what_is_secret_is_withheld_from_all_but_an_auditor(store):
         assert (report.entries, len(report.withheld), report.unbound, len(report.fields)) == (3, withheld, (), opened)
         shown = b"".join(Zip(body).files.values())
         assert (b"secret_until" in shown) == auditor
+
+
+@pytest.mark.parametrize("value", ["'text'", "1.5", "7"])
+@pytest.mark.parametrize("column", ["secrets.sealed", "people.wrapped", "aliases.bound", "dead_letters.sealed"])
+def test_a_column_that_holds_no_bytes_is_damage_and_no_crash(store, column, value):
+    accept(store.ledger, event(personal={"email": "ann@example.com"}))
+    assert store.ingest(b'{"subject": "crm:4711"}').invalid == 1
+    store.shut()
+    table, name = column.split(".")
+    db = sqlite3.connect(store.path)
+    db.execute(f"UPDATE {table} SET {name}={value}")
+    db.commit()
+    db.close()
+    assert "Traceback" not in Cli(store.name)("doctor", code=1).output
