@@ -3,6 +3,8 @@
 from consumers.generator import NOW, generate
 from consumers.opening import memory_ledger, shipped_packs
 from ledger.times import parse_time
+from projections.question import Ref
+from projections.record import Collected, new_state
 from projections.snapshot import dump, load
 
 
@@ -31,3 +33,11 @@ def test_every_state_comes_back_as_it_was():
         "archived_until",
     }
     assert "extended" in seen
+
+
+def test_what_came_back_after_a_deletion_comes_back_too():
+    state = new_state(["ann"])
+    state.back = state.deletion_carried = Ref(1, 2, "service.used", "urn:app", "e1")
+    state.kept, state.archived_until = {"transaction": state.back}, 7
+    state.collected["email"] = Collected(state.back, state.back, False, 1, current=True, again=True)
+    assert load(dump(state)) == state
