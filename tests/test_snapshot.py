@@ -31,6 +31,7 @@ def test_every_state_comes_back_as_it_was():
         "past_requests",
         "kept",
         "archived_until",
+        "back",
     }
     assert "extended" in seen
 
