@@ -22,9 +22,10 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger import events as ev
 from ledger.entry import Entry
+from ledger.lifts import undoes
 from ledger.marks import normalised
 from ledger.person import Joined, connected, effective_deletions, linked, stream_entries
-from ledger.spellings import list_name
+from ledger.spellings import COUNTRIES, list_name
 from ledger.times import DAY, EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
@@ -41,12 +42,6 @@ _COMMENT: Final = re.compile(r"\([^()]*\)")
 _BRACKETED: Final = re.compile(r"<[^<>@]*+@[^<>]*+>")
 _ADDRESS: Final = re.compile(r"(?<![^\s<>(),:;@?])[^\s<>(),:;@?]++@[^\s<>(),:;@?']+")
 _ABROAD: Final = re.compile(r"\D*\+")
-# country codes of one and two digits (ITU E.164); all others have three
-_SHORT: Final = (
-    *(1, 7, 20, 27, *range(30, 35), 36, 39, 40, 41, *range(43, 50), *range(51, 59), *range(60, 67), 81, 82, 84, 86),
-    *(*range(90, 96), 98),
-)
-_COUNTRIES: Final = frozenset(str(code) for code in _SHORT)
 _EXTENSION: Final = re.compile(r"((?<=\d)[^\d]*[^\W\d_]|[;#,]).*", re.DOTALL)  # what a letter after the digits begins
 _NO_WORD: Final = re.compile(r"[\W_]+")
 _NAMED: Final = (
@@ -107,7 +102,7 @@ def _telephone(text: str) -> str:
     digits = _NO_DIGIT.sub("", text)
     if digits.startswith("00") or _ABROAD.match(text):
         digits = digits.lstrip("0")
-        digits = digits[next((length for length in (1, 2) if digits[:length] in _COUNTRIES), 3) :]
+        digits = digits[next((length for length in (1, 2) if digits[:length] in COUNTRIES), 3) :]
     digits = digits.lstrip("0")[-TELEPHONE_DIGITS:].lstrip("0")
     return digits if len(digits) >= LEAST_DIGITS else ""
 
@@ -184,8 +179,6 @@ class _Standing(NamedTuple):
 
 # (kind, what it is about) -> (until when, whose, by which signal) -> a no
 _Track = dict[tuple[Any, ...], dict[tuple[Any, ...], _Standing]]
-_NARROW: Final = frozenset(("gpc", "nai", "partner", "complaint"))  # a lift with one is about that one only
-_OTHERS: Final = ("operator", "system")  # whose lift is about their own only
 
 
 class _Names:
@@ -230,11 +223,11 @@ def _note(track: _Track, entry: Entry, pack: Pack, over: _Over) -> None:
         case ev.OptoutRecorded():
             stand("optout", _scope(data), _said("optout.recorded", data))
         case ev.OptoutLifted():
-            _drop(track, "optout", _scope(data), entry.time, actor if actor in _OTHERS else None, data.signal)
+            _drop(track, "optout", _scope(data), entry.time, actor, data.signal)
         case ev.ConsentRefused() | ev.ConsentWithdrawn():
             stand("refusal", _about(data), _said("consent.refused", data), data.expires_at)
         case ev.ConsentGranted() if actor != "system" and _opens_for_good(data, actor, entry.time, pack, over):
-            _drop(track, "refusal", _about(data), entry.time, actor if actor in _OTHERS else None)
+            _drop(track, "refusal", _about(data), entry.time, actor)
         case ev.SuppressionCarried(marketing=True):
             pass  # of somebody who had the address then: in full it is kept already
         case ev.SuppressionCarried(said="deletion.requested"):
@@ -246,19 +239,17 @@ def _note(track: _Track, entry: Entry, pack: Pack, over: _Over) -> None:
         case ev.DeletionRequested() if pack.closes_for_good:
             stand("deletion", (data.request,), {"said": "deletion.requested"})
         case ev.RequestTakenBack() | ev.RequestDenied(ground="not-identified"):
-            _drop(track, "deletion", (data.request,), entry.time + 1)
+            _drop(track, "deletion", (data.request,), entry.time + 1, "subject")
         case _:
             pass
 
 
-def _drop(
-    track: _Track, kind: str, about: tuple[Any, ...], time: int, of: str | None = None, signal: str | None = None
-) -> None:
-    """Remove the noes of a kind about something that were said before; `of`: those of this actor only."""
+def _drop(track: _Track, kind: str, about: tuple[Any, ...], time: int, actor: str, signal: str | None = None) -> None:
+    """Remove the noes of a kind about something that were said before, as far as that actor undoes them."""
     there = track.get((kind, about), {})
     for key, one in list(there.items()):
-        same = one.claimed < time and of in (None, key[1])
-        if same and (signal not in _NARROW or signal == key[2]):
+        _, whose, by = key
+        if one.claimed < time and undoes(actor, signal, whose, by):
             del there[key]
 
 

@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from ledger import events as ev
 from ledger.entry import Entry
+from ledger.lifts import undoes
 from ledger.person import joined_by
 from ledger.times import parse_time
 from projections.question import Ref, same_list
@@ -16,7 +17,6 @@ from projections.record import Asked, Choice, Confirmed, OptOut, Order, Reach, S
 
 KEPT_QUESTIONS: Final = 64  # the newest ones that a person was asked: an answer to an older one confirms nothing
 KEPT_YESES: Final = 16  # of the same words: the newest ones, one of which an answer may still name
-NARROW_SIGNALS: Final = frozenset(("gpc", "nai", "partner", "complaint"))  # a lift with one is about that one only
 _Consent = ev.ConsentGranted | ev.ConsentRefused | ev.ConsentWithdrawn
 
 
@@ -169,13 +169,7 @@ def _standing_then(track: Track, choice: Choice) -> Iterator[Choice]:
         about = one.yes and one.express and one.actor == choice.actor and since < one.order < choice.order
         over = one.expires is not None and one.expires <= choice.ref.time
         ended = one.actor == "guardian" and track.guardian_ended is not None and one.order < track.guardian_ended
-        if (
-            about
-            and not over
-            and not ended
-            and (one.list, one.item) == (choice.list, choice.item)
-            and one.order > since
-        ):
+        if about and not over and not ended and (one.list, one.item) == (choice.list, choice.item):
             yield one
 
 
@@ -245,9 +239,7 @@ def _lift(state: State, entry: Entry, ref: Ref, data: ev.OptoutLifted) -> None:
 
 
 def _undoes(lift: ev.OptoutLifted, order: Order, actor: str, one: OptOut) -> bool:
-    if one.order > order or (actor in ("operator", "system") and one.actor != actor):
-        return False
-    return lift.signal not in NARROW_SIGNALS or one.signal == lift.signal
+    return one.order <= order and undoes(actor, lift.signal, one.actor, one.signal)
 
 
 def tracks_of(state: State, under: str) -> Iterator[Track]:
