@@ -58,12 +58,8 @@ def connected(c: SQLiteCursor, person: str, at: int | None = None) -> set[str]:
     candidates = linked(c, person)
     if len(candidates) == 1:
         return candidates
-    edges: Edges = set()
-    for entry in stream_entries(c, candidates, ("subject.linked", "subject.unlinked")):
-        if at is not None and entry.time > at:
-            break
-        note_edge(edges, entry)
-    return set(joined_by(edges, person))
+    links = stream_entries(c, candidates, ("subject.linked", "subject.unlinked"))
+    return set(joined_in((one for one in links if at is None or one.time <= at), person))
 
 
 Edges = set[frozenset[str]]  # pairs of names that are one person
@@ -91,6 +87,14 @@ def joined_by(edges: Edges, name: str) -> frozenset[str]:
         group |= new
         todo += new
     return frozenset(group)
+
+
+def joined_in(entries: Iterable[Entry], name: str) -> frozenset[str]:
+    """All names joined with one after these entries, in the order in which they are in force, itself included."""
+    edges: Edges = set()
+    for entry in entries:
+        note_edge(edges, entry)
+    return joined_by(edges, name)
 
 
 class Joined:

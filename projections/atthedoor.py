@@ -11,7 +11,7 @@ from ledger.entry import controller_stream
 from ledger.events import TYPES
 from ledger.incoming import Prepared
 from ledger.pack import Pack
-from ledger.person import Edges, joined_by, linked, note_edge, stream_entries
+from ledger.person import joined_in, linked, stream_entries
 from projections.needs import Case, check
 from projections.question import Question, classify
 from projections.state import fold
@@ -28,12 +28,9 @@ _CONTROLLER: Final = ("policy.published", "recipient.agreement.signed", "recipie
 def holds(need: Need, c: SQLiteCursor, person: str, event: Prepared, pack: Pack) -> bool:
     """Whether a condition holds for a collection, as of the event's time, by all that is recorded."""
     entries = [one for one in stream_entries(c, linked(c, person), _PERSON) if one.time <= event.time]
-    edges: Edges = set()
-    for entry in entries:
-        note_edge(edges, entry)
     about = stream_entries(c, [controller_stream(event.controller)], _CONTROLLER)
     world = fold_world(one for one in about if one.time <= event.time)
-    case = Case(fold(entries, joined_by(edges, person)), world, lambda _: pack)
+    case = Case(fold(entries, joined_in(entries, person)), world, lambda _: pack)
     question = Question(
         "collect", categories=frozenset(event.data.get("categories") or ()), origin=event.data.get("origin")
     )

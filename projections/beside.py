@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ledger import events as ev
 from ledger.addresses import CHANNELS, Had, binding
 from ledger.entry import Entry
-from ledger.person import Edges, joined_by, note_edge
+from ledger.person import joined_in
 from projections.addresses import Bound
 from projections.bounces import reached, stopped
 from projections.question import Ref
@@ -107,8 +107,4 @@ def joined_at(person: Person, name: str, cut: Cut) -> frozenset[str]:
     """The identifiers joined with one, by the entries that count."""
     if len(person.names) == 1:
         return person.names
-    edges: Edges = set()
-    for entry in person.entries:
-        if cut(entry):
-            note_edge(edges, entry)
-    return joined_by(edges, name)
+    return joined_in(filter(cut, person.entries), name)

@@ -20,7 +20,7 @@ from ledger.decisionid import Asked, DecisionId
 from ledger.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
 from ledger.errors import CorruptEntry, InvalidQuestion
 from ledger.pack import Pack
-from ledger.person import Edges, joined_by, linked, note_edge
+from ledger.person import joined_in, linked
 from ledger.times import FOREVER
 from projections.addresses import Bound
 from projections.beside import Beside, Cut, Ties, joined_at
@@ -299,13 +299,7 @@ def _way(one: str, other: str, by: dict[frozenset[str], Entry]) -> list[Entry]:
 
 def joined_names(person: Person, at: int, known_at: int) -> frozenset[str]:
     """The identifiers joined with the person at a moment, by what was known."""
-    if len(person.names) == 1:
-        return person.names
-    edges: Edges = set()
-    for entry in person.entries:
-        if entry.time <= at and entry.recorded_at <= known_at:
-            note_edge(edges, entry)
-    return joined_by(edges, person.person)
+    return joined_at(person, person.person, lambda entry: entry.time <= at and entry.recorded_at <= known_at)
 
 
 def known_entries(person: Person, at: int, known_at: int) -> tuple[frozenset[str], list[Entry]]:
@@ -356,10 +350,7 @@ class View:
         if person.last_time < order[0] and person.last_recorded <= self.known_at:
             return self.people.newest(person)
         earlier = [one for one in person.entries if one.order < order and one.recorded_at <= self.known_at]
-        edges: Edges = set()
-        for entry in earlier:
-            note_edge(edges, entry)
-        return fold(earlier, joined_by(edges, person.person))
+        return fold(earlier, joined_in(earlier, person.person))
 
     def case(self, person: Person, at: int) -> Case:
         """Everything an answer about the person at a moment may look at."""
