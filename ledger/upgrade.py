@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
@@ -70,10 +71,8 @@ def _streams(c: SQLiteCursor) -> None:
     c.execute("INSERT INTO streams SELECT stream, max(version), leaf FROM entries NOT INDEXED GROUP BY stream")
 
 
-def _from_log(c: SQLiteCursor) -> None:
-    """Who is named by whose entries; and the ages of those under one, which were passed over."""
-    for statement in MENTIONS:
-        c.execute(statement)
+def _pages(c: SQLiteCursor) -> Iterator[list[tuple[int, bytes]]]:
+    """The entries, (position, bytes), page by page. The cursor is free between pages."""
     start = 0
     while True:
         c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, _PAGE])
@@ -81,6 +80,14 @@ def _from_log(c: SQLiteCursor) -> None:
         if not rows:
             return
         start = rows[-1][0] + 1
+        yield rows
+
+
+def _from_log(c: SQLiteCursor) -> None:
+    """Who is named by whose entries; and the ages of those under one, which were passed over."""
+    for statement in MENTIONS:
+        c.execute(statement)
+    for rows in _pages(c):
         wanted = (b'"other":', b'"of":', b'"age":0')
         entries = [decode(position, state) for position, state in rows if any(piece in state for piece in wanted)]
         found = [(person, entry.position) for entry in entries for person in mentioned(entry)]
@@ -173,13 +180,7 @@ def _addresses(c: SQLiteCursor, vault: Vault) -> None:
     packs = _packs(c)
     c.execute("SELECT DISTINCT person FROM aliases")
     persons = {row[0] for row in c.fetchall()}
-    start = 0
-    while True:
-        c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, _PAGE])
-        rows = c.fetchall()
-        if not rows:
-            return
-        start = rows[-1][0] + 1
+    for rows in _pages(c):
         writes = Writes()
         for entry in (decode(position, state) for position, state in rows):
             if entry.stream in persons and entry.role == "controller":
