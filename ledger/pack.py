@@ -654,3 +654,7 @@ class Pack(Table):
     @cached_property
     def known_categories(self) -> frozenset[str]:
         return frozenset(self.categories.personal) | self.anonymous
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        return self.known_categories - self.anonymous

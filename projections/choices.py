@@ -97,7 +97,7 @@ def _asked(question: Question, pack: Pack) -> _Asked:
     if not categories and contact:
         categories = frozenset(OF_CHANNEL[one] for one in channels if one in OF_CHANNEL)
     elif not categories and question.action in WIDE:
-        categories = pack.known_categories - pack.anonymous
+        categories = pack.personal
     every = question.purpose is None and question.action in WIDE
     return _Asked(question, pack, categories, channels, same_list(question.list), every)
 
@@ -129,8 +129,10 @@ def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, w
 def _weighed(said: _Said) -> Yes | No | None:
     """The word under one name; a no with the ended yes that keeps an older one from opening it."""
     word = _latest(said)
-    instead = _instead(said) if isinstance(word, No) else None
-    return replace(word, instead=instead) if isinstance(word, No) and instead else word
+    if not isinstance(word, No):
+        return word
+    instead = _instead(said)
+    return replace(word, instead=instead) if instead else word
 
 
 def _instead(said: _Said) -> Ref | None:
