@@ -27,6 +27,16 @@ SIGNER = Signer(b"\x01" * 32, "example.com/ledger")
 OTHER = Signer(b"\x02" * 32, "other.example/ledger")
 KEYS = [parse_vkey(SIGNER.vkey)]
 EMAIL, SALT = "ann@example.com", b"s" * 32
+JSON_OF_TWO_READINGS = {  # what is in a file, and what is said of it
+    "duplicate-json-key": (b'{"person":"x","person":"y"}', "the key 'person' stands twice"),
+    "duplicate-inner-key": (b'{"data":{"a":1,"a":1}}', "the key 'a' stands twice"),
+    "nan": (b'{"a":NaN}', "NaN is no JSON"),
+    "array": (b"[1]", "wants a JSON object"),
+    "cut": (b"{", "Expecting property name"),
+    "not-utf-8": (b'{"a":"\xff"}', "can't decode"),
+    "deep": (b'{"a":' + b"[" * 60_000, "recursion"),
+    "long-number": (b'{"a":' + b"1" * 5_000 + b"}", "digits"),
+}
 PACK, TEXT, WORDING = b"[pack]\n", b"Our statement\n", b"Yes, send me news\n"
 
 

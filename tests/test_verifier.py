@@ -17,6 +17,7 @@ from evidence_zip import (
     ANN,
     BOB,
     CARL,
+    JSON_OF_TWO_READINGS,
     KEYS,
     OTHER,
     PACK,
@@ -483,20 +484,7 @@ def test_versions_in_another_order_than_the_log_are_refused(stream):
     refused(evidence.zipped(), "^entry 2: listed after entry 3, out of the log's order$")
 
 
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b'{"person":"x","person":"y"}', "the key 'person' stands twice"),
-        (b'{"data":{"a":1,"a":1}}', "the key 'a' stands twice"),
-        (b'{"a":NaN}', "NaN is no JSON"),
-        (b"[1]", "wants a JSON object"),
-        (b"{", "Expecting property name"),
-        (b'{"a":"\xff"}', "can't decode"),
-        (b'{"a":' + b"[" * 60_000, "recursion"),
-        (b'{"a":' + b"1" * 5_000 + b"}", "digits"),
-    ],
-    ids=["duplicate-json-key", "duplicate-inner-key", "nan", "array", "cut", "not-utf-8", "deep", "long-number"],
-)
+@pytest.mark.parametrize(("raw", "message"), JSON_OF_TWO_READINGS.values(), ids=JSON_OF_TWO_READINGS)
 def test_json_that_two_readers_could_read_differently_is_refused(raw, message):
     evidence = Evidence()
     evidence.files["manifest.json"] = raw

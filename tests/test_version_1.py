@@ -7,9 +7,10 @@ import json
 import zipfile
 from pathlib import Path
 
+import evidence_zip
 import pytest
+from evidence_zip import ANN, BOB, EMAIL, JSON_OF_TWO_READINGS, KEYS, OTHER, SALT
 
-from ledger.merkle import inclusion_proof, root_at
 from ledger.notes import Signer, cosign, format_checkpoint
 from ledger.verifier import (
     EvidenceError,
@@ -21,18 +22,13 @@ from ledger.verifier import (
     verify_evidence,
 )
 
-ANN, BOB = "a" * 32, "b" * 32
-SIGNER = Signer(b"\x01" * 32, "example.com/ledger")
-OTHER = Signer(b"\x02" * 32, "other.example/ledger")
 WITNESSES = [Signer(bytes([n]) * 32, f"witness.example/w{n}") for n in (3, 4)]
-KEYS = [parse_vkey(SIGNER.vkey)]
 ANNS = (2, 4, 5, 8)  # the positions of Ann's entries
 CONTEXT = (0, 6)
-EMAIL, SALT = "ann@example.com", b"s" * 32
 GOLDEN = Path(__file__).parent / "golden"
 
 
-class Log:
+class Log(evidence_zip.Log):
     """A log of eleven entries: two about the controller, four of Ann's, the rest Bob's."""
 
     def __init__(self):
@@ -47,23 +43,6 @@ class Log:
             entry = {key: value for key, value in entry.items() if value is not None} | {"personal": personal}
             self.raw.append(json.dumps(entry, separators=(",", ":")).encode())
             heads[who] = (version + 1, encode_base64(leaf_hash(self.raw[-1])))
-
-    def edit(self, position, **changes):
-        """The log as it would be if it had been written so: the damage is then authentic."""
-        self.raw[position] = json.dumps(json.loads(self.raw[position]) | changes).encode()
-        return self
-
-    def leaves(self, start, stop):
-        return [leaf_hash(raw) for raw in self.raw[start:stop]]
-
-    def checkpoint(self, signer=SIGNER, size=None):
-        size = len(self.raw) if size is None else size
-        return signer.sign(format_checkpoint(signer.name, size, root_at(size, None, self.leaves)))
-
-    def proof(self, position, size=None, note=None):
-        size = len(self.raw) if size is None else size
-        hashes = inclusion_proof(position, size, None, self.leaves)
-        return format_tlog_proof(position, hashes, note or self.checkpoint()).encode()
 
 
 class Evidence:
@@ -325,20 +304,7 @@ def test_versions_in_another_order_than_the_log_are_refused():
     refused(evidence.zipped(), "^entry 4: listed after entry 5, out of the log's order$")
 
 
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b'{"person":"x","person":"y"}', "the key 'person' stands twice"),
-        (b'{"data":{"a":1,"a":1}}', "the key 'a' stands twice"),
-        (b'{"a":NaN}', "NaN is no JSON"),
-        (b"[1]", "wants a JSON object"),
-        (b"{", "Expecting property name"),
-        (b'{"a":"\xff"}', "can't decode"),
-        (b'{"a":' + b"[" * 60_000, "recursion"),
-        (b'{"a":' + b"1" * 5_000 + b"}", "digits"),
-    ],
-    ids=["duplicate-json-key", "duplicate-inner-key", "nan", "array", "cut", "not-utf-8", "deep", "long-number"],
-)
+@pytest.mark.parametrize(("raw", "message"), JSON_OF_TWO_READINGS.values(), ids=JSON_OF_TWO_READINGS)
 def test_json_that_two_readers_could_read_differently_is_refused(raw, message):
     evidence = Evidence()
     evidence.files["manifest.json"] = raw
