@@ -71,7 +71,8 @@ _FIELDS: Final = (
     | {*Change.model_fields}
 )
 _OF_JSON: Final = frozenset((str, bool, int, list, dict, type(None)))
-_look: Final = lru_cache(maxsize=65_536)(cleartext.find)
+_REMEMBERED_CHARS: Final = 64  # the words that come again and again are short
+_look_at_short: Final = lru_cache(maxsize=16_384)(cleartext.find)
 
 
 @dataclass(slots=True)
@@ -415,6 +416,11 @@ def _look_at_one(name: str, value: str) -> None:
     hit = _look(value)
     if hit is not None:
         raise _too_clear(name, hit)
+
+
+def _look(text: str) -> cleartext.Hit | None:
+    """`cleartext.find`, remembered for short texts: what is remembered is at most a few MiB, whatever comes in."""
+    return _look_at_short(text) if len(text) <= _REMEMBERED_CHARS else cleartext.find(text)
 
 
 def _too_clear(name: str, hit: cleartext.Hit) -> InvalidEvent:

@@ -1,11 +1,13 @@
 """Change the code in one small place at a time, and see whether a scenario or a random history notices.
 
-    .venv/bin/python tests/mutants.py --module choices [--module words ...] [--jobs 2] [--only FUNCTION]
+    .venv/bin/python tests/mutants.py --module choices [--module words ...] [--jobs 2] [--only FUNCTION] [--suite]
 
 Each mutant runs in a process forked from one that has everything loaded: first random histories, answered as
 `reference.py` answers them, then the project's own scenarios, until the first difference. What nothing notices is
-listed with its line and the change, and the exit code is 1. A change that makes no difference stands, with the reason,
-in `mutants_equivalent.txt`; a line there that is no change any more is an error (exit 2).
+listed with its line and the change, and the exit code is 1. With `--suite` such a one is then written into a copy of
+the tree, and all tests run on it, those of answers first, until one fails; that one is named. A change that makes no
+difference stands, with the reason, in `mutants_equivalent.txt`; a line there that is no change any more is an error
+(exit 2).
 
 Functions and methods are mutated, by their code objects; constants of a module, decorators and defaults are not.
 """
@@ -16,8 +18,11 @@ import argparse
 import ast
 import importlib
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +45,8 @@ MODULES = {
     "door": "ledger.door",
 }
 EQUIVALENT = HERE / "mutants_equivalent.txt"
+FIRST = ("explanations", "words", "closed", "reference", "addresses", "requests", "packdiff", "properties", "times")
+SUITE_LIMIT_S = 3_600
 LIMIT_S = 120  # a mutant that takes longer has lost its way, and is noticed by that
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -148,13 +155,18 @@ def source_of(module: str) -> str:
     return Path(importlib.import_module(MODULES[module]).__file__ or "").read_text()
 
 
-def mutate(mutant: Mutant) -> bool:
-    """Change the loaded function. False where nothing loaded runs it: what a library took apart when it was defined."""
+def mutated(mutant: Mutant) -> ast.Module:
+    """The module's tree with the change in it."""
     tree = ast.parse(source_of(mutant.module))
     node = nodes_of(dict(functions(tree))[mutant.function])[mutant.node]
     _, field, value = list(changes(node))[mutant.number]
     apply(node, field, value)
-    code = compile(ast.fix_missing_locations(tree), MODULES[mutant.module], "exec", dont_inherit=True)
+    return ast.fix_missing_locations(tree)
+
+
+def mutate(mutant: Mutant) -> bool:
+    """Change the loaded function. False where nothing loaded runs it: what a library took apart when it was defined."""
+    code = compile(mutated(mutant), MODULES[mutant.module], "exec", dont_inherit=True)
     loaded: object = importlib.import_module(MODULES[mutant.module])
     for name in mutant.function.split("."):
         code = next(one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == name)
@@ -251,6 +263,25 @@ def try_out(mutant: Mutant | None, cases: list[tuple], scenarios: list[tuple]) -
     return {0: "survived", 2: "unreached"}.get(os.waitstatus_to_exitcode(status), "noticed")
 
 
+def try_suite(mutant: Mutant) -> str:
+    """The name of the first test that fails with the change in a copy of the tree, or "" where all pass."""
+    root = HERE.parent
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder) / root.name
+        shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info"))
+        path = copy / f"{MODULES[mutant.module].replace('.', '/')}.py"
+        path.write_text(ast.unparse(mutated(mutant)))
+        names = sorted(one.name for one in (copy / "tests").glob("test_*.py") if one.stem != "test_structure")
+        names.sort(key=lambda name: name.removeprefix("test_").removesuffix(".py") not in FIRST)
+        command = [sys.executable, "-m", "pytest", "-xq", *(f"tests/{name}" for name in names)]
+        done = subprocess.run(
+            command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True,
+            timeout=SUITE_LIMIT_S, check=False,
+        )  # fmt: skip
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return "" if done.returncode == 0 else (failed or [done.stdout[-200:]])[0]
+
+
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +302,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="a function's name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--histories", type=int, default=100)
+    parser.add_argument("--suite", action="store_true", help="try all tests on what is not noticed")
     args = parser.parse_args()
     if stale := stale_equivalents():
         print("no change any more, take it off the list:", *stale, sep="\n  ")  # noqa: T201
@@ -285,7 +317,11 @@ def main() -> int:
     began = time.monotonic()
     with ThreadPoolExecutor(args.jobs) as pool:
         became = []
-        for one, what in zip(found, pool.map(lambda one: try_out(one, cases, scenarios), found), strict=True):
+        for one, first in zip(found, pool.map(lambda one: try_out(one, cases, scenarios), found), strict=True):
+            what = first
+            if args.suite and what != "noticed" and (test := try_suite(one)):
+                print(f"{one.key}: {test}", flush=True)  # noqa: T201
+                what = "noticed"
             became.append(what)
             if what != "noticed":
                 path = MODULES[one.module].replace(".", "/")
