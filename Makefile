@@ -43,7 +43,7 @@ bench: $(READY)  ## measure against peers, in one run
 	$(BIN)/consent-ledger bench
 
 docs: $(READY)  ## write what is generated under docs/reference
-	$(BIN)/python -m consumers.reference
+	$(BIN)/python -m consumers.packs.reference
 
 lock: $(READY)  ## pin every dependency anew, with hashes, naming no index
 	$(BIN)/python -m pip install --quiet pip-tools

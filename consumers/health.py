@@ -9,15 +9,15 @@ from typing import Any
 from consumers import opening
 from consumers.moments import gap
 from consumers.opening import keys_folder
-from ledger import files
-from ledger.audit import StoreCorrupt, verify_store
-from ledger.checkup import SHOWN, database, derived
-from ledger.deadletters import listed
-from ledger.derived import unjournalled
-from ledger.erasure import scrub_or_wait
 from ledger.errors import LedgerError
-from ledger.keys import JOURNAL, FileKeys
-from ledger.verifier import parse_vkey
+from ledger.files import durable
+from ledger.intake.dead_letters import listed
+from ledger.intake.erasure import scrub_or_wait
+from ledger.log.verifier import parse_vkey
+from ledger.proof.audit import StoreCorrupt, verify_store
+from ledger.proof.checkup import SHOWN, database, derived
+from ledger.proof.derived import unjournalled
+from ledger.vault.keys import JOURNAL, FileKeys
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
@@ -57,7 +57,7 @@ def rights(ledger: Ledger) -> list[str]:
     found = []
     for one in (*beside, *kept):
         with suppress(FileNotFoundError):  # not there, or no longer
-            if files.wider(one):
+            if durable.wider(one):
                 found.append(f"{one}: others may use it")
     return found
 

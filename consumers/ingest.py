@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
-from ledger import points
-from ledger.application import Outcome
-from ledger.deadletters import KEPT_BYTES, Undeliverable, keep
+from ledger import crashpoints
 from ledger.errors import InvalidEvent
-from ledger.incoming import known_field, parse_line, too_long
+from ledger.intake.application import Outcome
+from ledger.intake.dead_letters import KEPT_BYTES, Undeliverable, keep
+from ledger.intake.parse import known_field, parse_line, too_long
 from ledger.limits import LINE_LIMIT_BYTES
 from projections.ledger import Ledger
 
@@ -95,7 +95,7 @@ def _record(ledger: Ledger, lines: list[_Line], origin: str, tally: Tally) -> No
             )
     if dead:
         keep(ledger.app, origin, dead, ledger.clock())
-        points.reached("dead letters kept")
+        crashpoints.reached("dead letters kept")
 
 
 def _parsed(line: _Line) -> Any:

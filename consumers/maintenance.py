@@ -17,19 +17,16 @@ import orjson
 from consumers.health import examine
 from consumers.mistakes import DoesNotHold
 from consumers.opening import discard, projection_path, require_one_file, store_path
-from ledger import files, points
-from ledger.application import open_file
-from ledger.audit import StoreCorrupt, StoreReport, verify_store
-from ledger.copying import require_folder, require_free
-from ledger.deadletters import drop, listed, text
-from ledger.erasure import destroy_again, truncate_wal
+from ledger import crashpoints
 from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, StoreFull
-from ledger.held import chunks, descriptor
-from ledger.incoming import parse_line
-from ledger.keys import FileKeys, MemoryKeys
-from ledger.recorder import readable_errors
-from ledger.times import format_time
-from ledger.verifier import (
+from ledger.files import durable
+from ledger.files.held import chunks, descriptor
+from ledger.intake.application import open_file
+from ledger.intake.copying import require_folder, require_free
+from ledger.intake.dead_letters import drop, listed, text
+from ledger.intake.erasure import destroy_again, truncate_wal
+from ledger.intake.parse import parse_line
+from ledger.log.verifier import (
     COSIGNATURE,
     ED25519,
     MAX_DOCUMENT_BYTES,
@@ -43,6 +40,10 @@ from ledger.verifier import (
     parse_vkey,
     verify_evidence,
 )
+from ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
+from ledger.store.recorder import readable_errors
+from ledger.times import format_time
+from ledger.vault.keys import FileKeys, MemoryKeys
 from projections.ledger import Ledger
 
 Row = dict[str, Any]
@@ -115,8 +116,8 @@ def write_evidence_for(output: Path, ledger: Ledger, body: Row, disclose: Sequen
     if output.exists() and not output.is_file():  # a pipe or a terminal: nothing there can be replaced
         output.write_bytes(whole)
     else:
-        with files.readable(output):
-            files.replace(output, whole)
+        with durable.readable(output):
+            durable.replace(output, whole)
     return Written(len(whole), _opened(whole))
 
 
@@ -165,12 +166,12 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     _require_room(pieces.values(), target)
     provider = FileKeys(keys)
     partial = target.with_name(target.name + ".partial")
-    with files.readable(target), files.alone(target):
+    with durable.readable(target), durable.alone(target):
         require_free(target, "store")  # another process may have made it meanwhile
         discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
         try:
             for suffix, piece in pieces.items():
-                files.create(partial.with_name(partial.name + suffix), chunks(piece))
+                durable.create(partial.with_name(partial.name + suffix), chunks(piece))
             restored = _checked(partial, provider, target)
         except BaseException as error:
             discard(partial)
@@ -178,11 +179,11 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
                 what = "not a backup of a consent-ledger store (name the file that backup made)"
                 raise NotALedger(f"{source}: {what}") from None
             raise
-        points.reached("restored copy whole")
+        crashpoints.reached("restored copy whole")
         for path in (projection_path(target), *(target.with_name(target.name + end) for end in ("-wal", "-shm"))):
             path.unlink(missing_ok=True)  # a log left beside would be played into the restored store
         partial.rename(target)
-        files.sync_folder(target.parent)
+        durable.sync_folder(target.parent)
     return restored
 
 

@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from consumers.moments import Wall, tell_gap
-from ledger import files, points
-from ledger.application import LedgerApplication, memory_name, open_file, require_store
-from ledger.copying import require_folder, require_free
-from ledger.erasure import finish_erasures, finish_scrub, truncate_wal
+from ledger import crashpoints
 from ledger.errors import (
     ClockJumped,
     HoldStanding,
@@ -26,12 +23,16 @@ from ledger.errors import (
     StoreError,
     StoreFull,
 )
-from ledger.files import read_at_most
-from ledger.keys import FileKeys, MemoryKeys
+from ledger.files import durable
+from ledger.files.durable import read_at_most
+from ledger.intake.application import LedgerApplication, memory_name, open_file, require_store
+from ledger.intake.copying import require_folder, require_free
+from ledger.intake.erasure import finish_erasures, finish_scrub, truncate_wal
+from ledger.intake.recovery import bring_nobody_back
 from ledger.limits import PACK_LIMIT_BYTES
-from ledger.pack import Pack
-from ledger.packfile import load_pack
-from ledger.recovery import bring_nobody_back
+from ledger.policy.load import load_pack
+from ledger.policy.pack import Pack
+from ledger.vault.keys import FileKeys, MemoryKeys
 from projections.ledger import Ledger
 
 _log = logging.getLogger("consent_ledger")
@@ -83,7 +84,7 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
     path = store_path(store)
     require_folder(path)
     name = log_name(origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
-    with files.readable(path), files.alone(path):
+    with durable.readable(path), durable.alone(path):
         require_free(path)  # another process may have made it meanwhile
         provider = _made(path, keys_folder(path, keys), name)
     return open_ledger(str(path), str(provider.folder))
@@ -93,7 +94,7 @@ def _made(path: Path, folder: Path, name: str) -> FileKeys:
     """Make a store and its keys; the store gets its name when it is whole. Requires to be alone in that."""
     partial = path.with_name(path.name + ".partial")
     discard(partial)
-    files.create(partial)  # first: a folder that cannot be written gets no keys either
+    durable.create(partial)  # first: a folder that cannot be written gets no keys either
     provider = FileKeys(folder, create=True)
     try:
         app = open_file(partial, provider, create=True)
@@ -104,10 +105,10 @@ def _made(path: Path, folder: Path, name: str) -> FileKeys:
     except BaseException:
         discard(partial)
         raise
-    points.reached("store whole")
+    crashpoints.reached("store whole")
     partial.rename(path)
-    files.sync_folder(path.parent)
-    points.reached("store named")
+    durable.sync_folder(path.parent)
+    crashpoints.reached("store named")
     provider.finished()
     return provider
 
@@ -153,7 +154,7 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
             for base in (path, projection_path(path)):
                 for suffix in ("", "-wal", "-shm"):
                     if (file := base.with_name(base.name + suffix)).exists():
-                        files.mend(file)
+                        durable.mend(file)
             provider.keep_private()
         app.load()
         if app.how == "rw":

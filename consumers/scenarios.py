@@ -12,13 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from consumers.files.yamlfile import read_yaml
 from consumers.mistakes import ScenarioFileError
 from consumers.opening import memory_ledger, shipped_packs
-from consumers.yamlfile import read_yaml
-from ledger.application import Outcome
 from ledger.errors import InvalidQuestion, LedgerError
-from ledger.pack import Pack
-from ledger.packfile import load_pack
+from ledger.intake.application import Outcome
+from ledger.policy.load import load_pack
+from ledger.policy.pack import Pack
 from ledger.times import parse_time
 from projections.ledger import Ledger
 

@@ -1,12 +1,12 @@
 """What happened, and the proof that it did."""
 
-from ledger.application import LedgerApplication
-from ledger.audit import StoreReport
-from ledger.erasure import Erased
 from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotAccepted, StoreError
+from ledger.intake.application import LedgerApplication
+from ledger.intake.erasure import Erased
 from ledger.outcome import Outcome
-from ledger.pack import Pack
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
+from ledger.policy.pack import Pack
+from ledger.proof.audit import StoreReport
 
 __all__ = [
     "Erased",

@@ -1,8 +1,8 @@
 """How much may come in at most, in one place: whatever is longer, deeper or more is refused by a message that says so.
 
 Nothing here touches what a store holds already: an entry, a pack or a journal from before a limit is read for ever. So
-each limit is held to where something comes in: events in `ledger.incoming`, packs in `ledger.packfile`, scenario files
-in `consumers.scenarios`, journals and backups where they are opened.
+each limit is held to where something comes in: events in `ledger.intake.parse`, packs in `ledger.policy.load`,
+scenario files in `consumers.scenarios`, journals and backups where they are opened.
 """
 
 from __future__ import annotations

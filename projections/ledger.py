@@ -14,30 +14,30 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import orjson
 
-from ledger.application import LedgerApplication
-from ledger.audit import StoreReport
-from ledger.checkup import check_whole
-from ledger.copying import back_up
-from ledger.entry import Entry
-from ledger.erasure import Erased, erase
 from ledger.errors import InvalidQuestion, LedgerError, NotAccepted
-from ledger.evidence import write_evidence
+from ledger.intake.application import LedgerApplication
+from ledger.intake.copying import back_up
+from ledger.intake.erasure import Erased, erase
+from ledger.intake.persons import known_person
+from ledger.log.entry import Entry
 from ledger.outcome import Outcome
-from ledger.pack import Pack
-from ledger.person import known_person
-from ledger.reader import Moved
-from ledger.recorder import readable_errors
+from ledger.policy.pack import Pack
+from ledger.proof.audit import StoreReport
+from ledger.proof.checkup import check_whole
+from ledger.proof.evidence import write_evidence
+from ledger.store.reader import Moved
+from ledger.store.recorder import readable_errors
 from ledger.times import FOREVER, format_time, parse_held, parse_time
-from projections.acts import about
-from projections.atthedoor import holds
-from projections.decide import NOTHING, changes_at, decide
-from projections.judge import Record, controller_findings, judge, recipients
-from projections.needs import Case
-from projections.obligations import controller_obligations, obligations
-from projections.people import People, Person, View, joined_names, joining, known_entries, names
-from projections.projector import Judged, Projector, Save
-from projections.question import Answer, Question, Verdict, check_words, classify, parse_about, parse_question
-from projections.session import Session, Sessions
+from projections.decision.admission import holds
+from projections.decision.conditions import Case
+from projections.decision.decide import NOTHING, changes_at, decide
+from projections.decision.question import Answer, Question, Verdict, check_words, classify, parse_about, parse_question
+from projections.read.people import People, Person, View, joined_names, joining, known_entries, names
+from projections.read.projector import Judged, Projector, Save
+from projections.read.session import Session, Sessions
+from projections.reports.acts import about
+from projections.reports.findings import Record, controller_findings, judge, recipients
+from projections.reports.obligations import controller_obligations, obligations
 
 Row = dict[str, Any]
 _P = ParamSpec("_P")
@@ -426,7 +426,7 @@ class Ledger:
     @_of_one_size
     def state(self, body: dict[str, Any]) -> Row:
         """The person's state, as a document."""
-        from projections.document import state_document
+        from projections.reports.document import state_document
 
         view, persons, at = self._asked(body)
         if len(persons) != 1 or body.get("subject") is None:
@@ -446,7 +446,7 @@ class Ledger:
         with self.app.reading() as c:
             c.execute("SELECT position, state FROM entries WHERE type='intake.refused' ORDER BY position")
             found = c.fetchall()
-        from ledger.entry import decode
+        from ledger.log.entry import decode
 
         for position, state in found:
             entry = decode(position, state)

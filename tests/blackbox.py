@@ -88,7 +88,7 @@ def about(subject):
 
 def command(*args, timeout=300):
     """Run the command line in a process of its own."""
-    program = [sys.executable, "-c", "from consumers.cli import main\nmain()", *map(str, args)]
+    program = [sys.executable, "-c", "from consumers.cli.app import main\nmain()", *map(str, args)]
     return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
 

@@ -20,15 +20,16 @@ from hypothesis import settings
 from typer.testing import CliRunner
 
 from consumers import opening
-from consumers.cli import app
+from consumers.cli.app import app
 from consumers.ingest import ingest
-from ledger import held, points
-from ledger.audit import verify_store
-from ledger.deadletters import listed
-from ledger.entry import decode
-from ledger.recorder import LedgerPool
+from ledger import crashpoints
+from ledger.files import held
+from ledger.intake.dead_letters import listed
+from ledger.log.entry import decode
+from ledger.log.verifier import parse_vkey
+from ledger.proof.audit import verify_store
+from ledger.store.recorder import LedgerPool
 from ledger.times import SECOND, format_time, parse_time
-from ledger.verifier import parse_vkey
 
 settings.register_profile("patient", deadline=None)  # how fast a machine is, is no property
 settings.load_profile("patient")
@@ -296,7 +297,7 @@ def together(ledger, bodies, monkeypatch):
 
 def command(*args, first=""):
     """Run the command line in a process of its own, after some Python."""
-    python = [sys.executable, "-c", f"{first}\nfrom consumers.cli import main\nmain()", *map(str, args)]
+    python = [sys.executable, "-c", f"{first}\nfrom consumers.cli.app import main\nmain()", *map(str, args)]
     return subprocess.run(python, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -343,7 +344,7 @@ def fail_at(monkeypatch):
             if point == name and left[0] == 0:
                 raise error
 
-        monkeypatch.setattr(points, "hook", reached)
+        monkeypatch.setattr(crashpoints, "hook", reached)
 
     return arm
 
@@ -352,7 +353,7 @@ def fail_at(monkeypatch):
 def commits(monkeypatch):
     """The commits made since."""
     seen = []
-    monkeypatch.setattr(points, "hook", lambda name: seen.append(name) if name == "after commit" else None)
+    monkeypatch.setattr(crashpoints, "hook", lambda name: seen.append(name) if name == "after commit" else None)
     return seen
 
 

@@ -24,12 +24,12 @@ from collections import Counter
 from pathlib import Path
 
 from consumers import ingest, maintenance, opening
-from consumers.generator import NOW
-from ledger import points
-from ledger.recorder import LedgerPool
-from ledger.recovery import recover
+from consumers.demo.generator import NOW
+from ledger import crashpoints
+from ledger.intake.recovery import recover
+from ledger.store.recorder import LedgerPool
 from ledger.times import parse_time
-from projections import projector
+from projections.read import projector
 
 BATCH = 60  # lines
 PAGE = 200  # entries
@@ -47,7 +47,7 @@ def watch(kill):
         if list(kind) == what and met[name] == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    points.hook = lambda name: meet("point", name)
+    crashpoints.hook = lambda name: meet("point", name)
     create = LedgerPool._create_connection
 
     def watched(pool):

@@ -9,10 +9,10 @@ import zipfile
 
 import pytest
 
-from ledger import verifier
-from ledger.merkle import inclusion_proof, root_at
-from ledger.notes import Signer, format_checkpoint
-from ledger.verifier import (
+from ledger.log import verifier
+from ledger.log.checkpoint import Signer, format_checkpoint
+from ledger.log.merkle import inclusion_proof, root_at
+from ledger.log.verifier import (
     EvidenceError,
     commitment,
     encode_base64,

@@ -18,7 +18,7 @@ from blackbox import about, event
 from typer.testing import CliRunner
 
 from consumers import create_ledger, maintenance, open_ledger
-from consumers.cli import app
+from consumers.cli.app import app
 from ledger.errors import LedgerError
 
 CARL, GONE = "carl", "gone"  # whose deletion completes, who is erased

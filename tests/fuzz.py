@@ -43,13 +43,13 @@ from blackbox import PACKS, ROOT
 from consumers import create_ledger, maintenance, open_ledger, opening
 from consumers.ingest import ingest
 from consumers.opening import memory_ledger
-from consumers.packcheck import check_file
+from consumers.packs.check import check_file
 from consumers.scenarios import load_scenarios, run_files
-from ledger.application import LedgerApplication
 from ledger.errors import LedgerError
-from ledger.incoming import parse_line
-from ledger.keys import FileKeys, MemoryKeys
+from ledger.intake.application import LedgerApplication
+from ledger.intake.parse import parse_line
 from ledger.times import parse_time
+from ledger.vault.keys import FileKeys, MemoryKeys
 
 SLOW_SECONDS = 2
 HUNG_SECONDS = 60

@@ -37,12 +37,12 @@ from hypothesis import strategies as st
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 MODULES = {
-    "choices": "projections.choices",
-    "words": "projections.words",
-    "decide": "projections.decide",
-    "needs": "projections.needs",
-    "conditions": "ledger.conditions",
-    "door": "ledger.door",
+    "choices": "projections.decision.choices",
+    "words": "projections.fold.words",
+    "decide": "projections.decision.decide",
+    "needs": "projections.decision.conditions",
+    "conditions": "ledger.policy.conditions",
+    "door": "ledger.intake.admission",
 }
 EQUIVALENT = HERE / "mutants_equivalent.txt"
 FIRST = ("explanations", "words", "closed", "reference", "addresses", "requests", "packdiff", "properties", "times")

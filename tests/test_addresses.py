@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from consumers.health import derived
 from consumers.maintenance import back_up, erase, restore
 from consumers.opening import memory_ledger, open_ledger
-from ledger import append, application
 from ledger.errors import CorruptEntry
-from ledger.packfile import load_pack
-from ledger.recovery import recover
+from ledger.intake import application, batch
+from ledger.intake.recovery import recover
+from ledger.policy.load import load_pack
 from ledger.times import format_time, parse_time
 
 WW = {"controller": "whereverworks"}
@@ -341,7 +341,7 @@ def test_addresses_are_read_before_the_write_lock_is_taken(memory, monkeypatch):
         return read(*args, **more)
 
     monkeypatch.setattr(application, "named_in", seen)
-    monkeypatch.setattr(append, "named_in", None)  # under the lock: only where a pack came in between
+    monkeypatch.setattr(batch, "named_in", None)  # under the lock: only where a pack came in between
     accept(memory, registered("crm:parent"), registered("family@example.org"))
     assert held == [False, False]
 

@@ -19,11 +19,11 @@ from conftest import PERSON, accept, assert_whole, event, letter, rows, size, st
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ledger import incoming
 from ledger.errors import InvalidEvent, InvalidQuestion
-from ledger.facts import Change
-from ledger.incoming import ENVELOPE, parse_json, parse_line, prepare
-from projections.question import FIELDS, parse_question
+from ledger.events.facts import Change
+from ledger.intake import parse
+from ledger.intake.parse import ENVELOPE, parse_json, parse_line, prepare
+from projections.decision.question import FIELDS, parse_question
 
 HALF = json.loads('"Ann \\ud83d"')
 WHO = {"controller": "parature", "subject": PERSON}
@@ -286,7 +286,7 @@ def test_a_lack_of_memory_is_not_the_events_fault(memory, monkeypatch):
         raise MemoryError
 
     before = size(memory)
-    monkeypatch.setattr(incoming, "validate", exhausted)
+    monkeypatch.setattr(parse, "validate", exhausted)
     with pytest.raises(MemoryError):
         memory.record([event()])
     assert size(memory) == before

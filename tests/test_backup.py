@@ -10,8 +10,8 @@ from conftest import accept, assert_whole, event
 
 from consumers import maintenance
 from consumers.opening import create_ledger, keys_folder, open_ledger
-from ledger import files
 from ledger.errors import LedgerError, StoreBusy, StoreFull
+from ledger.files import durable
 
 
 def sealed(ledger):
@@ -80,9 +80,9 @@ def saved(store, tmp_path):
 @pytest.mark.parametrize("how", ["create", "backup", "restore"])
 def test_one_at_a_time_makes_a_file_of_a_name(store, tmp_path, saved, how, monkeypatch):
     """Workers that start together make their store together: what one is at, no other takes away or gives the name."""
-    monkeypatch.setattr(files, "ALONE_SECONDS", 0.01)
+    monkeypatch.setattr(durable, "ALONE_SECONDS", 0.01)
     path = tmp_path / "made.db"
-    with files.alone(path):
+    with durable.alone(path):
         error = make(how, store, path, saved)
         assert isinstance(error, StoreBusy)
         assert "another process is making it" in str(error)

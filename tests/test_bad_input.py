@@ -18,13 +18,13 @@ from conftest import PACKS, accept, assert_whole, command, event, letter, ndjson
 
 from consumers import ingest as ingest_module
 from consumers import opening
-from consumers.generator import generate
+from consumers.demo.generator import generate
 from consumers.ingest import ingest
-from ledger import points
-from ledger.deadletters import KEPT_BYTES, listed, text
+from ledger import crashpoints
 from ledger.errors import KeyFileError, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
-from ledger.recorder import STORE_FORMAT, LedgerPool
-from ledger.upgrade import upgrade
+from ledger.intake.dead_letters import KEPT_BYTES, listed, text
+from ledger.intake.upgrade import upgrade
+from ledger.store.recorder import STORE_FORMAT, LedgerPool
 
 FEW = [event(id=f"few-{n}", subject=f"crm:{n}", personal={"email": f"p{n}@example.com"}) for n in range(3)]
 MANY = [event(id=f"many-{n}", subject=f"crm:{n % 7}", personal={"words": "x" * 200}) for n in range(60)]
@@ -389,7 +389,7 @@ def test_a_second_writer_in_the_way_of_a_letter_loses_no_event(store, monkeypatc
     with_pragma(monkeypatch, "busy_timeout=20")
     store.reopen()
     other = sqlite3.connect(store.path, isolation_level=None)
-    monkeypatch.setattr(points, "hook", lambda name: name == "after commit" and other.execute("BEGIN IMMEDIATE"))
+    monkeypatch.setattr(crashpoints, "hook", lambda name: name == "after commit" and other.execute("BEGIN IMMEDIATE"))
 
     with pytest.raises(StoreBusy):
         store.ingest(*FEW, b"no event")
@@ -490,7 +490,8 @@ def test_ctrl_c_on_the_command_line_is_one_line(store, tmp_path):
     store.shut()
     (tmp_path / "many.ndjson").write_bytes(ndjson(*MANY))
     first = (
-        "import os, signal, consumers.ingest\nfrom ledger import points\nconsumers.ingest.BATCH, seen = 10, []\n"
+        "import os, signal, consumers.ingest\nfrom ledger import crashpoints as points\n"
+        "consumers.ingest.BATCH, seen = 10, []\n"
         "def hook(name):\n seen.append(name)\n"
         " if seen.count('entries written') == 3: os.kill(os.getpid(), signal.SIGINT)\n"
         "points.hook = hook"

@@ -16,11 +16,11 @@ import pytest
 from conftest import PACKS, PERSON, Cli, Clock, accept, assert_whole, command, event, ndjson, rows, size, stored
 
 from consumers import opening
-from consumers.generator import ANN, NOW, generate
-from ledger.events import UNPRINTABLE
-from ledger.notes import Signer
-from ledger.packfile import load_pack
-from ledger.verifier import leaf_hash, open_checkpoint, parse_vkey
+from consumers.demo.generator import ANN, NOW, generate
+from ledger.events.catalogue import UNPRINTABLE
+from ledger.log.checkpoint import Signer
+from ledger.log.verifier import leaf_hash, open_checkpoint, parse_vkey
+from ledger.policy.load import load_pack
 
 HER = {"email": "ann@example.com", "full_name": "Ann Example"}
 MAY_I = ("--action", "contact", "--purpose", "newsletter", "--list", "product-news", "--channel", "email")

@@ -7,8 +7,8 @@ from conftest import accept, event, outcome_of, rows
 
 from consumers.maintenance import erase
 from ledger.errors import InvalidQuestion
-from projections.decide import turning_points
-from projections.question import Question
+from projections.decision.decide import turning_points
+from projections.decision.question import Question
 
 WW = {"controller": "whereverworks"}
 DAY = "2026-02-01"
@@ -201,7 +201,7 @@ def many_noes(times):
 
 
 def test_when_an_answer_changes_is_found_without_deciding_at_every_end_of_a_no(memory, monkeypatch):
-    import projections.decide as module
+    import projections.decision.decide as module
 
     decided = [0]
     decide = module.decide
@@ -233,7 +233,7 @@ def test_ends_of_what_a_question_is_not_about_are_not_looked_at(memory):
 
 
 def test_requests_and_holds_are_read_once_at_intake(store, monkeypatch):
-    from ledger import ends
+    from ledger.intake import ends
 
     read = [0]
     decode = ends.decode

@@ -26,14 +26,14 @@ from test_erasure import remains, traces
 
 from consumers import ingest as ingest_module
 from consumers import maintenance, opening
-from consumers.generator import NOW, generate, write
-from ledger import points
+from consumers.demo.generator import NOW, generate, write
+from ledger import crashpoints
 from ledger.errors import StoreError
-from ledger.evidence import prove_consistency
-from ledger.recovery import recover
+from ledger.intake.recovery import recover
+from ledger.log.verifier import verify_consistency
+from ledger.proof.evidence import prove_consistency
 from ledger.times import parse_time
-from ledger.verifier import verify_consistency
-from projections.projector import Projector, rebuild
+from projections.read.projector import Projector, rebuild
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for package in ("ledger", "projections", "consumers") for path in (ROOT / package).rglob("*.py")]
@@ -381,7 +381,7 @@ def test_what_could_not_be_folded_is_folded_once_later(store, monkeypatch, where
         elif where == "refold":
             patch.setattr(projector, "_refold", fail)
         else:
-            patch.setattr(points, "hook", fail)
+            patch.setattr(crashpoints, "hook", fail)
         if where == "locked":
             assert projector.catch_up() == 0
         else:

@@ -9,7 +9,7 @@ from conftest import PACKS, Cli, accept, event, published
 
 from consumers import opening
 from consumers.maintenance import erase, examine
-from ledger.checkup import derived
+from ledger.proof.checkup import derived
 
 FIELDS = {"email": "ann@example.com"}
 LETTER = b'{"controller":"parature","subject":"crm:4711","x":1}'

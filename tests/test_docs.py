@@ -23,11 +23,11 @@ from pydantic import BaseModel
 import consumers
 import ledger
 import projections
-from consumers import importing
-from consumers.cli import app
-from ledger import conditions
-from ledger import pack as pk
-from ledger.recorder import SCHEMA
+from consumers.cli.app import app
+from consumers.files import importing
+from ledger.policy import conditions
+from ledger.policy import pack as pk
+from ledger.store.recorder import SCHEMA
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

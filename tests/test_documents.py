@@ -8,9 +8,9 @@ import pytest
 from conftest import PERSON, Cli, accept, event, rows
 
 from consumers import maintenance, opening
-from ledger.documents import add_document, document, documents
 from ledger.errors import CorruptEntry, InvalidQuestion, StoreReadOnly
-from ledger.verifier import parse_vkey, verify_evidence
+from ledger.intake.documents import add_document, document, documents
+from ledger.log.verifier import parse_vkey, verify_evidence
 
 TEXT = b"Our statement\r\nof 2026\0\xff"
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -53,11 +53,11 @@ def test_what_is_no_media_type_is_wrong_usage(cli, file):
 
 
 def test_a_text_that_is_too_long_is_not_stored(cli, file, monkeypatch):
-    for module in ("consumers.maintenance", "ledger.documents"):
+    for module in ("consumers.maintenance", "ledger.intake.documents"):
         monkeypatch.setattr(f"{module}.MAX_DOCUMENT_BYTES", len(TEXT) - 1)
     assert f"the limit is {len(TEXT) - 1}" in cli.fails("document", "add", file, code=2)
     assert cli.json("document", "list") == []
-    for module in ("consumers.maintenance", "ledger.documents"):
+    for module in ("consumers.maintenance", "ledger.intake.documents"):
         monkeypatch.setattr(f"{module}.MAX_DOCUMENT_BYTES", len(TEXT))
     cli("document", "add", file)
 

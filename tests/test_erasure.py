@@ -13,12 +13,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consumers import maintenance
-from ledger import erasure, points
-from ledger.audit import StoreCorrupt, verify_store
-from ledger.deadletters import drop, listed, text
+from ledger import crashpoints
 from ledger.errors import HoldStanding, InvalidQuestion, KeyFileError
-from ledger.recorder import LedgerPool
-from ledger.verifier import parse_vkey, verify_evidence
+from ledger.intake import erasure
+from ledger.intake.dead_letters import drop, listed, text
+from ledger.log.verifier import parse_vkey, verify_evidence
+from ledger.proof.audit import StoreCorrupt, verify_store
+from ledger.store.recorder import LedgerPool
 
 SUBJECT, OTHER = "crm:quillfeather-ann", "web:quillfeather-anna"
 FIELDS = {
@@ -622,10 +623,10 @@ def test_what_an_interrupted_erasure_left_in_the_files_is_removed_on_opening(sto
         if name == "before scrub":
             raise SystemExit
 
-    monkeypatch.setattr(points, "hook", die)
+    monkeypatch.setattr(crashpoints, "hook", die)
     with pytest.raises(SystemExit):
         how(store.ledger)
-    monkeypatch.setattr(points, "hook", None)
+    monkeypatch.setattr(crashpoints, "hook", None)
     assert remains(store, before)
     ledger = store.reopen()
     assert remains(store, before) == set()
@@ -713,12 +714,12 @@ def test_an_erasure_cut_short_and_finished_after_more_was_said_keeps_all_that_wa
         if name == "erasure noted":
             raise KeyboardInterrupt
 
-    points.hook = die
+    crashpoints.hook = die
     try:
         with pytest.raises(KeyboardInterrupt):
             maintenance.erase(store.ledger, said)
     finally:
-        points.hook = None
+        crashpoints.hook = None
     accept(
         store.ledger,
         event("optout.lifted", {"scope": "all"}, time="2026-01-03T00:00:00Z"),

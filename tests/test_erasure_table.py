@@ -17,12 +17,12 @@ import pytest
 from conftest import Clock, Store, accept, event
 
 from consumers import maintenance, opening
-from ledger.deadletters import drop, listed, text
-from ledger.entry import decode
-from ledger.events import OWN_TYPES, TYPES
-from ledger.incoming import prepare
-from ledger.vault import field_salt
-from ledger.verifier import commitment
+from ledger.events.catalogue import OWN_TYPES, TYPES
+from ledger.intake.dead_letters import drop, listed, text
+from ledger.intake.parse import prepare
+from ledger.log.entry import decode
+from ledger.log.verifier import commitment
+from ledger.vault.vault import field_salt
 
 ANNA, CARL, DORA = "crm:anna", "crm:carl", "crm:dora"
 ANNAS_LETTER = rb'{"controller": "parature", "subject": "crm:anna", "note": "of Jos\u00e9 and quill-17"}'

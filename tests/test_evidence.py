@@ -14,13 +14,14 @@ import pytest
 from conftest import PACKS, PERSON, accept, event
 
 from consumers import maintenance, opening
-from ledger import evidence as ledger_evidence
-from ledger import incoming, verifier
-from ledger.documents import add_document
 from ledger.errors import EvidenceTooLarge, InvalidQuestion, PackError
-from ledger.evidence import write_evidence
+from ledger.intake import parse
+from ledger.intake.documents import add_document
+from ledger.log import verifier
+from ledger.log.verifier import parse_vkey, verify_evidence
+from ledger.proof import evidence as ledger_evidence
+from ledger.proof.evidence import write_evidence
 from ledger.times import parse_held
-from ledger.verifier import parse_vkey, verify_evidence
 
 WHO = {"controller": "parature", "subject": PERSON}
 LIMITS = ["MAX_UNPACKED_BYTES", "MAX_FILE_BYTES", "MAX_ZIP_BYTES", "MAX_MANIFEST_BYTES", "MAX_DIRECTORY_BYTES"]
@@ -306,7 +307,7 @@ def test_a_secret_told_with_an_offset_of_older_versions_is_withheld(store, monke
     told = {"recipient": "police", "categories": ["email"], "ground": "law"}
     secret = event("disclosure.compelled", {**told, "secret_until": "2027-01-01T00:00:00+05:99"})
     with monkeypatch.context() as patch:
-        patch.setattr(incoming, "parse_time", parse_held)  # as intake once was
+        patch.setattr(parse, "parse_time", parse_held)  # as intake once was
         accept(store.ledger, event(), secret)
     assert verified(store.ledger, evidence(store.ledger)).withheld == (4,)
     assert [row["type"] for row in store.ledger.history(WHO)] == ["service.used"]

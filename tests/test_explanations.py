@@ -4,7 +4,7 @@ import pytest
 
 from consumers import memory_ledger
 from consumers.opening import shipped_packs
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
 from ledger.times import parse_time
 
 NOW = parse_time("2026-03-01T00:00:00Z")

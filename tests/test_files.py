@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger import files
 from ledger.errors import StoreBusy, StoreFull, StoreReadOnly
+from ledger.files import durable
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,11 +56,11 @@ def full_disk(monkeypatch):
 
 
 def test_everything_is_the_owners_alone_whatever_the_umask(tmp_path, umask):
-    files.private_folder(tmp_path / "made")
+    durable.private_folder(tmp_path / "made")
     folder = tmp_path / "made"
-    files.create(folder / "new", b"x")
-    files.replace(folder / "put", b"x")
-    files.append_line(folder / "journal", b"{}")
+    durable.create(folder / "new", b"x")
+    durable.replace(folder / "put", b"x")
+    durable.append_line(folder / "journal", b"{}")
     assert mode(folder) == 0o700
     assert {mode(path) for path in folder.iterdir()} == {0o600}
 
@@ -75,16 +75,16 @@ def test_every_folder_that_is_made_is_forced_to_disk(tmp_path, monkeypatch, deep
 
     monkeypatch.setattr(os, "fsync", remember)
     folder = tmp_path.joinpath(*"abcd"[:deep])
-    files.private_folder(folder)
+    durable.private_folder(folder)
     assert forced == list(reversed(folder.parents[:deep]))  # the one in which something was made; the uppermost first
-    files.private_folder(folder)
+    durable.private_folder(folder)
     assert len(forced) == deep
 
 
 def test_a_folder_that_is_too_wide_is_mended_with_a_word(tmp_path, caplog):
     (tmp_path / "wide").mkdir(mode=0o755)
     (tmp_path / "wide").chmod(0o755)
-    files.private_folder(tmp_path / "wide")
+    durable.private_folder(tmp_path / "wide")
     assert mode(tmp_path / "wide") == 0o700
     assert "others could read it; its rights are now 700" in caplog.text
 
@@ -98,13 +98,13 @@ def test_rights_that_cannot_be_mended_are_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "chmod", no)
     with pytest.raises(StoreReadOnly, match=r"others may read it, .*run: chmod 600 .*wide"):
-        files.mend(tmp_path / "wide")
+        durable.mend(tmp_path / "wide")
 
 
 def test_what_the_kernel_takes_in_parts_is_written_whole(tmp_path, few_bytes):
-    files.create(tmp_path / "new", b"something long")
-    files.append_line(tmp_path / "journal", b'{"a": "line"}')
-    files.append_line(tmp_path / "journal", b'{"another": "line"}')
+    durable.create(tmp_path / "new", b"something long")
+    durable.append_line(tmp_path / "journal", b'{"a": "line"}')
+    durable.append_line(tmp_path / "journal", b'{"another": "line"}')
     assert (tmp_path / "new").read_bytes() == b"something long"
     assert (tmp_path / "journal").read_bytes() == b'{"a": "line"}\n{"another": "line"}\n'
 
@@ -113,16 +113,16 @@ def test_what_the_kernel_takes_in_parts_is_written_whole(tmp_path, few_bytes):
 def test_a_line_that_does_not_fit_is_not_there_at_all(tmp_path, full_disk, old):
     (tmp_path / "journal").write_bytes(old)
     with pytest.raises(OSError, match="No space"):
-        files.append_line(tmp_path / "journal", b'{"longer": "than five bytes"}')
+        durable.append_line(tmp_path / "journal", b'{"longer": "than five bytes"}')
     assert (tmp_path / "journal").read_bytes() == old
 
 
 def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path, full_disk):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(OSError, match="No space"):
-        files.replace(tmp_path / "file", b"something long")
+        durable.replace(tmp_path / "file", b"something long")
     with pytest.raises(OSError, match="No space"):
-        files.create(tmp_path / "new", b"something long")
+        durable.create(tmp_path / "new", b"something long")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
@@ -131,8 +131,8 @@ def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path, full_disk):
 def test_nothing_is_appended_to_a_torn_line(tmp_path, torn):
     path = tmp_path / "journal"
     path.write_bytes(torn)
-    files.append_line(path, b'{"new": 1}')
-    found, foreign = files.read_lines(path)
+    durable.append_line(path, b'{"new": 1}')
+    found, foreign = durable.read_lines(path)
     assert found == ([{"whole": 1}] if b"whole" in torn else []) + [{"new": 1}]
     assert foreign == len([line for line in torn.strip(b"\0").split(b"\n") if line and b"whole" not in line])
 
@@ -155,9 +155,9 @@ def test_nothing_is_written_through_what_stands_in_the_place_of_a_new_file(tmp_p
             beside.mkdir()
     if kind == "folder":
         with pytest.raises(OSError, match=r"file\.partial"):
-            files.replace(tmp_path / "file", b"new")
+            durable.replace(tmp_path / "file", b"new")
     else:
-        files.replace(tmp_path / "file", b"new")
+        durable.replace(tmp_path / "file", b"new")
         assert (tmp_path / "file").read_bytes() == b"new"
         assert not os.path.lexists(beside)
     assert victim.read_bytes() == b"precious"
@@ -165,18 +165,18 @@ def test_nothing_is_written_through_what_stands_in_the_place_of_a_new_file(tmp_p
 
 
 def test_a_whole_file_takes_nothings_place(tmp_path):
-    files.create_whole(tmp_path / "key", b"first")
+    durable.create_whole(tmp_path / "key", b"first")
     with pytest.raises(FileExistsError):
-        files.create_whole(tmp_path / "key", b"second")
+        durable.create_whole(tmp_path / "key", b"second")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("key", b"first")]
     assert (tmp_path / "key").stat().st_nlink == 1
 
 
 def test_two_who_write_one_file_do_not_mix(tmp_path):
-    with files.partial(tmp_path / "file") as (handle, _):
-        files.write_all(handle, b"first")
+    with durable.partial(tmp_path / "file") as (handle, _):
+        durable.write_all(handle, b"first")
         with pytest.raises(StoreBusy, match="another process is writing it"):
-            files.replace(tmp_path / "file", b"second")
+            durable.replace(tmp_path / "file", b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
 
 
@@ -187,7 +187,7 @@ def test_a_file_whose_partial_was_put_away_gets_no_name(tmp_path):
         (tmp_path / "file.partial").write_bytes(b"somebody else's")
 
     with pytest.raises(StoreBusy, match="another process wrote it meanwhile"):
-        files.replace(tmp_path / "file", pieces())
+        durable.replace(tmp_path / "file", pieces())
     assert [path.name for path in tmp_path.iterdir()] == ["file.partial"]
 
 
@@ -196,7 +196,7 @@ def test_a_file_whose_partial_was_put_away_gets_no_name(tmp_path):
     [(errno.ENOSPC, StoreFull), (errno.EIO, StoreFull), (errno.EROFS, StoreReadOnly), (errno.EACCES, StoreReadOnly)],
 )
 def test_errors_of_the_system_say_what_to_do(tmp_path, number, error):
-    with pytest.raises(error, match=r"^/some/file: .*\("), files.readable(tmp_path):
+    with pytest.raises(error, match=r"^/some/file: .*\("), durable.readable(tmp_path):
         raise OSError(number, os.strerror(number), "/some/file")
 
 
@@ -204,7 +204,7 @@ def test_errors_of_the_system_say_what_to_do(tmp_path, number, error):
 def test_two_files_are_replaced_both_or_neither_wherever_that_ends(tmp_path, calls):
     """The process ends at every call in turn: afterwards both files are the old ones, or both the new ones."""
     first, second = tmp_path / "first", tmp_path / "second"
-    files.replace_both(first, second, (b"old", b"old"))
+    durable.replace_both(first, second, (b"old", b"old"))
 
     class Ended(BaseException):
         pass
@@ -227,12 +227,12 @@ def test_two_files_are_replaced_both_or_neither_wherever_that_ends(tmp_path, cal
 
     sys.setprofile(profile)
     try:
-        files.replace_both(first, second, (b"new", b"new"))
+        durable.replace_both(first, second, (b"new", b"new"))
     except Ended:
         pass
     finally:
         sys.setprofile(None)
-    files.finish_both(first, second)
+    durable.finish_both(first, second)
     assert (first.read_bytes(), second.read_bytes()) in ((b"old", b"old"), (b"new", b"new"))
     if left[0] > 0:
         assert first.read_bytes() == b"new"
@@ -244,24 +244,24 @@ def test_two_files_are_replaced_both_or_neither_wherever_that_ends(tmp_path, cal
 _OPENING = {"open", "fdopen", "read_bytes", "read_text", "write_bytes", "write_text", "mmap", "copyfile", "touch"}
 # Whatever opens a file, and why it is never a store's: the one that may is `descriptor`.
 _MAY = {
-    "consumers/cli.py": "the null device",
-    "consumers/commands/questions.py": "files of questions",
-    "consumers/commands/stores.py": "files of events",
-    "consumers/demo.py": "the demo's own evidence",
-    "consumers/generator.py": "files of events that it makes",
+    "consumers/cli/app.py": "the null device",
+    "consumers/cli/commands/questions.py": "files of questions",
+    "consumers/cli/commands/stores.py": "files of events",
+    "consumers/demo/story.py": "the demo's own evidence",
+    "consumers/demo/generator.py": "files of events that it makes",
     "consumers/ingest.py": "files of events",
     "consumers/opening.py": "files of packs",
-    "consumers/packcheck.py": "files of packs",
-    "consumers/packdiff.py": "files of packs",
-    "consumers/reference.py": "pages of the reference",
-    "consumers/clauses.py": "files of scenarios",
+    "consumers/packs/check.py": "files of packs",
+    "consumers/packs/diff.py": "files of packs",
+    "consumers/packs/reference.py": "pages of the reference",
+    "consumers/packs/clauses.py": "files of scenarios",
     "consumers/scenarios.py": "files of scenarios",
     "consumers/maintenance.py": "evidence",
-    "ledger/files.py": "what it writes itself",
-    "ledger/heads.py": "the file of heads",
-    "ledger/held.py": "descriptor",
-    "ledger/keys.py": "keys and locks in the keys folder",
-    "ledger/verifier.py": "evidence",
+    "ledger/files/durable.py": "what it writes itself",
+    "ledger/vault/heads.py": "the file of heads",
+    "ledger/files/held.py": "descriptor",
+    "ledger/vault/keys.py": "keys and locks in the keys folder",
+    "ledger/log/verifier.py": "evidence",
 }
 
 
@@ -281,8 +281,8 @@ def opens(path):
 def test_only_one_function_opens_a_stores_file():
     sources = [path for package in ("ledger", "projections", "consumers") for path in (ROOT / package).rglob("*.py")]
     found = {str(path.relative_to(ROOT)): names for path in sources if (names := opens(path))}
-    assert found.keys() <= _MAY.keys(), "a file is opened here: never a store's (ledger/held.py says why)"
-    assert {name for name, _ in found["ledger/held.py"]} == {"descriptor"}
+    assert found.keys() <= _MAY.keys(), "a file is opened here: never a store's (ledger/files/held.py says why)"
+    assert {name for name, _ in found["ledger/files/held.py"]} == {"descriptor"}
 
 
 WATCHED = """
@@ -330,5 +330,5 @@ def test_what_a_process_opens_of_a_store_by_itself_is_opened_once(tmp_path):
     done = subprocess.run([sys.executable, "-c", WATCHED, tmp_path], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     # made before it is a store; then opened once, under that name, and its log once, for the restore
-    ours = [("s.db-wal", "ledger.held", "descriptor"), ("s.db.partial", "ledger.files", "create")]
-    assert done.stdout == f"{sorted([*ours, ('s.db.partial', 'ledger.held', 'descriptor')])} 3\n"
+    ours = [("s.db-wal", "ledger.files.held", "descriptor"), ("s.db.partial", "ledger.files.durable", "create")]
+    assert done.stdout == f"{sorted([*ours, ('s.db.partial', 'ledger.files.held', 'descriptor')])} 3\n"

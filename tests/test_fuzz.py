@@ -8,8 +8,8 @@ import random
 import pytest
 from fuzz import WEIGHTS, Run, Site
 
-from ledger.application import Outcome
 from ledger.errors import InvalidEvent
+from ledger.intake.application import Outcome
 from projections.ledger import Ledger
 
 INPUTS = 300

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.generator import (
+from consumers.demo.generator import (
     ANN,
     ANN_DAYS,
     ANN_LIST,
@@ -24,14 +24,14 @@ from consumers.generator import (
 )
 from consumers.opening import memory_ledger, shipped_packs
 from ledger.errors import InvalidEvent
-from ledger.events import OWN_TYPES, TYPES
-from ledger.incoming import parse_line
+from ledger.events.catalogue import OWN_TYPES, TYPES
+from ledger.intake.parse import parse_line
 from ledger.times import DAY, parse_time
 
 PACKS = shipped_packs()
 DIGEST = """
 import hashlib, sys
-from consumers.generator import generate
+from consumers.demo.generator import generate
 from consumers.opening import shipped_packs
 print(hashlib.sha256(b"".join(generate(packs=shipped_packs()).lines())).hexdigest())
 """

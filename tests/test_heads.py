@@ -16,13 +16,16 @@ from conftest import accept, event, ndjson, rows, stored
 
 from consumers import opening
 from consumers.maintenance import back_up, erase, examine, restore
-from ledger import erasure, files, heads, points
-from ledger.audit import verify_store
+from ledger import crashpoints
 from ledger.errors import HeadNotNoted, StoreBehind, StoreError, StoreFull, StoreReadOnly
-from ledger.heads import HeadFile, SignedHead
-from ledger.keys import FileKeys
-from ledger.recovery import NothingToRecover, following, recover
-from ledger.verifier import open_checkpoint, parse_vkey
+from ledger.files import durable
+from ledger.intake import erasure
+from ledger.intake.recovery import NothingToRecover, following, recover
+from ledger.log.verifier import open_checkpoint, parse_vkey
+from ledger.proof.audit import verify_store
+from ledger.vault import heads
+from ledger.vault.heads import HeadFile, SignedHead
+from ledger.vault.keys import FileKeys
 
 ROOT = b"r" * 32
 
@@ -138,7 +141,7 @@ def test_a_line_that_was_not_forced_to_disk_does_not_count_until_it_is(file, mon
     disk.fails = 1
     with monkeypatch.context() as patch:
         if not blanked:
-            patch.setattr(files, "write_all", OnlyOnce(files.write_all))
+            patch.setattr(durable, "write_all", OnlyOnce(durable.write_all))
         with pytest.raises(OSError, match="Input/output"):
             file.note(head(2))
     assert file.last("a/log") == head(1)
@@ -205,7 +208,7 @@ def noted(store):
 
 def test_every_head_is_noted_before_it_is_told(store, monkeypatch):
     seen = []
-    monkeypatch.setattr(points, "hook", lambda name: seen.append((name, noted(store).size)))
+    monkeypatch.setattr(crashpoints, "hook", lambda name: seen.append((name, noted(store).size)))
     accept(store.ledger, event(), event())
     assert noted(store)[1:] == (4, store.ledger.app.current_head().root)
     assert dict(seen)["after commit"] == 2  # there for good, and not yet told
@@ -217,10 +220,10 @@ def test_a_checkpoint_is_told_when_it_is_noted(store, cli, monkeypatch):
         if name == "after commit":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(points, "hook", die)
+    monkeypatch.setattr(crashpoints, "hook", die)
     with pytest.raises(KeyboardInterrupt):
         store.ledger.record([event()])
-    monkeypatch.setattr(points, "hook", None)
+    monkeypatch.setattr(crashpoints, "hook", None)
     assert noted(store).size == 2
     printed = cli("checkpoint").stdout
     assert printed.splitlines()[1] == "3"
@@ -233,7 +236,7 @@ def test_no_room_for_the_note_keeps_the_batch_out(store, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_all", full)
+    monkeypatch.setattr(durable, "write_all", full)
     monkeypatch.setattr(heads, "_ROOM", 1 << 30)
     with pytest.raises(StoreFull, match=r"signed\.ndjson"):
         store.ledger.record([event()])
@@ -259,10 +262,10 @@ def test_a_note_that_fails_after_the_commit_says_what_is_so(store, monkeypatch):
 
 def test_a_head_whose_note_failed_is_forced_before_it_is_told(store, monkeypatch):
     disk = Disk(monkeypatch)
-    monkeypatch.setattr(points, "hook", lambda name: setattr(disk, "fails", name == "after commit"))
+    monkeypatch.setattr(crashpoints, "hook", lambda name: setattr(disk, "fails", name == "after commit"))
     with pytest.raises(HeadNotNoted):
         store.ledger.record([event()])
-    monkeypatch.setattr(points, "hook", None)
+    monkeypatch.setattr(crashpoints, "hook", None)
     disk.forced.clear()
     told = store.ledger.app.tell(store.ledger.app.current_head())
     assert any(f'"size":{told.size},'.encode() in body for body in disk.forced)
@@ -548,10 +551,10 @@ def test_names_of_logs_that_follow(log, next_one):
 DIES = """
 import os, signal, sys
 from consumers import open_ledger
-from ledger import points
-from ledger.recovery import recover
+from ledger import crashpoints
+from ledger.intake.recovery import recover
 ledger = open_ledger(sys.argv[1])
-points.hook = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == sys.argv[2] else None
+crashpoints.hook = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == sys.argv[2] else None
 recover(ledger.app, ledger.clock())
 """
 

@@ -20,11 +20,14 @@ from conftest import PERSON, Cli, accept, assert_whole, event, rows, stored
 
 from consumers import opening
 from consumers.maintenance import erase, examine
-from ledger import held, keys, points, recorder
-from ledger.application import open_file
+from ledger import crashpoints
 from ledger.errors import KeyFileError, NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
-from ledger.heads import SignedHead
-from ledger.keys import FileKeys
+from ledger.files import held
+from ledger.intake.application import open_file
+from ledger.store import recorder
+from ledger.vault import keys
+from ledger.vault.heads import SignedHead
+from ledger.vault.keys import FileKeys
 
 OTHERS = """
 import sys
@@ -191,10 +194,12 @@ def test_nothing_is_told_as_accepted_that_went_into_a_file_without_its_name(stor
     if when == "before":
         LOSSES[how](path)
     else:
-        monkeypatch.setattr(points, "hook", lambda name: LOSSES[how](path) if name == when and path.exists() else None)
+        monkeypatch.setattr(
+            crashpoints, "hook", lambda name: LOSSES[how](path) if name == when and path.exists() else None
+        )
     with pytest.raises(StoreLost, match=rf"^{path}: was replaced or deleted while this ledger had it open"):
         store.ledger.record([event()])
-    monkeypatch.setattr(points, "hook", None)
+    monkeypatch.setattr(crashpoints, "hook", None)
     with pytest.raises(StoreLost):
         store.ledger.record([event()])
 
@@ -381,7 +386,7 @@ def test_a_child_does_not_keep_its_parents_turn(store):
     code = (
         "import os, sys, signal\n"
         "from consumers import open_ledger\n"
-        "from ledger import points\n"
+        "from ledger import crashpoints as points\n"
         "ledger = open_ledger(sys.argv[1])\n"
         "def hook(name):\n"
         "    if name == 'begun':\n"

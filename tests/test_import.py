@@ -8,9 +8,9 @@ import io
 import pytest
 from conftest import PERSON, Cli, accept, assert_whole, event, size, stored
 
-from consumers import importing
+from consumers.files import importing
 from ledger.errors import InvalidQuestion
-from ledger.incoming import prepare
+from ledger.intake.parse import prepare
 
 HEADER = "origin,date,subject,controller,purpose,list,basis,proof,personal.email"
 ANN = "crm-2019,2019-05-01,crm:4711,parature,newsletter,product-news,express,form 118,ann@example.com"

@@ -11,13 +11,13 @@ import pytest
 from conftest import NOW, accept, assert_whole, decoded, event, outcome_of, rows, size, stored, together
 
 from consumers.ingest import ingest
-from ledger import append
-from ledger.application import Outcome
-from ledger.entry import decode, encode
-from ledger.erasure import erase
 from ledger.errors import StoreFull
+from ledger.intake import batch
+from ledger.intake.application import Outcome
+from ledger.intake.erasure import erase
+from ledger.log.entry import decode, encode
+from ledger.log.verifier import encode_base64, leaf_hash
 from ledger.times import format_time, parse_time
-from ledger.verifier import encode_base64, leaf_hash
 
 GOLDEN = Path(__file__).parent / "golden" / "entry-v1.json"
 CARD = "4111 1111 1111 1111"
@@ -424,7 +424,7 @@ def test_a_fault_of_the_program_in_a_shared_commit_takes_nobody_along(store, mon
 
 
 def test_small_caches_change_nothing(memory, monkeypatch):
-    monkeypatch.setattr(append, "CACHED", 0)
+    monkeypatch.setattr(batch, "CACHED", 0)
     bodies = [event(subject="crm:new", personal={"email": "a@example.com"}) for _ in range(8)]
     came = together(memory, bodies, monkeypatch)
     assert [str(getattr(one, "kind", one)) for one in came] == ["accepted"] * 8

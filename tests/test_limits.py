@@ -20,20 +20,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers import maintenance
+from consumers.files.yamlfile import read_yaml
 from consumers.maintenance import back_up, erase, restore
 from consumers.mistakes import ScenarioFileError
 from consumers.opening import memory_ledger, read_pack
-from consumers.packcheck import check_file
+from consumers.packs.check import check_file
 from consumers.scenarios import load_scenarios, run_files
 from consumers.show import harmless
-from consumers.yamlfile import read_yaml
-from ledger import append, cleartext, files, limits
-from ledger.cleartext import find, forbidden_number
-from ledger.deadletters import listed
+from ledger import limits
 from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger, PackError, StoreError, StoreFull
-from ledger.files import read_lines
-from ledger.incoming import prepare
-from ledger.letterwords import normal
+from ledger.files import durable
+from ledger.files.durable import read_lines
+from ledger.identifiers import cleartext
+from ledger.identifiers.cleartext import find, forbidden_number
+from ledger.identifiers.marks import RUN, normalised
+from ledger.intake import batch
+from ledger.intake.dead_letters import listed
+from ledger.intake.letter_words import normal
+from ledger.intake.parse import prepare
+from ledger.intake.suppression import normalise
 from ledger.limits import (
     DEPTH_LIMIT,
     LINE_LIMIT_BYTES,
@@ -48,10 +53,8 @@ from ledger.limits import (
     VALUE_LIMIT_BYTES,
     VALUE_MOST_BYTES,
 )
-from ledger.marks import RUN, normalised
-from ledger.packfile import checked_draft, load_pack, parse_pack, read_draft
-from ledger.personal import DEFAULT_NAMES
-from ledger.suppression import normalise
+from ledger.policy.load import checked_draft, load_pack, parse_pack, read_draft
+from ledger.policy.personal_fields import DEFAULT_NAMES
 
 SHIPPED = PACKS["parature"].decode()
 FIELDS = "[personal_fields]\nessay = { limit_bytes = 10000 }\nletter-to-us = { limit_bytes = 262144 }\n"
@@ -135,7 +138,7 @@ def test_a_forbidden_personal_name_is_refused_by_its_clause_and_not_unknown(memo
 def test_an_entry_with_a_name_from_before_is_read_and_its_event_still_known(store, monkeypatch):
     old = event(personal={"shoe_size": "46"})
     with monkeypatch.context() as patch:
-        patch.setattr(append, "_personal_words", lambda *_: None)
+        patch.setattr(batch, "_personal_words", lambda *_: None)
         (position,) = accept(store.ledger, old)
 
     ledger = store.reopen()
@@ -557,7 +560,7 @@ def test_a_scenario_file_has_so_many_bytes_and_so_deep_it_may_be(tmp_path, monke
     file = tmp_path / "x.yaml"
     file.write_text("x: " + "[" * (SCENARIO_DEPTH_LIMIT - 1) + "]" * (SCENARIO_DEPTH_LIMIT - 1) + "\nscenarios: []\n")
     assert load_scenarios(file) == []
-    monkeypatch.setattr("consumers.yamlfile.SCENARIO_LIMIT_BYTES", file.stat().st_size - 1)
+    monkeypatch.setattr("consumers.files.yamlfile.SCENARIO_LIMIT_BYTES", file.stat().st_size - 1)
     with pytest.raises(ScenarioFileError, match="split it"):
         load_scenarios(file)
 
@@ -642,7 +645,7 @@ def test_a_state_without_a_person_is_no_question(memory):
 def test_a_journal_over_its_limit_says_so_and_nothing_is_read_of_it(tmp_path, monkeypatch):
     file = tmp_path / "journal"
     file.write_bytes(b'{"kind":"erase","persons":[]}\n')
-    monkeypatch.setattr(files, "JOURNAL_LIMIT_BYTES", file.stat().st_size)
+    monkeypatch.setattr(durable, "JOURNAL_LIMIT_BYTES", file.stat().st_size)
     assert read_lines(file) == ([{"kind": "erase", "persons": []}], 0)
     file.write_bytes(file.read_bytes() + b"\n")
     with pytest.raises(StoreError, match="no journal of ours"):

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import merkle
-from ledger.merkle import Frontier, consistency_proof, entries_path, inclusion_proof, root_at, tile_path
-from ledger.verifier import (
+from ledger.log import merkle
+from ledger.log.merkle import Frontier, consistency_proof, entries_path, inclusion_proof, root_at, tile_path
+from ledger.log.verifier import (
     EMPTY_ROOT,
     ProofError,
     leaf_hash,

@@ -8,12 +8,12 @@ from conftest import PERSON, accept, event, rows, size
 from test_threads import ASK, WHO
 
 from consumers import maintenance
-from ledger import append
-from ledger.append import Batch
-from ledger.audit import verify_store
-from ledger.entry import controller_stream, decode, encode
 from ledger.errors import CorruptEntry, NewerEntry
-from ledger.verifier import parse_vkey
+from ledger.intake import batch
+from ledger.intake.batch import Batch
+from ledger.log.entry import controller_stream, decode, encode
+from ledger.log.verifier import parse_vkey
+from ledger.proof.audit import verify_store
 
 KINDS = ["type", "dataschema", "format"]
 OTHER = {**ASK, "subject": "crm:2"}
@@ -26,16 +26,16 @@ def written_by_a_newer_program(store, monkeypatch, kind, stream=None):
     fields = {"source": "urn:app:test", "id": f"newer-{kind}", "time": "2026-01-05T00:00:00Z"}
     with monkeypatch.context() as patch:
         if kind == "dataschema":
-            patch.setattr(append, "SCHEMA_VERSION", 2)
+            patch.setattr(batch, "SCHEMA_VERSION", 2)
         if kind == "format":
-            patch.setattr(append, "FORMAT", 2)
+            patch.setattr(batch, "FORMAT", 2)
         with app._lock, app.writing() as c:
-            batch = Batch(app, c)
-            batch.clock(store.clock.now)
+            one = Batch(app, c)
+            one.clock(store.clock.now)
             type_name = "subject.astonished" if kind == "type" else "service.used"
-            position = batch._append(stream, "parature", type_name, fields, {"service": "site"})
-            batch.finish()
-    batch.committed()
+            position = one._append(stream, "parature", type_name, fields, {"service": "site"})
+            one.finish()
+    one.committed()
     return position
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.notes import Signer, cosign, format_checkpoint
-from ledger.verifier import (
+from ledger.log.checkpoint import Signer, cosign, format_checkpoint
+from ledger.log.verifier import (
     COSIGNATURE,
     EMPTY_ROOT,
     Checkpoint,

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from consumers.opening import shipped_packs
-from consumers.prose import pack_as_prose
+from consumers.packs.prose import pack_as_prose
 from consumers.scenarios import load_scenarios, run_scenario
 from ledger.errors import PackError
 from ledger.limits import PACK_BUSINESS_DAYS_LIMIT, PACK_PROBLEM_LIMIT
-from ledger.packfile import checked_draft, load_pack, parse_pack, require_within_limits
-from projections.packcheck import check_pack
+from ledger.policy.load import checked_draft, load_pack, parse_pack, require_within_limits
+from projections.analysis.packcheck import check_pack
 
 PARATURE = shipped_packs()["parature"].decode()
 SHARED = Path(__file__).parents[2] / "shared" / "scenarios"

@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from consumers.cli import app
+from consumers.cli.app import app
 from consumers.opening import shipped_packs
-from consumers.packcheck import check_file
-from consumers.prose import pack_as_prose
+from consumers.packs.check import check_file
+from consumers.packs.prose import pack_as_prose
 from consumers.scenarios import load_scenarios, run_scenario
-from ledger import pack as pk
-from ledger.packfile import load_pack, parse_pack
-from ledger.readings import in_force
-from projections.decide import _fits, rules_of
-from projections.packcheck import check_pack
-from projections.packreach import Reach
-from projections.question import Question, classify
-from projections.regions import Space
+from ledger.policy import pack as pk
+from ledger.policy.interpretations import in_force
+from ledger.policy.load import load_pack, parse_pack
+from projections.analysis.packcheck import check_pack
+from projections.analysis.reachability import Reach
+from projections.analysis.regions import Space
+from projections.decision.decide import _fits, rules_of
+from projections.decision.question import Question, classify
 
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted((FOLDER / "scenarios").glob("*.yaml"))
@@ -444,7 +444,7 @@ def pack_with(clauses):
 
 
 def reached(pack):
-    """The rows that some question comes to under some reading: the order of projections.decide, written out."""
+    """The rows that some question comes to under some reading: the order of `decide`, written out."""
     there = set()
     for reading in "xy":  # an edition of its own: rules are compiled once for each
         read = in_force(pack, {"A": reading}).model_copy(update={"edition": f"generated {next(EDITIONS)}"})

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from test_properties import at as minute
 from test_properties import given_ledger, histories, tell
 
-from consumers import opening, packdiff
+from consumers import opening
+from consumers.packs import diff
 from ledger.errors import InvalidQuestion, PackError
-from ledger.pack import Pack
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
+from ledger.policy.pack import Pack
 from ledger.times import DAY, FOREVER, format_time, parse_time
-from projections.packdifference import difference
-from projections.rehearsal import UNKNOWN, Rehearsal
+from projections.replay.difference import difference
+from projections.replay.rehearsal import UNKNOWN, Rehearsal
 
 HOUSE = """
 format = 1
@@ -867,7 +868,7 @@ def test_mistakes_are_one_line_that_names_them(cli, filled, opt_in, tmp_path):
     broken.write_text("format = 2\n")
     assert "broken.toml: " in cli.fails("pack", "diff", "parature", broken)
     with pytest.raises(PackError, match="no such file"):
-        packdiff.packs_of(broken.with_name("x"), broken, [])
+        diff.packs_of(broken.with_name("x"), broken, [])
 
 
 def test_not_a_byte_of_the_store_or_its_projections_is_written(cli, filled, opt_in):

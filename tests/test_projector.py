@@ -12,20 +12,20 @@ import pytest
 from conftest import accept, event
 
 from consumers import maintenance
-from consumers.generator import bench_events, generate
+from consumers.demo.generator import bench_events, generate
 from consumers.opening import create_ledger, open_ledger, shipped_packs
-from ledger import points
+from ledger import crashpoints
 from ledger.errors import InvalidQuestion
-from ledger.merkle import Frontier
-from ledger.recovery import recover
+from ledger.intake.recovery import recover
+from ledger.log.merkle import Frontier
 from ledger.times import FOREVER, parse_time
-from projections import judge
-from projections import projector as module
-from projections.people import fold_person
-from projections.projector import Projector, rebuild
-from projections.record import new_state
-from projections.snapshot import dump
-from projections.state import evolve, fold
+from projections.fold.record import new_state
+from projections.fold.state import evolve, fold
+from projections.read import projector as module
+from projections.read.people import fold_person
+from projections.read.projector import Projector, rebuild
+from projections.read.snapshot import dump
+from projections.reports import findings
 
 
 @pytest.fixture
@@ -84,11 +84,11 @@ def test_a_failure_in_the_middle_of_a_page_leaves_the_page_before(ledger, monkey
         if name == "projection written" and hits.count(name) == 3:
             raise RuntimeError("the power went")
 
-    monkeypatch.setattr(points, "hook", fail)
+    monkeypatch.setattr(crashpoints, "hook", fail)
     with pytest.raises(RuntimeError):
         ledger.projector.catch_up()
     assert ledger.projector.cursor == 400
-    monkeypatch.setattr(points, "hook", None)
+    monkeypatch.setattr(crashpoints, "hook", None)
     ledger.projector.catch_up()
     fresh = Projector(ledger.app, None)
     fresh.catch_up()
@@ -246,8 +246,8 @@ def test_what_was_known_then_is_followed_step_by_step_as_if_each_act_were_looked
     at = {"at": "2030-01-01T00:00:00Z", "known_at": "2029-01-01T00:00:00Z"}
     found = [row for controller in shipped_packs() for row in ledger.findings({"controller": controller, **at})]
     assert len({row["known_then"] for row in found}) == 2
-    alone = judge._Past
-    monkeypatch.setattr(judge, "_Past", lambda *args: SimpleNamespace(scene=lambda entry: alone(*args).scene(entry)))
+    alone = findings._Past
+    monkeypatch.setattr(findings, "_Past", lambda *args: SimpleNamespace(scene=lambda entry: alone(*args).scene(entry)))
     assert found == [row for controller in shipped_packs() for row in ledger.findings({"controller": controller, **at})]
 
 
@@ -257,9 +257,9 @@ def test_findings_about_many_messages_fold_each_entry_a_few_times(store, monkeyp
         store.clock.forward(3600)
         accept(store.ledger, of_ww("message.sent", {"list": None}, time=store.clock.text))
     folded = []
-    monkeypatch.setattr(judge, "evolve", lambda *args: folded.append(evolve(*args)))
+    monkeypatch.setattr(findings, "evolve", lambda *args: folded.append(evolve(*args)))
     monkeypatch.setattr(
-        judge, "fold", lambda entries, names: fold((folded.append(one) or one for one in entries), names)
+        findings, "fold", lambda entries, names: fold((folded.append(one) or one for one in entries), names)
     )
     found = store.ledger.findings({**WW, "subject": "crm:4711"})
     assert [row["known_then"] for row in found] == [True] * 60
@@ -344,7 +344,7 @@ def test_the_cursor_carries_the_root_of_the_log_there(ledger, monkeypatch):
     fill(ledger, people=20, events=200)
     monkeypatch.setattr(module, "PAGE", 77)
     roots = []
-    monkeypatch.setattr(points, "hook", lambda name: name == "projection committed" and roots.append(None))
+    monkeypatch.setattr(crashpoints, "hook", lambda name: name == "projection committed" and roots.append(None))
     ledger.projector.catch_up(lambda _: roots.__setitem__(-1, ledger.projector._cursor()))
     with ledger.app.reading() as c:
         c.execute("SELECT leaf FROM entries ORDER BY position")
@@ -398,7 +398,7 @@ def test_rebuilding_exchanges_the_rows_under_those_who_have_them_open(ledger, mo
             with pytest.raises(sqlite3.OperationalError, match="locked"):  # nobody folds into what is exchanged
                 sqlite3.connect(path, timeout=0, isolation_level=None).execute("BEGIN IMMEDIATE")
 
-    monkeypatch.setattr(points, "hook", meanwhile)
+    monkeypatch.setattr(crashpoints, "hook", meanwhile)
     folded, differences = rebuild(ledger.app, path)
     assert (folded, differences, told) == (ledger.app.current_head().size, [], ["before swap"])
     assert path.stat().st_ino == file

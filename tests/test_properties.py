@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from consumers.opening import memory_ledger, shipped_packs
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
 from ledger.times import FOREVER, parse_time
-from projections.people import fold_person
-from projections.record import new_state
-from projections.snapshot import dump, load
-from projections.state import evolve
+from projections.fold.record import new_state
+from projections.fold.state import evolve
+from projections.read.people import fold_person
+from projections.read.snapshot import dump, load
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PACKS = {controller: load_pack(body) for controller, body in shipped_packs().items()}

@@ -16,7 +16,6 @@ from eventsourcing.persistence import ConnectionPoolClosedError, ConnectionUnava
 
 from consumers import opening
 from ledger import Erased, NotAccepted, Outcome, StoreReport
-from ledger.audit import StoreCorrupt
 from ledger.errors import (
     Closed,
     HoldStanding,
@@ -28,9 +27,10 @@ from ledger.errors import (
     StoreBusy,
     StoreError,
 )
-from ledger.recorder import readable_errors
+from ledger.log.verifier import ProofError, parse_vkey, verify_evidence
+from ledger.proof.audit import StoreCorrupt
+from ledger.store.recorder import readable_errors
 from ledger.times import parse_time
-from ledger.verifier import ProofError, parse_vkey, verify_evidence
 from projections import Answer
 
 WHO = {"controller": "parature", "subject": PERSON}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from consumers.maintenance import erase
 from consumers.opening import memory_ledger
-from ledger.derived import problems
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
+from ledger.proof.derived import problems
 from ledger.times import DAY, format_time, from_datetime, parse_time
-from projections import duties
+from projections.reports import duties
 
 HOUSE = b"""
 format = 1

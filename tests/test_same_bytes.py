@@ -11,7 +11,7 @@ import orjson
 import pytest
 from conftest import accept, event
 
-from consumers.generator import generate
+from consumers.demo.generator import generate
 from consumers.opening import create_ledger, open_ledger, shipped_packs
 from ledger.errors import InvalidQuestion
 from ledger.times import format_time, parse_time

@@ -9,8 +9,8 @@ import pytest
 from consumers.mistakes import ScenarioFileError
 from consumers.opening import shipped_packs
 from consumers.scenarios import load_scenarios, matches, run_scenario
-from ledger.pack import Pack
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
+from ledger.policy.pack import Pack
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "shared" / "scenarios"

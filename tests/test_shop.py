@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from consumers.packcheck import check_file
+from consumers.packs.check import check_file
 from consumers.scenarios import load_scenarios, run_scenario
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
 
 FOLDER = Path(__file__).parent / "packs"
 PACK = (FOLDER / "shop.toml").read_bytes()

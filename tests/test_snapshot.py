@@ -1,11 +1,11 @@
 """A person's state as bytes and back: of everybody in the made-up stream, in which every type of event comes."""
 
-from consumers.generator import NOW, generate
+from consumers.demo.generator import NOW, generate
 from consumers.opening import memory_ledger, shipped_packs
 from ledger.times import parse_time
-from projections.question import Ref
-from projections.record import Collected, new_state
-from projections.snapshot import dump, load
+from projections.decision.question import Ref
+from projections.fold.record import Collected, new_state
+from projections.read.snapshot import dump, load
 
 
 def test_every_state_comes_back_as_it_was():

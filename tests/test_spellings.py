@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.spellings import MOST, composed, forms, list_name, name_form
-from ledger.suppression import normalise
+from ledger.identifiers.spellings import MOST, composed, forms, list_name, name_form
+from ledger.intake.suppression import normalise
 
 PUNYCODE = "xn--" + "σίσυφος".encode("punycode").decode()
 SAME = [

@@ -12,10 +12,10 @@ import pytest
 from conftest import assert_whole, event, outcome_of, size, together
 from eventsourcing.persistence import InterfaceError
 
-from ledger import points
-from ledger.append import Batch
+from ledger import crashpoints
 from ledger.errors import StoreError
-from ledger.recorder import LedgerConnection, LedgerPool
+from ledger.intake.batch import Batch
+from ledger.store.recorder import LedgerConnection, LedgerPool
 
 PATIENCE = 20  # seconds for what would else hang
 
@@ -119,7 +119,7 @@ def test_what_happens_to_who_writes_happens_to_nobody_else(ledger, monkeypatch, 
         if name == where and left:
             raise left.pop()
 
-    monkeypatch.setattr(points, "hook", hook)
+    monkeypatch.setattr(crashpoints, "hook", hook)
     bodies = [event(subject=f"crm:{number}") for number in range(5)]
     came = together(ledger, bodies, monkeypatch)
     stopped = [body for body, one in zip(bodies, came, strict=True) if isinstance(one, BaseException)]

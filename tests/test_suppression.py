@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from consumers.maintenance import back_up, erase, restore
 from consumers.opening import memory_ledger, open_ledger
-from ledger.entry import LIMIT_BYTES
-from ledger.packfile import load_pack
-from ledger.recovery import recover
-from ledger.suppression import normalise
+from ledger.intake.recovery import recover
+from ledger.intake.suppression import normalise
+from ledger.log.entry import LIMIT_BYTES
+from ledger.policy.load import load_pack
 from ledger.times import parse_time
 
 ADDRESS = "ann.suppressed@example.com"

@@ -13,8 +13,8 @@ import pytest
 from conftest import PACKS, Cli, accept, event, published
 
 from consumers import maintenance, opening
-from ledger.notes import Signer, format_checkpoint
-from ledger.verifier import encode_base64, leaf_hash, parse_vkey, verify_evidence
+from ledger.log.checkpoint import Signer, format_checkpoint
+from ledger.log.verifier import encode_base64, leaf_hash, parse_vkey, verify_evidence
 
 PEOPLE = 12
 SIZE = 300  # more than a subtree

@@ -15,15 +15,15 @@ import pytest
 from conftest import PACKS, PERSON, Store, accept, event, published, rows, size
 
 from consumers import maintenance, opening
-from consumers.generator import generate
-from ledger import erasure
+from consumers.demo.generator import generate
 from ledger.errors import Closed, InvalidQuestion, LedgerError
-from ledger.evidence import write_evidence
+from ledger.intake import erasure
+from ledger.proof.evidence import write_evidence
 from ledger.times import format_time
-from projections import session as sessions
 from projections.ledger import Ledger
-from projections.people import People
-from projections.session import Sessions
+from projections.read import session as sessions
+from projections.read.people import People
+from projections.read.session import Sessions
 
 ASK = {
     "controller": "parature",

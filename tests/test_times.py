@@ -14,10 +14,10 @@ from conftest import accept, decoded, event, outcome_of, stored
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger.entry import decode
 from ledger.errors import InvalidEvent, InvalidQuestion
-from ledger.events import TIMES
-from ledger.incoming import prepare
+from ledger.events.catalogue import TIMES
+from ledger.intake.parse import prepare
+from ledger.log.entry import decode
 from ledger.times import (
     DAY,
     EARLIEST,
@@ -30,7 +30,7 @@ from ledger.times import (
     parse_stored,
     parse_time,
 )
-from projections.question import parse_question
+from projections.decision.question import parse_question
 
 # -- RFC 3339 ----------------------------------------------------------------------------------------------------------
 

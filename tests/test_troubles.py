@@ -14,10 +14,10 @@ import pytest
 from conftest import PACKS, accept, assert_whole, event, rows, stored
 
 from consumers import maintenance, opening
-from ledger import erasure
 from ledger.errors import CorruptEntry, StoreFull, StoreReadOnly
-from ledger.keys import JOURNAL
-from ledger.packfile import load_pack
+from ledger.intake import erasure
+from ledger.policy.load import load_pack
+from ledger.vault.keys import JOURNAL
 
 ANN, BEN = "crm:4711", "crm:ben"
 FIELDS = {"email": "ann@example.com"}
@@ -141,8 +141,8 @@ def test_a_journal_that_cannot_be_written_destroys_nothing(store, monkeypatch, w
         raise OSError(28, "No space left on device", str(store.keys / JOURNAL))
 
     with monkeypatch.context() as patch:
-        patch.setattr("ledger.files.append_line", full)
-        patch.setattr("ledger.files.replace_both", full)
+        patch.setattr("ledger.files.durable.append_line", full)
+        patch.setattr("ledger.files.durable.replace_both", full)
         with pytest.raises(StoreFull, match="No space left"):
             store.ledger.record([event(*DELETION)]) if way == "deletion" else maintenance.erase(store.ledger, WHO)
     assert stored(store.ledger) == given
@@ -242,7 +242,7 @@ def test_a_batch_that_is_killed_between_commit_and_note_is_there(store):
     code = (
         "import os, sys, signal\n"
         "from consumers import open_ledger\n"
-        "from ledger import points\n"
+        "from ledger import crashpoints as points\n"
         "ledger = open_ledger(sys.argv[1])\n"
         "points.hook = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == 'after commit' else None\n"
         "import json\n"

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consumers.opening import memory_ledger, shipped_packs
-from ledger.packfile import load_pack
+from ledger.policy.load import load_pack
 from ledger.times import parse_time
-from projections.question import Question
+from projections.decision.question import Question
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PLAIN = shipped_packs()["whereverworks"]

@@ -1,0 +1,77 @@
+"""Commands about copies of a store: make one, make a store of one, go on with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumers import opening, show
+from consumers.cli.commands.shared import Json, Keys, Store, answer, app, command, examples, named
+
+
+@app.command(epilog=examples("backup monday.db"))
+@command
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file.")],
+    store: Store = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """Copy the whole store to a file while it is in use."""
+    size = opening.open_ledger(store, keys).backup(file)
+    lines = f"{named(file)}: {size} entries (the keys are not in it: keep a copy of their folder elsewhere)"
+    answer({"file": named(file), "entries": size}, lines, json=json)
+
+
+@app.command(epilog=examples("restore monday.db --store sqlite:///restored.db --keys shop.db.keys"))
+@command
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup, or a store with its write-ahead log beside it.")],
+    store: Store = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """Make a store from a backup, and erase again whoever was erased since."""
+    from consumers.maintenance import restore as run
+
+    path = opening.store_path(store)
+    restored = run(file, path, opening.keys_folder(path, keys))
+    document = {**restored._asdict(), "behind": restored.behind and show.harmless(restored.behind)}
+    answer(document, f"{restored.entries} entries restored, {restored.erased} persons erased again", json=json)
+    if restored.foreign:
+        show.complain(f"  {restored.foreign} lines of the journals beside the keys are torn and were read past")
+    if restored.behind is not None:
+        show.complain(f"  {show.harmless(restored.behind)}")
+        show.complain("  it can be read; to write it without what is missing: consent-ledger recover")
+
+
+@app.command(epilog=examples("recover", "recover --origin shop.example/consent/2 --yes"))
+@command
+def recover(
+    store: Store = None,
+    keys: Keys = None,
+    origin: Annotated[str | None, typer.Option(help="Name of the log that goes on; its key name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Go on with an older copy, as another log with a key of its own, where newer entries are lost for good."""
+    from ledger.intake.recovery import following
+    from ledger.intake.recovery import recover as run
+
+    ledger = opening.open_ledger(store, keys)
+    name = opening.log_name(origin) if origin is not None else following(ledger.app.origin)
+    if not yes:
+        log = show.harmless(ledger.app.origin)
+        typer.confirm(f"give up the log {log} for good, and go on as {show.harmless(name)}?", abort=True, err=json)
+    done = run(ledger.app, ledger.clock(), name)
+    if json:
+        show.print_json(done._asdict())
+        return
+    if done.erased:
+        show.say(f"{done.erased} persons erased again")
+    show.say(f"log    {done.log}, {done.size} entries kept, {done.lost} lost")
+    show.say(f"vkey   {done.vkey} (publish it: auditors verify with it what is recorded from now on)")
+    for position in done.positions:
+        show.say(f"entry {position} says so")

@@ -1,0 +1,45 @@
+"""Commands that show it work, and measure it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumers import show
+from consumers.cli.commands.shared import NO, Csv, Json, app, command, examples, form
+
+
+@app.command(epilog=examples("demo", "demo --folder demo"))
+@command
+def demo(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to keep the demo's store; default a temporary one.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Show it on standard error, and print JSON.")] = False,
+) -> None:
+    """The main job end to end, on a generated stream: ingest, decide, prove, erase, tamper."""
+    from consumers.demo.story import run
+
+    with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():
+        good = run(folder)
+    if json:
+        show.print_json({"as_it_should_be": good})
+    if not good:
+        raise typer.Exit(NO)
+
+
+@app.command(epilog=examples("bench", "bench --events 100000 --csv"))
+@command
+def bench(
+    events: Annotated[int, typer.Option(help="Events in the stream.", min=1)] = 20_000,
+    json: Json = False,
+    csv: Csv = False,
+) -> None:
+    """Measure intake, decisions, rebuild, size and memory against peers, in one run."""
+    from consumers.demo.bench import run
+
+    run(events, form(json=json, csv=csv))

@@ -1,0 +1,1 @@
+"""A made-up life of two organisations, and the measurements over it."""

@@ -1,0 +1,1 @@
+"""Files of others' making: CSV, YAML."""

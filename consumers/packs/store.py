@@ -1,0 +1,58 @@
+"""The packs that a store holds: which there are, and the exact bytes of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.errors import InvalidQuestion
+from ledger.policy.load import load_pack
+from ledger.policy.pack import Pack
+from projections.ledger import Ledger
+
+Row = dict[str, Any]
+
+
+def pack_rows(ledger: Ledger) -> list[Row]:
+    """Every pack in the store, those that are registered first.
+
+    `versions`: of the statement, as published with it.
+    """
+    registered = {pack.sha256 for pack in ledger.app.controller_packs().values()}
+    with ledger.app.reading() as c:
+        c.execute("SELECT controller, sha256, length(body) FROM packs")
+        found = c.fetchall()
+    served: dict[str, list[str]] = {}
+    for controller in sorted({row[0] for row in found}):
+        for entry in ledger.app.entries(f"controller:{controller}"):
+            if entry.type == "policy.published":
+                data = entry.data.model_dump()
+                served.setdefault(data["pack_sha256"], []).append(data["version"])
+    rows = [
+        {
+            "controller": controller,
+            "sha256": sha256,
+            "registered": sha256 in registered,
+            "versions": served.get(sha256, []),
+            "clauses": len(ledger.app.pack(sha256).clause),
+            "bytes": size,
+        }
+        for controller, sha256, size in found
+    ]
+    return sorted(rows, key=lambda row: (row["controller"], not row["registered"], row["sha256"]))
+
+
+def stored_pack(ledger: Ledger, name: str) -> tuple[Pack, bytes]:
+    """The pack registered for a controller, or the one whose SHA-256 begins so. Raises InvalidQuestion."""
+    registered = ledger.app.controller_packs().get(name)
+    with ledger.app.reading() as c:
+        if registered is not None:
+            c.execute("SELECT body FROM packs WHERE sha256=?", [registered.sha256])
+        elif len(name) >= 4 and set(name) <= set("0123456789abcdef"):
+            c.execute("SELECT body FROM packs WHERE sha256 GLOB ?", [f"{name}*"])
+        else:
+            raise InvalidQuestion("pack", f"{name!r} is no controller of this store (pack list has them)")
+        bodies = [row[0] for row in c.fetchall()]
+    if len(bodies) != 1:
+        what = f"{len(bodies)} packs begin" if bodies else "no pack begins"
+        raise InvalidQuestion("pack", f"{what} with {name} (pack list has them)")
+    return load_pack(bodies[0]), bodies[0]

@@ -1,0 +1,1 @@
+"""The catalogue of events: their models, types and schemas."""

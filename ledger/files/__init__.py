@@ -1,0 +1,1 @@
+"""Files that last: replaced whole, written to the disk, opened once."""

@@ -1,0 +1,1 @@
+"""The one way in: parse, admit, seal, append, destroy."""

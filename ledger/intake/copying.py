@@ -1,0 +1,51 @@
+"""A copy of the whole store in one file, while it is in use."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from ledger import crashpoints
+from ledger.errors import NotALedger, StoreError
+from ledger.files import durable
+from ledger.intake.application import LedgerApplication
+from ledger.intake.erasure import backup
+from ledger.store.recorder import APPLICATION_ID, readable_errors
+
+
+def back_up(app: LedgerApplication, target: Path) -> int:
+    """An online copy. Returns the number of entries in it. Raises NotALedger where there is a file already."""
+    require_folder(target)
+    with (
+        durable.readable(target),
+        readable_errors(str(target)),
+        durable.alone(target),
+        durable.partial(target) as (_, partial),
+    ):
+        require_free(target)
+        backup(app, partial)
+        copy = sqlite3.connect(f"file:{quote(os.fsencode(partial))}?mode=ro&immutable=1", uri=True)
+        try:
+            if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise StoreError(f"{partial}: the copy is no store (look at the disk, run it again)")
+            size: int = copy.execute("SELECT size FROM head").fetchone()[0]
+        finally:
+            copy.close()
+        crashpoints.reached("backup written")
+    return size
+
+
+def require_folder(path: Path) -> None:
+    """Raise NotALedger for what is no name of a file, and where the folder of a new file is not there."""
+    if path.name in ("", ".."):
+        raise NotALedger(f"{path}: names no file (name a new path)")
+    if not path.parent.is_dir():
+        raise NotALedger(f"{path.parent}: there is no such folder (make it first)")
+
+
+def require_free(path: Path, what: str = "file") -> None:
+    """Raise NotALedger where there is something of that name already."""
+    if os.path.lexists(path):
+        raise NotALedger(f"{path}: there is a {what} already (name a new path)")

@@ -1,0 +1,104 @@
+"""What was no event at all: kept sealed, with the reason, until somebody mends it or drops it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ledger.errors import InvalidQuestion
+from ledger.intake.application import LedgerApplication
+from ledger.intake.letter_words import strings
+from ledger.intake.suppression import any_kept
+from ledger.intake.traces import address_tags, index_letter, note_past, remove_letters, tie_addresses
+
+if TYPE_CHECKING:
+    from ledger.policy.pack import Pack
+
+KEPT_BYTES: Final = 1_048_576  # of a longer one only the beginning is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter; its text is sealed."""
+
+    id: int
+    received_at: int
+    origin: str
+    line: int | None
+    field: str
+    reason: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """What could not be recorded, and why."""
+
+    raw: bytes
+    size: int  # bytes that came, of which `raw` may be the beginning
+    line: int | None
+    field: str
+    reason: str
+
+
+def keep(app: LedgerApplication, origin: str, letters: Sequence[Undeliverable], now: int) -> int:
+    """Keep dead letters; one that is there already is not kept twice. Returns how many are new."""
+    sealed = [_sealed(app, origin, letter, now) for letter in letters]  # all that takes long, before the write lock
+    controllers = _controllers(app)
+    kept = 0
+    with app.writing() as c:
+        any_deleted = bool(any_kept(c))
+        for row, said in sealed:
+            c.execute(
+                "INSERT OR IGNORE INTO dead_letters (digest, received_at, origin, line, field, reason, bytes, sealed) "
+                "VALUES (?,?,?,?,?,?,?,?) RETURNING id",
+                row,
+            )
+            for (letter,) in c.fetchall():
+                kept += 1
+                index_letter(c, app.vault, letter, said)
+                if any_deleted:
+                    tie_addresses(c, letter, address_tags(app.vault, controllers, said))
+    return kept
+
+
+def _sealed(app: LedgerApplication, origin: str, letter: Undeliverable, now: int) -> tuple[list[Any], set[str]]:
+    """(the columns of a letter, what it is looked up by)."""
+    digest = app.vault.digest(origin.encode() + b"\0" + letter.raw)
+    body = letter.raw[:KEPT_BYTES]
+    columns = [digest, now, origin, letter.line, letter.field, letter.reason, letter.size, app.vault.seal_letter(body)]
+    return columns, strings(body)
+
+
+def _controllers(app: LedgerApplication) -> dict[str, Pack]:
+    return app.controller_packs() if app.any_pack is None else {app.any_pack.controller: app.any_pack}
+
+
+def listed(app: LedgerApplication) -> list[Letter]:
+    """All dead letters, without their text."""
+    with app.reading() as c:
+        c.execute("SELECT id, received_at, origin, line, field, reason, bytes FROM dead_letters ORDER BY id")
+        return [Letter(*row) for row in c.fetchall()]
+
+
+def text(app: LedgerApplication, letter: int) -> bytes:
+    """What a dead letter said. Raises InvalidQuestion where there is none."""
+    with app.reading() as c:
+        c.execute("SELECT sealed FROM dead_letters WHERE id=?", [letter])
+        row = c.fetchone()
+    if row is None:
+        raise InvalidQuestion("letter", f"there is no dead letter {letter}")
+    return app.vault.open_letter(row[0])
+
+
+def drop(app: LedgerApplication, letter: int) -> None:
+    """Destroy a dead letter. Raises InvalidQuestion where there is none."""
+    controllers = _controllers(app)
+    with app.writing() as c:
+        c.execute("SELECT sealed FROM dead_letters WHERE id=?", [letter])
+        row = c.fetchone()
+        if row is None:
+            raise InvalidQuestion("letter", f"there is no dead letter {letter}")
+        note_past(c, app.vault, controllers, letter, row[0])
+        remove_letters(c, [letter])

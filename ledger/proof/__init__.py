@@ -1,0 +1,1 @@
+"""What an auditor is given, and what the store is held to."""

@@ -1,0 +1,1 @@
+"""Bytes at rest: the tables of the embedded store and one moment of them."""

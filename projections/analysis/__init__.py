@@ -1,0 +1,1 @@
+"""What a check of a pack finds by reasoning over its rows."""

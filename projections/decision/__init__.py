@@ -1,0 +1,1 @@
+"""A question, the rows that decide it, and the answer."""

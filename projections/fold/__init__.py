@@ -1,0 +1,1 @@
+"""One person's and one controller's state, folded from entries."""

@@ -1,0 +1,1 @@
+"""One moment for a whole answer, and the stored read models."""
