@@ -33,10 +33,9 @@ from ledger.files import durable
 from ledger.files.durable import read_lines
 from ledger.identifiers import cleartext
 from ledger.identifiers.cleartext import find, forbidden_number
-from ledger.identifiers.marks import RUN, normalised
+from ledger.identifiers.marks import RUN, normal, normalised
 from ledger.intake import batch
 from ledger.intake.dead_letters import listed
-from ledger.intake.letter_words import normal
 from ledger.intake.parse import prepare
 from ledger.intake.suppression import normalise
 from ledger.limits import (

@@ -3,8 +3,8 @@
 from consumers.demo.generator import NOW, generate
 from consumers.opening import memory_ledger, shipped_packs
 from ledger.times import parse_time
-from projections.decision.question import Ref
 from projections.fold.record import Collected, new_state
+from projections.fold.refs import Ref
 from projections.read.snapshot import dump, load
 
 

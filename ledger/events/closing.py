@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.events import catalogue as ev
-from ledger.policy.conditions import LAST_YEAR_OF_A_MINOR
 
+LAST_YEAR_OF_A_MINOR: Final = 25  # no pack names a higher age
 _ALWAYS: Final = (
     ev.ConsentRefused, ev.ConsentWithdrawn, ev.OptoutRecorded, ev.DeletionRequested, ev.AccessRequested,
     ev.CorrectionRequested, ev.AccountDeactivated, ev.GuardianEnded, ev.AgreementEnded, ev.RecipientAgreementEnded,

@@ -27,3 +27,12 @@ def _stream_safe(text: str) -> str:
         if run <= RUN:
             kept.append(char)
     return "".join(kept)
+
+
+def normal(text: str) -> str:
+    """One form for all ways to write the same text: composed, no case, nothing invisible, single blanks."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    folded = normalised("NFKC", seen).casefold()
+    return " ".join(normalised("NFKC", folded).split())

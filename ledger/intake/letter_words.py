@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 from urllib.parse import unquote
 
 from ledger.events.catalogue import TYPES
-from ledger.identifiers.marks import normalised
+from ledger.identifiers.marks import normal
 from ledger.intake.parse import ENVELOPE
 
 INDEXED: Final = 1_000  # strings of a letter that it is looked up by; what is not among them is found by reading
@@ -36,15 +35,6 @@ _BASE64: Final = re.compile(rb'data_base64\\*+"\s*+:\s*+\\*+"((?:[A-Za-z0-9+/=]|
 _PIECE: Final = re.compile(r"[\w.@+:-]++")
 _AROUND: Final = re.compile(r"^[.:+-]+|[.:+-]+$")
 _COMMON: Final = frozenset((*ENVELOPE, *TYPES, "personal", "1.0", "controller", "processor"))
-
-
-def normal(text: str) -> str:
-    """One form for all ways to write the same text: composed, no case, nothing invisible, single blanks."""
-    if text.isascii():
-        return " ".join(text.lower().split())
-    seen = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    folded = normalised("NFKC", seen).casefold()
-    return " ".join(normalised("NFKC", folded).split())
 
 
 def telling(value: str) -> bool:

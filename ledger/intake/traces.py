@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.events import catalogue as ev
+from ledger.identifiers.marks import normal
 from ledger.identifiers.spellings import forms, name_form
-from ledger.intake.letter_words import Reader, normal, spellings, telling
+from ledger.intake.letter_words import Reader, spellings, telling
 from ledger.intake.suppression import normalise
 from ledger.log.entry import Entry, decode
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from ledger.log.verifier import EMPTY_ROOT, ProofError, node_hash
 
+HASH_BYTES: Final = 32
 # Tests take a smaller height to meet many levels in a small tree.
 TILE_HEIGHT = 8
 MAX_LEVEL: Final = 63  # of a tile's path (C2SP tlog-tiles)

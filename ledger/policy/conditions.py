@@ -5,11 +5,11 @@ What each means to a question is in `projections.decision.conditions`.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LAST_YEAR_OF_A_MINOR: Final = 25  # no pack names a higher age
+from ledger.events.closing import LAST_YEAR_OF_A_MINOR
 
 
 class Table(BaseModel):

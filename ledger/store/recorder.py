@@ -44,10 +44,9 @@ from ledger.errors import (
     StoreReadOnly,
 )
 from ledger.files.held import FORKED, guard
-from ledger.log.merkle import ReadLeaves, ReadSubtree
+from ledger.log.merkle import HASH_BYTES, ReadLeaves, ReadSubtree
 from ledger.log.verifier import ProofError
 from ledger.times import EARLIEST, LATEST
-from ledger.vault.heads import HASH_BYTES
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 4  # the file's user_version; older ones are raised when they are opened for writing

@@ -21,12 +21,12 @@ from typing import Final, NamedTuple
 import orjson
 
 from ledger.files import durable
+from ledger.log.merkle import HASH_BYTES
 
 LIMIT_BYTES: Final = 1 << 20  # then only the newest line of each log is kept
 _BLOCK: Final = 1 << 12
 _ROOM: Final = 1 << 10  # more than a line has
 _EMPTY: Final = b"\n\0"
-HASH_BYTES: Final = 32
 
 
 class SignedHead(NamedTuple):

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.errors import CorruptEntry
+from ledger.identifiers.marks import normal
 from ledger.identifiers.spellings import name_form
-from ledger.intake.letter_words import normal
 from ledger.log.verifier import commitment
 from ledger.vault.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from ledger.policy.pack import Objection, Pack
 from ledger.times import FOREVER
-from projections.decision.question import CHANNELS, Question, Ref, same_list
+from projections.decision.question import CHANNELS, Question
 from projections.fold.record import Choice, Confirmed, Order, Reach, State, Track, narrowed
+from projections.fold.refs import Ref, same_list
 from projections.fold.world import World
 
 START: Final[Order] = (-(2**62), -1)

@@ -27,9 +27,10 @@ from projections.decision.choices import (
     yes_to_collect,
 )
 from projections.decision.patterns import first_of
-from projections.decision.question import Question, Ref, same_list
+from projections.decision.question import Question
 from projections.decision.versions import InForce, Packs, in_force
 from projections.fold.record import State
+from projections.fold.refs import Ref, same_list
 from projections.fold.world import World
 
 

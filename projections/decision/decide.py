@@ -28,8 +28,9 @@ from projections.decision.conditions import (
     no_in_words,
     ticks,
 )
-from projections.decision.question import Question, Ref, Verdict
+from projections.decision.question import Question, Verdict
 from projections.decision.versions import new_use
+from projections.fold.refs import Ref
 
 FEW: Final = 4  # moments that are looked at without asking which of them can matter
 NOTHING: Final = "nothing permits it"

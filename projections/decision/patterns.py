@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ledger.policy.pack import PARTICULARS, Pattern
-from projections.decision.question import Ref
 from projections.fold.record import State
+from projections.fold.refs import Ref
 
 
 def first_of(state: State, pattern: Pattern, word: str | None, *, fresh: bool) -> Ref | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from ledger.errors import InvalidQuestion
 from ledger.events.catalogue import HALF, shown
-from ledger.identifiers.spellings import composed, list_name
+from ledger.identifiers.spellings import composed
 from ledger.intake.hints import hint
 from ledger.policy.check.words import like
 from ledger.policy.pack import ACTIONS, Pack
 from ledger.times import FOREVER, format_optional, format_time, from_datetime, parse_time, told
+from projections.fold.refs import Ref
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
 GROUNDS: Final = frozenset(("law", "dispute", "law-enforcement", "rights"))
@@ -26,13 +27,6 @@ _TEXTS: Final = frozenset(
 FIELDS: Final = frozenset(
     (*_TEXTS, "action", "categories", "channel", "ground", "role", "origin", "at", "known_at"),
 )
-
-
-def same_list(name: str | None) -> str | None:
-    """The name of a list as it is compared: Unicode NFC, without case."""
-    if name is None or (name.isascii() and name.islower()):
-        return name
-    return list_name(name)
 
 
 @dataclass(slots=True)
@@ -172,23 +166,6 @@ def classify(question: Question, pack: Pack) -> None:
     question.personal = question.categories - pack.anonymous
     # a message is always about the person it goes to, whatever is in it
     question.anonymous = question.action != "contact" and bool(question.categories) and not question.personal
-
-
-class Ref(NamedTuple):
-    """An entry that decided."""
-
-    time: int
-    position: int
-    type: str
-    source: str
-    id: str
-
-    @property
-    def order(self) -> tuple[int, int]:
-        return self.time, self.position
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"position": self.position, "type": self.type, "source": self.source, "id": self.id}
 
 
 @dataclass(slots=True)

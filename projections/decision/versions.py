@@ -13,8 +13,9 @@ from ledger.policy.pack import Change, Pack, Pattern, StoredChange
 from ledger.times import DAY
 from projections.decision.choices import PLAIN, No, Yes, word
 from projections.decision.patterns import first_of
-from projections.decision.question import Question, Ref
+from projections.decision.question import Question
 from projections.fold.record import Notice, State
+from projections.fold.refs import Ref
 from projections.fold.world import Version, World
 
 Packs = Callable[[Version], Pack]

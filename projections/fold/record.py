@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ledger.intake.persons import Edges
-from projections.decision.question import Ref
+from projections.fold.refs import Ref
 
 Order = tuple[int, int]
 REQUESTS = ("deletion", "correction", "access")

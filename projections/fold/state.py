@@ -13,7 +13,6 @@ from ledger.events import catalogue as ev
 from ledger.log.entry import Entry
 from ledger.policy.pack import ACTIVITY, PARTICULARS
 from ledger.times import parse_time
-from projections.decision.question import Ref, same_list
 from projections.fold.record import (
     Collected,
     Disclosure,
@@ -26,6 +25,7 @@ from projections.fold.record import (
     new_state,
     rank,
 )
+from projections.fold.refs import Ref, same_list
 from projections.fold.words import say, tracks_of
 
 BY_PERSON = (None, "subject", "guardian")  # actors whose word is the person's

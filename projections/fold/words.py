@@ -12,8 +12,8 @@ from ledger.intake.lifts import undoes
 from ledger.intake.persons import joined_by
 from ledger.log.entry import Entry
 from ledger.times import parse_time
-from projections.decision.question import Ref, same_list
 from projections.fold.record import Asked, Choice, Confirmed, OptOut, Order, Reach, State, Track, narrowed, rank
+from projections.fold.refs import Ref, same_list
 
 KEPT_QUESTIONS: Final = 64  # the newest ones that a person was asked: an answer to an older one confirms nothing
 KEPT_YESES: Final = 16  # of the same words: the newest ones, one of which an answer may still name

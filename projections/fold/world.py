@@ -9,7 +9,7 @@ from typing import assert_never
 from ledger.events import catalogue as ev
 from ledger.log.entry import Entry
 from ledger.times import parse_time
-from projections.decision.question import Ref
+from projections.fold.refs import Ref
 
 
 @dataclass(frozen=True, slots=True)

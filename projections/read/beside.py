@@ -15,8 +15,8 @@ from ledger.intake.addresses import CHANNELS, Had, binding
 from ledger.intake.persons import joined_in
 from ledger.log.entry import Entry
 from projections.decision.addresses import Bound
-from projections.decision.question import Ref
 from projections.fold.record import State
+from projections.fold.refs import Ref
 from projections.fold.state import fold
 from projections.read.bounces import reached, stopped
 

@@ -24,8 +24,8 @@ from ledger.policy.pack import Pack
 from ledger.times import FOREVER
 from projections.decision.addresses import Bound
 from projections.decision.conditions import Case
-from projections.decision.question import Ref
 from projections.fold.record import State
+from projections.fold.refs import Ref
 from projections.fold.state import fold
 from projections.fold.world import Version, World, evolve_world, fold_world
 from projections.read.beside import Beside, Cut, Ties, joined_at

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import orjson
 
-from projections.decision.question import Ref
 from projections.fold.record import (
     Asked,
     Choice,
@@ -22,6 +21,7 @@ from projections.fold.record import (
     State,
     Track,
 )
+from projections.fold.refs import Ref
 
 FORMAT: Final = 8
 

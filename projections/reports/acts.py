@@ -11,7 +11,8 @@ from dataclasses import replace
 from itertools import product
 
 from ledger.events.decision_id import Asked, DecisionId, parse
-from projections.decision.question import Question, same_list
+from projections.decision.question import Question
+from projections.fold.refs import same_list
 
 Digest = Callable[[Asked, DecisionId], str | None]
 """The digest that an answer with these parts has; None where the person's key is gone."""

@@ -10,8 +10,9 @@ from ledger.log.entry import Entry
 from ledger.policy import pack as pk
 from ledger.times import format_optional, format_time
 from projections.decision.conditions import Case, check
-from projections.decision.question import Question, Ref
+from projections.decision.question import Question
 from projections.fold.record import Disclosure, Request, State
+from projections.fold.refs import Ref
 from projections.reports.duties import due_at, identification, identified, pauses_of, request_due
 
 Row = dict[str, Any]
