@@ -12,7 +12,7 @@ from consumers.opening import keys_folder
 from ledger.errors import LedgerError
 from ledger.files import durable
 from ledger.intake.dead_letters import listed
-from ledger.intake.erasure import scrub_or_wait
+from ledger.intake.scrub import scrub_or_wait
 from ledger.log.verifier import parse_vkey
 from ledger.proof.audit import StoreCorrupt, verify_store
 from ledger.proof.checkup import SHOWN, database, derived

@@ -24,8 +24,9 @@ from ledger.files.held import chunks, descriptor
 from ledger.intake.application import open_file
 from ledger.intake.copying import require_folder, require_free
 from ledger.intake.dead_letters import drop, listed, text
-from ledger.intake.erasure import destroy_again, truncate_wal
+from ledger.intake.erasure import destroy_again
 from ledger.intake.parse import parse_line
+from ledger.intake.scrub import truncate_wal
 from ledger.log.verifier import (
     COSIGNATURE,
     ED25519,

@@ -25,10 +25,12 @@ from ledger.errors import (
 )
 from ledger.files import durable
 from ledger.files.durable import read_at_most
-from ledger.intake.application import LedgerApplication, memory_name, open_file, require_store
+from ledger.intake.application import LedgerApplication, open_file, require_store
 from ledger.intake.copying import require_folder, require_free
-from ledger.intake.erasure import finish_erasures, finish_scrub, truncate_wal
+from ledger.intake.erasure import finish_erasures
+from ledger.intake.opened import memory_name
 from ledger.intake.recovery import bring_nobody_back
+from ledger.intake.scrub import finish_scrub, truncate_wal
 from ledger.limits import PACK_LIMIT_BYTES
 from ledger.policy.load import load_pack
 from ledger.policy.pack import Pack

@@ -29,10 +29,11 @@ from ledger.store.reader import Moved
 from ledger.store.recorder import readable_errors
 from ledger.times import FOREVER, format_time, parse_held, parse_time
 from projections.decision.admission import holds
-from projections.decision.conditions import Case
+from projections.decision.case import Case
 from projections.decision.decide import NOTHING, changes_at, decide
 from projections.decision.question import Answer, Question, Verdict, check_words, classify, parse_about, parse_question
-from projections.read.people import People, Person, View, joined_names, joining, known_entries, names
+from projections.read.people import People, View, joined_names, joining, known_entries, names
+from projections.read.person import Person
 from projections.read.projector import Judged, Projector, Save
 from projections.read.session import Session, Sessions
 from projections.reports.acts import about

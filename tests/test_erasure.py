@@ -16,6 +16,7 @@ from consumers import maintenance
 from ledger import crashpoints
 from ledger.errors import HoldStanding, InvalidQuestion, KeyFileError
 from ledger.intake import erasure
+from ledger.intake import scrub as scrubbing
 from ledger.intake.dead_letters import drop, listed, text
 from ledger.log.verifier import parse_vkey, verify_evidence
 from ledger.proof.audit import StoreCorrupt, verify_store
@@ -631,7 +632,7 @@ def test_what_an_interrupted_erasure_left_in_the_files_is_removed_on_opening(sto
     ledger = store.reopen()
     assert remains(store, before) == set()
     assert all(check["ok"] for check in maintenance.examine(ledger))
-    assert erasure.scrub(ledger.app, []) is False  # once is enough
+    assert scrubbing.scrub(ledger.app, []) is False  # once is enough
     assert_holds(ledger)
 
 
@@ -680,8 +681,8 @@ def test_a_journal_that_lacks_who_was_erased_is_seen_and_mended(store, tmp_path,
 
 
 def test_twenty_of_three_hundred_leave_no_byte_and_the_others_still_open(store, monkeypatch):
-    rng, scrub, rebuilt = random.Random(4711), erasure.scrub, []
-    monkeypatch.setattr(erasure, "scrub", lambda app, gone: rebuilt.append(scrub(app, gone)))
+    rng, scrub, rebuilt = random.Random(4711), scrubbing.scrub, []
+    monkeypatch.setattr(scrubbing, "scrub", lambda app, gone: rebuilt.append(scrub(app, gone)))
     people = [f"crm:{number}" for number in range(300)]
     told = [
         event("information.collected", personal={"words": f"{subject} " + "x" * rng.randrange(400)}, subject=subject)

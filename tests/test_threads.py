@@ -18,6 +18,7 @@ from consumers import maintenance, opening
 from consumers.demo.generator import generate
 from ledger.errors import Closed, InvalidQuestion, LedgerError
 from ledger.intake import erasure
+from ledger.intake import scrub as scrubbing
 from ledger.proof.evidence import write_evidence
 from ledger.times import format_time
 from projections.ledger import Ledger
@@ -363,7 +364,7 @@ def test_a_session_in_use_forgets_when_it_is_given_back(store, monkeypatch):
     accept(ledger, event("consent.granted"), event(subject="crm:2"))
     stopped = Stopped(monkeypatch)
     # what is in the write-ahead log stays there while somebody reads: not what this is about
-    monkeypatch.setattr(erasure, "truncate_wal", lambda *_: None)
+    monkeypatch.setattr(scrubbing, "truncate_wal", lambda *_: None)
     with threads() as pool:
         asked = pool.submit(ledger.decide, ASK)
         stopped.reached()

@@ -15,7 +15,7 @@ from conftest import PACKS, accept, assert_whole, event, rows, stored
 
 from consumers import maintenance, opening
 from ledger.errors import CorruptEntry, StoreFull, StoreReadOnly
-from ledger.intake import erasure
+from ledger.intake import scrub as scrubbing
 from ledger.policy.load import load_pack
 from ledger.vault.keys import JOURNAL
 
@@ -174,8 +174,8 @@ def test_where_there_is_no_room_to_rebuild_it_is_erased_and_said_and_done_later(
         raise StoreFull(f"{app.where}: the rows are gone, but the disk has no room to rebuild the file: run doctor")
 
     with monkeypatch.context() as patch:
-        patch.setattr(erasure, "_found", lambda *_: True)
-        patch.setattr(erasure, "_rebuild", no_room)
+        patch.setattr(scrubbing, "_found", lambda *_: True)
+        patch.setattr(scrubbing, "_rebuild", no_room)
         said = cli("erase", ANN, "--yes", "--controller", "parature")
         assert said.stdout.startswith("erased; entry 4 says so")
         assert "the files are still to be scrubbed" in said.stderr

@@ -21,19 +21,18 @@ from eventsourcing.sqlite import SQLiteCursor
 from ledger.errors import CorruptEntry, InvalidEvent
 from ledger.events import catalogue as ev
 from ledger.identifiers.spellings import MOST, forms, name_forms
+from ledger.intake.named import NAME, Form, Named
+from ledger.intake.parse import Prepared
 from ledger.intake.suppression import normalise
 from ledger.log.entry import Entry
 from ledger.times import EARLIEST
 
 if TYPE_CHECKING:
-    from ledger.intake.parse import Prepared
     from ledger.policy.pack import Pack
     from ledger.vault.vault import Vault
 
-Form = tuple[str, str]  # kind, one form for all spellings
 Order = tuple[int, int]
 
-NAME: Final = ""  # in place of a personal field
 NOES: Final = ("optout.recorded", "consent.refused", "consent.withdrawn")
 # What tells by which address it came: a link in a mail, an answer to a message. Nothing binds by any other.
 SIGNALS: Final = {"link": "email", "mail": "email", "complaint": "email", "reply": "telephone"}
@@ -44,23 +43,6 @@ _MARKS: Final = 500
 
 
 # -- what an event says ------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Named:
-    """The addresses that an event names, by personal field, and under NAME those that its subject's name has in it.
-
-    `edition`: of the pack that says which fields are addresses. `older`: as stores before format 4 compared them, None
-    where that was not looked at.
-    """
-
-    edition: str
-    fields: dict[str, list[Form]] = field(default_factory=dict)
-    older: dict[str, Form] | None = None
-
-    @property
-    def said(self) -> list[Form]:
-        return [form for name, some in self.fields.items() if name != NAME for form in some]
 
 
 def named_in(event: Prepared, pack: Pack, *, older: bool) -> Named:

@@ -22,7 +22,6 @@ from ledger.events.closing import closes
 from ledger.identifiers.spellings import composed
 from ledger.intake.addresses import (
     Head,
-    Named,
     Writes,
     is_beside,
     keys_named,
@@ -33,10 +32,13 @@ from ledger.intake.addresses import (
     require_few,
 )
 from ledger.intake.admission import Refusal, refuse
+from ledger.intake.destroy import after_deletion, spare_held
 from ledger.intake.ends import DECIDES
-from ledger.intake.erasure import after_deletion, spare_held
+from ledger.intake.named import Named
+from ledger.intake.opened import Opened
 from ledger.intake.parse import SKEW, Prepared
 from ledger.intake.persons import connected, is_minor, stream_entries
+from ledger.intake.scrub import scrub_or_wait
 from ledger.intake.suppression import any_kept, any_of, note_addresses, to_carry
 from ledger.intake.vocabulary import check_words
 from ledger.limits import too_large
@@ -51,7 +53,6 @@ from ledger.times import format_time
 from ledger.vault.vault import VaultWrites
 
 if TYPE_CHECKING:
-    from ledger.intake.application import LedgerApplication
     from ledger.intake.staying import Carried
 
 CACHED: Final = 200_000
@@ -95,7 +96,7 @@ class _Look:
 class Batch:
     """Everything one transaction gathers before it writes."""
 
-    def __init__(self, app: LedgerApplication, c: SQLiteCursor) -> None:
+    def __init__(self, app: Opened, c: SQLiteCursor) -> None:
         self.app = app
         self.c = c
         self.before = app.refresh(c)
@@ -597,8 +598,6 @@ class Batch:
             self.app.head = self.head
         waiting = self.app.unscrubbed
         if self.destroyed or (waiting is not None and waiting.is_due()):
-            from ledger.intake.erasure import scrub_or_wait
-
             scrub_or_wait(self.app, self.destroyed)
 
 

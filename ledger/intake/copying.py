@@ -11,7 +11,6 @@ from ledger import crashpoints
 from ledger.errors import NotALedger, StoreError
 from ledger.files import durable
 from ledger.intake.application import LedgerApplication
-from ledger.intake.erasure import backup
 from ledger.store.recorder import APPLICATION_ID, readable_errors
 
 
@@ -49,3 +48,17 @@ def require_free(path: Path, what: str = "file") -> None:
     """Raise NotALedger where there is something of that name already."""
     if os.path.lexists(path):
         raise NotALedger(f"{path}: there is a {what} already (name a new path)")
+
+
+def backup(app: LedgerApplication, target: Path) -> None:
+    """An online copy of the whole store, consistent as of one moment. Requires that `target` is an empty file.
+
+    It is one step, as SQLite begins anew whenever another process has written between two.
+    """
+    with app.store.datastore.get_connection(commit=False) as connection:
+        source: sqlite3.Connection = connection._sqlite_conn  # noqa: SLF001  sqlite3's own backup
+        copy = sqlite3.connect(target)
+        try:
+            source.backup(copy, pages=-1)
+        finally:
+            copy.close()

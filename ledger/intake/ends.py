@@ -6,15 +6,12 @@ Each request, deletion and hold of a person asks for it, so that reading all of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.events import catalogue as ev
 from ledger.log.entry import Entry, decode
-
-if TYPE_CHECKING:
-    from ledger.intake.application import LedgerApplication
 
 # also a request told late, or taken back late: the completion that was told before it takes effect now, or none
 DECIDES: Final = (
@@ -58,12 +55,12 @@ class Ends:
                 pass
 
 
-def brought_up(app: LedgerApplication, c: SQLiteCursor, person: str) -> tuple[Order | None, Ends]:
+def brought_up(known: dict[str, Ends], c: SQLiteCursor, person: str) -> tuple[Order | None, Ends]:
     """(`until` when it was last looked at, what there is now). Requires that all entries are written."""
     c.execute("SELECT version FROM streams WHERE stream=?", [person])
     row = c.fetchone()
     version: int = row[0] if row is not None else 0  # none: only ever mentioned
-    ends = app.ends.pop(person, None) or Ends()
+    ends = known.pop(person, None) or Ends()
     before = ends.until
     since = _read(c, person, ends.version)
     if since and since[0].order < ends.newest:  # told late: it may change what came after it
@@ -71,9 +68,9 @@ def brought_up(app: LedgerApplication, c: SQLiteCursor, person: str) -> tuple[Or
     for entry in since:
         ends.evolve(entry)
     ends.version = version
-    if len(app.ends) >= KEPT:
-        app.ends.pop(next(iter(app.ends)))
-    app.ends[person] = ends
+    if len(known) >= KEPT:
+        known.pop(next(iter(known)))
+    known[person] = ends
     return before, ends
 
 

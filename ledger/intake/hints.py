@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ledger.errors import InvalidEvent
 from ledger.intake.parse import Prepared
+from ledger.outcome import Outcome
 from ledger.policy.pack import Pack, alike
-
-if TYPE_CHECKING:
-    from ledger.intake.application import Outcome
 
 _COMPARED: Final = 64  # characters of a word: none of a pack's is longer
 

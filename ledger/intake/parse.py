@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
@@ -34,6 +34,7 @@ from ledger.events.decision_id import parse as parse_decision
 from ledger.identifiers import cleartext
 from ledger.identifiers.spellings import name_form
 from ledger.intake.media import require_json, told_data
+from ledger.intake.named import Named
 from ledger.limits import (
     DEPTH_LIMIT,
     LINE_LIMIT_BYTES,
@@ -46,9 +47,6 @@ from ledger.limits import (
 from ledger.log.entry import LIMIT_BYTES, upcast
 from ledger.policy.personal_fields import DEFAULT_NAMES, spelt
 from ledger.times import SECOND, as_held, as_stored, parse_time, told
-
-if TYPE_CHECKING:
-    from ledger.intake.addresses import Named
 
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
 ENVELOPE: Final = frozenset(

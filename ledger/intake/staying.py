@@ -17,13 +17,13 @@ from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.events import catalogue as ev
 from ledger.intake.addresses import CHANNELS, binding, had_by, others_with, tags_had
+from ledger.intake.opened import Opened
 from ledger.intake.persons import connected, stream_entries
 from ledger.intake.suppression import noes_said
 from ledger.log.entry import Entry
 from ledger.times import DAY
 
 if TYPE_CHECKING:
-    from ledger.intake.application import LedgerApplication
     from ledger.policy.pack import Pack
 
 _UNCARRIED: Final = "uncarried:"
@@ -38,7 +38,7 @@ class Carried(NamedTuple):
     time: int
 
 
-def stays_bound(app: LedgerApplication, c: SQLiteCursor, group: set[str], now: int) -> list[Carried]:
+def stays_bound(app: Opened, c: SQLiteCursor, group: set[str], now: int) -> list[Carried]:
     """What others stay under when these persons are erased."""
     tags = tags_had(c, group)
     shared = {tag: others for tag in tags if (others := set(others_with(c, tag)) - group)}

@@ -18,11 +18,11 @@ from ledger.events import catalogue as ev
 from ledger.identifiers.marks import normal
 from ledger.identifiers.spellings import forms, name_form
 from ledger.intake.letter_words import Reader, spellings, telling
+from ledger.intake.opened import Opened
 from ledger.intake.suppression import normalise
 from ledger.log.entry import Entry, decode
 
 if TYPE_CHECKING:
-    from ledger.intake.application import LedgerApplication
     from ledger.policy.pack import Pack
     from ledger.vault.vault import Vault
 
@@ -159,7 +159,7 @@ class Sought:
         return {normal(name) for name in self.names} | set(values[:READ_VALUES])
 
 
-def sought_for(app: LedgerApplication, c: SQLiteCursor, group: set[str], named: Iterable[tuple[str, str]]) -> Sought:
+def sought_for(app: Opened, c: SQLiteCursor, group: set[str], named: Iterable[tuple[str, str]]) -> Sought:
     """What is known of these persons now. `named`: (controller, name) under which somebody is asked for."""
     vault, found = app.vault, Sought()
     for controller, name in named:
@@ -182,7 +182,7 @@ def sought_for(app: LedgerApplication, c: SQLiteCursor, group: set[str], named: 
     return found
 
 
-def traces_of(app: LedgerApplication, c: SQLiteCursor, group: set[str], sought: Sought) -> Traces:
+def traces_of(app: Opened, c: SQLiteCursor, group: set[str], sought: Sought) -> Traces:
     """What is found at once. What is inside longer text is not among it: see `read_letters`."""
     found = Traces()
     found.letters = letters_by_word(c, sought.words | _value_words(app.vault, sought.values))
@@ -211,9 +211,7 @@ def note_handles(c: SQLiteCursor, vault: Vault, traces: Traces) -> None:
         traces.handles |= {row[0][:HANDLE_BYTES] for row in c.fetchall()}
 
 
-def remove(
-    app: LedgerApplication, c: SQLiteCursor, group: set[str], aliases: set[bytes], traces: Traces
-) -> list[bytes]:
+def remove(app: Opened, c: SQLiteCursor, group: set[str], aliases: set[bytes], traces: Traces) -> list[bytes]:
     """Destroy what was found, and the content digests of entries that name these persons. Returns the gone bytes."""
     gone = remove_letters(c, traces.letters)
     gone += forget_refusals(c, app.vault, traces.refused)

@@ -17,9 +17,10 @@ from typing import Final
 from eventsourcing.sqlite import SQLiteCursor
 
 from ledger.identifiers.spellings import composed
-from ledger.intake.addresses import Named, Writes, field_forms, head_of, named_name
-from ledger.intake.erasure import note_deleted
+from ledger.intake.addresses import Writes, field_forms, head_of, named_name
+from ledger.intake.destroy import note_deleted
 from ledger.intake.letter_words import strings
+from ledger.intake.named import Named
 from ledger.intake.persons import connected
 from ledger.intake.traces import index_letter
 from ledger.log.entry import Entry, decode

@@ -19,8 +19,8 @@ from ledger.events import catalogue as ev
 from ledger.intake import addresses
 from ledger.intake.addresses import head_of
 from ledger.intake.application import LedgerApplication
+from ledger.intake.destroy import deleted_until
 from ledger.intake.documents import altered
-from ledger.intake.erasure import deleted_until
 from ledger.intake.letter_words import strings
 from ledger.intake.upgrade import mentioned
 from ledger.log.entry import CONTROLLER_PREFIX, Entry, decode

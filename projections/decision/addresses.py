@@ -7,29 +7,15 @@ pack's marketing purposes, by the channels of the address, until a later express
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ledger.policy.pack import Pack
+from projections.decision.case import Bound, Case
 from projections.decision.choices import PLAIN, No, Terms, Yes, moments, word
 from projections.decision.question import Question
-from projections.fold.record import Choice, State
-
-if TYPE_CHECKING:
-    from projections.decision.conditions import Case
+from projections.fold.record import Choice
 
 OWN: Final = ("subject", "guardian")  # actors whose word is the person's
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """Noes that bind an address of the person, as the state of whoever said them, without their other noes.
-
-    `channels`: those of the address. `since`: the moment since which it is the person's own, too.
-    """
-
-    state: State
-    channels: tuple[str, ...]
-    since: int
 
 
 @dataclass(frozen=True, slots=True)

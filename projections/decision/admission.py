@@ -12,7 +12,8 @@ from ledger.intake.persons import joined_in, linked, stream_entries
 from ledger.log.entry import controller_stream
 from ledger.policy.conditions import Need
 from ledger.policy.pack import Pack
-from projections.decision.conditions import Case, check
+from projections.decision.case import Case
+from projections.decision.conditions import check
 from projections.decision.question import Question, classify
 from projections.fold.state import fold
 from projections.fold.world import fold_world

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -11,7 +10,8 @@ from ledger.intake.persons import minor_until
 from ledger.policy import conditions as cn
 from ledger.policy.pack import Pack
 from ledger.times import DAY, FOREVER, after_months, format_time
-from projections.decision.addresses import Bound, OthersNo, heeded
+from projections.decision.addresses import OthersNo, heeded
+from projections.decision.case import Case
 from projections.decision.choices import (
     No,
     Terms,
@@ -28,31 +28,8 @@ from projections.decision.choices import (
 )
 from projections.decision.patterns import first_of
 from projections.decision.question import Question
-from projections.decision.versions import InForce, Packs, in_force
 from projections.fold.record import State
 from projections.fold.refs import Ref, same_list
-from projections.fold.world import World
-
-
-@dataclass(slots=True)
-class Case:
-    """Everything an answer may look at: the person and the controller as of a moment, and who can be asked."""
-
-    state: State
-    world: World
-    packs: Packs
-    customer: Callable[[str], State | None] = lambda _: None  # another person, as of the same moment
-    person_of: Callable[[str], str | None] = lambda _: None  # the identifier of a name
-    latest: Callable[[], State] | None = None  # the person by all that is known, whenever it happened
-    others: Callable[[], list[Bound]] = list  # noes of others that bind an address of the person
-    stopped: Callable[[], dict[str, Ref]] = dict  # channels by which nothing reaches the person any more
-    _versions: list[InForce] | None = field(default=None)
-
-    @property
-    def versions(self) -> list[InForce]:
-        if self._versions is None:
-            self._versions = in_force(self.state, self.world, self.packs)
-        return self._versions
 
 
 @dataclass(slots=True)

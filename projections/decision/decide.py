@@ -15,9 +15,9 @@ from typing import Final
 from ledger.policy import conditions as cn
 from ledger.policy import pack as pk
 from projections.decision.addresses import heeded, others_moments
+from projections.decision.case import Case
 from projections.decision.choices import PLAIN, WIDE, No, Yes, closed_until, moments, word
 from projections.decision.conditions import (
-    Case,
     Clock,
     Finding,
     came_back,

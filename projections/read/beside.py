@@ -5,25 +5,34 @@ Most persons have neither, and nothing is read for them: see `People.ties`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ledger.events import catalogue as ev
 from ledger.intake.addresses import CHANNELS, Had, binding
-from ledger.intake.persons import joined_in
 from ledger.log.entry import Entry
-from projections.decision.addresses import Bound
+from projections.decision.case import Bound
 from projections.fold.record import State
 from projections.fold.refs import Ref
 from projections.fold.state import fold
 from projections.read.bounces import reached, stopped
+from projections.read.person import Cut, Person
 
-if TYPE_CHECKING:
-    from projections.read.people import People, Person
 
-Cut = Callable[[Entry], bool]  # whether an entry is in force and known
+class Others(Protocol):
+    """Who can say what addresses somebody had, and who else has one."""
+
+    def had(self, entries: Iterable[Entry], names: frozenset[str]) -> list[Had]:
+        """The addresses that these entries brought. Raises CorruptEntry."""
+        ...
+
+    def sharing(
+        self, tag: bytes, names: frozenset[str], cut: Cut
+    ) -> Iterator[tuple[frozenset[str], list[Entry], list[Had]]]:
+        """Others with an address who may have said a no that binds one: names, entries that count, addresses."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Ties:
 class Beside:
     """The same of one person as of one moment and one knowledge, read when it is asked for."""
 
-    def __init__(self, people: People, person: Person, ties: Ties, names: frozenset[str], cut: Cut) -> None:
+    def __init__(self, people: Others, person: Person, ties: Ties, names: frozenset[str], cut: Cut) -> None:
         self._people = people
         self._person = person
         self._ties = ties
@@ -101,10 +110,3 @@ class Beside:
 
 def _ref(entry: Entry) -> Ref:
     return Ref(entry.time, entry.position, entry.type, entry.source, entry.id)
-
-
-def joined_at(person: Person, name: str, cut: Cut) -> frozenset[str]:
-    """The identifiers joined with one, by the entries that count."""
-    if len(person.names) == 1:
-        return person.names
-    return joined_in(filter(cut, person.entries), name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final
 
@@ -22,13 +22,13 @@ from ledger.intake.persons import joined_in, linked
 from ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
 from ledger.policy.pack import Pack
 from ledger.times import FOREVER
-from projections.decision.addresses import Bound
-from projections.decision.conditions import Case
+from projections.decision.case import Bound, Case
 from projections.fold.record import State
 from projections.fold.refs import Ref
 from projections.fold.state import fold
 from projections.fold.world import Version, World, evolve_world, fold_world
-from projections.read.beside import Beside, Cut, Ties, joined_at
+from projections.read.beside import Beside, Ties
+from projections.read.person import Cut, Person, joined_at
 from projections.read.projector import Projector
 from projections.reports.findings import Record
 
@@ -36,28 +36,6 @@ KEPT_PEOPLE: Final = 5_000
 NO_TIES: Final = Ties({}, beside=False)
 # by what a key is destroyed, at once or at the end of a hold
 _DESTROY: Final = ("deletion.completed", "deletion.requested", "hold.released", "subject.linked", "subject.unlinked")
-
-
-@dataclass(slots=True)
-class Person:
-    """A person with everybody ever joined: their entries, read when they are needed, and the newest state."""
-
-    person: str
-    controller: str | None  # None: no entry at all
-    names: frozenset[str]  # every identifier ever joined
-    last_recorded: int
-    last_time: int
-    read: Callable[[], list[Entry]]
-    state: State | None = field(default=None)  # by everything that is recorded
-    tip: bytes = b""  # leaf hash of the last entry under this identifier: says which entries these are
-    _entries: list[Entry] | None = field(default=None)
-
-    @property
-    def entries(self) -> list[Entry]:
-        """In the order in which they are in force."""
-        if self._entries is None:
-            self._entries = self.read()
-        return self._entries
 
 
 @dataclass(slots=True)

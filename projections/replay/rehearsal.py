@@ -17,14 +17,15 @@ from ledger.events import catalogue as ev
 from ledger.log.entry import CONTROLLER_PREFIX, Entry
 from ledger.policy.pack import Pack
 from ledger.times import FOREVER
-from projections.decision.conditions import Case
+from projections.decision.case import Case
 from projections.decision.decide import decide, turning_points
 from projections.decision.question import Question, check_words, classify
 from projections.fold.record import State, new_state
 from projections.fold.state import evolve
 from projections.fold.world import World, fold_world
 from projections.ledger import Ledger
-from projections.read.people import People, Person, View, known_entries
+from projections.read.people import People, View, known_entries
+from projections.read.person import Person
 from projections.replay.asking import Asking, Catalogue, Named, named_by, with_items, with_names
 from projections.replay.difference import Touched, difference
 from projections.replay.relevance import Bearing, of_the_controller

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ledger.events.acts import SuppressionCarried
 from ledger.times import format_optional, format_time
-from projections.decision.conditions import Case
+from projections.decision.case import Case
 from projections.fold.record import Choice
 
 CARRIED: Final = SuppressionCarried.type

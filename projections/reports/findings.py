@@ -17,7 +17,8 @@ from ledger.intake.persons import Edges, joined_by, note_edge
 from ledger.log.entry import Entry
 from ledger.policy import pack as pk
 from ledger.times import format_time, parse_time
-from projections.decision.conditions import Case, check
+from projections.decision.case import Case
+from projections.decision.conditions import check
 from projections.decision.decide import decide
 from projections.decision.question import Question, Verdict, classify
 from projections.fold.record import Extension, Order, Request, State

@@ -9,7 +9,8 @@ from ledger.events import catalogue as ev
 from ledger.log.entry import Entry
 from ledger.policy import pack as pk
 from ledger.times import format_optional, format_time
-from projections.decision.conditions import Case, check
+from projections.decision.case import Case
+from projections.decision.conditions import check
 from projections.decision.question import Question
 from projections.fold.record import Disclosure, Request, State
 from projections.fold.refs import Ref

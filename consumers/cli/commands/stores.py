@@ -24,7 +24,7 @@ from consumers.cli.commands.shared import (
     named,
 )
 from ledger.errors import StoreReadOnly
-from ledger.intake.application import READ_ONLY
+from ledger.intake.opened import READ_ONLY
 
 
 @app.command(epilog=examples("init --store sqlite:///shop.db --origin shop.example/consent"))

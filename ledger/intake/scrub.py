@@ -1,0 +1,127 @@
+"""No file of a store keeps what was destroyed.
+
+SQLite must not keep the bytes either: `secure_delete` zeroes what is freed, the write-ahead log is truncated, and
+`scrub` looks into the files for what must be gone (moved b-tree cells can leave copies, mostly cut off at their end)
+and rebuilds the file if it finds any. What is destroyed is noted in `meta` by the same transaction and the note removed
+by the scrub: where that was cut short, the next one no longer knows what to look for, and rebuilds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from eventsourcing.sqlite import SQLiteCursor
+
+from ledger import crashpoints
+from ledger.errors import StoreBusy, StoreError, StoreFull
+from ledger.files.held import chunks
+from ledger.intake.opened import Opened, Unscrubbed
+from ledger.store.recorder import readable_errors
+
+SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
+READER_MILLISECONDS: Final = 250  # how long a scrub waits for readers of the write-ahead log
+PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
+_NOTE: Final = "unscrubbed:"
+
+
+def scrub(app: Opened, gone: list[bytes]) -> bool:
+    """Make sure that none of these bytes is in any file of the store. Returns whether the file had to be rebuilt.
+
+    It is also rebuilt for what another scrub left undone. Raises StoreBusy where another reader keeps the write-ahead
+    log from being truncated, StoreFull where there is no room to rebuild: the rows are gone all the same.
+    """
+    if app.held is None:
+        return False
+    crashpoints.reached("before scrub")
+    with app.keys.turn():  # nobody writes meanwhile
+        truncate_wal(app)
+        with app.reading() as c:
+            c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
+            notes = [row[0] for row in c.fetchall()]
+        left_undone = set(notes) - {_note_of(needle) for needle in gone}
+        rebuilt = bool(left_undone) or len(gone) > SCAN_LIMIT or _found(app.held.path, gone)
+        if rebuilt:
+            _rebuild(app)
+    crashpoints.reached("scrubbed")
+    if notes:
+        with app.writing(guarded=False) as c:
+            c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in notes])
+        with app.keys.turn():
+            truncate_wal(app)
+    crashpoints.reached("after scrub")
+    return rebuilt
+
+
+def scrub_or_wait(app: Opened, gone: list[bytes]) -> None:
+    """Scrub; where that cannot be done now, say why in `app.unscrubbed` and leave it for the next time.
+
+    What was destroyed is destroyed, and what was accepted stays accepted, whatever becomes of the files.
+    """
+    try:
+        scrub(app, gone)
+    except StoreError as error:
+        app.unscrubbed = Unscrubbed(str(error), app.unscrubbed)
+    else:
+        app.unscrubbed = None
+
+
+def finish_scrub(app: Opened) -> None:
+    """Finish a scrub that was interrupted or had to wait, if there is one."""
+    if app.how != "rw":
+        return
+    with app.reading() as c:
+        c.execute("SELECT 1 FROM meta WHERE name GLOB ? LIMIT 1", [_NOTE + "*"])
+        waiting = c.fetchone() is not None
+    if waiting:
+        scrub_or_wait(app, [])
+
+
+def note_unscrubbed(c: SQLiteCursor, gone: list[bytes]) -> None:
+    """Note that the files are to be scrubbed, in the transaction that destroys."""
+    if gone:
+        c.execute("INSERT OR IGNORE INTO meta VALUES (?, x'')", [_note_of(gone[0])])
+
+
+def _note_of(needle: bytes) -> str:
+    return _NOTE + sha256(needle).hexdigest()
+
+
+def truncate_wal(app: Opened) -> None:
+    """Write the write-ahead log back into the file, all of it. Raises StoreBusy where a reader keeps it."""
+    with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout")
+        usual = cursor.fetchone()[0]
+        cursor.execute(f"PRAGMA busy_timeout={min(usual, READER_MILLISECONDS)}")
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy = cursor.fetchone()[0]
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={usual}")
+    if busy:
+        raise StoreBusy(
+            f"{app.where}: the rows are gone, but another reader keeps the write-ahead log: run doctor when it is done"
+        )
+
+
+def _rebuild(app: Opened) -> None:
+    try:
+        with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
+            connection.cursor().execute("VACUUM")
+    except StoreFull:
+        with contextlib.suppress(StoreError):
+            truncate_wal(app)  # what the attempt took
+        raise StoreFull(
+            f"{app.where}: the rows are gone, but the disk has no room to rebuild the file, which takes twice its "
+            "size: free some and run doctor"
+        ) from None
+    truncate_wal(app)
+
+
+def _found(path: Path, needles: list[bytes]) -> bool:
+    """Whether the beginning or end of a needle is in the store's file: a copy can be cut, a long one is in parts."""
+    pieces = {piece for needle in needles for piece in (needle[:PIECE_BYTES], needle[-PIECE_BYTES:])}
+    return any(piece in chunk for chunk in chunks(path, PIECE_BYTES - 1) for piece in pieces)
