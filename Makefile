@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+NAMES  := $(VENV)/names/consent_ledger
 
 .PHONY: demo test lint bench docs lock clean setup hammer faults fuzz mutants
 
@@ -13,6 +14,8 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@mkdir -p $(NAMES)
+	@ln -sfn ../../../ledger ../../../projections ../../../consumers ../../../consumers/facade/__init__.py $(NAMES)
 	@touch $@
 
 demo: $(READY)  ## the main job end to end, on the embedded store
@@ -37,13 +40,13 @@ lint: $(READY)  ## style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=$(VENV)/names $(BIN)/lint-imports
 
 bench: $(READY)  ## measure against peers, in one run
 	$(BIN)/consent-ledger bench
 
 docs: $(READY)  ## write what is generated under docs/reference
-	$(BIN)/python -m consumers.packs.reference
+	$(BIN)/python -m consent_ledger.consumers.packs.reference
 
 lock: $(READY)  ## pin every dependency anew, with hashes, naming no index
 	$(BIN)/python -m pip install --quiet pip-tools

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from consumers.opening import create_ledger, memory_ledger, open_ledger, shipped_packs
+    from consent_ledger.consumers.opening import create_ledger, memory_ledger, open_ledger, shipped_packs
 
 __all__ = ["create_ledger", "memory_ledger", "open_ledger", "shipped_packs"]
 
@@ -12,6 +12,6 @@ def __getattr__(name: str) -> Any:
     """What is exported, loaded when it is first asked for: the program has begun by then."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from consumers import opening
+    from consent_ledger.consumers import opening
 
     return getattr(opening, name)

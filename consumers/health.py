@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from consumers import opening
-from consumers.moments import gap
-from consumers.opening import keys_folder
-from ledger.errors import LedgerError
-from ledger.files import durable
-from ledger.intake.dead_letters import listed
-from ledger.intake.scrub import scrub_or_wait
-from ledger.log.verifier import parse_vkey
-from ledger.proof.audit import StoreCorrupt, verify_store
-from ledger.proof.checkup import SHOWN, database, derived
-from ledger.proof.derived import unjournalled
-from ledger.vault.keys import JOURNAL, FileKeys
-from projections.ledger import Ledger
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.moments import gap
+from consent_ledger.consumers.opening import keys_folder
+from consent_ledger.ledger.errors import LedgerError
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.intake.dead_letters import listed
+from consent_ledger.ledger.intake.scrub import scrub_or_wait
+from consent_ledger.ledger.log.verifier import parse_vkey
+from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
+from consent_ledger.ledger.proof.checkup import SHOWN, database, derived
+from consent_ledger.ledger.proof.derived import unjournalled
+from consent_ledger.ledger.vault.keys import JOURNAL, FileKeys
+from consent_ledger.projections.ledger import Ledger
 
 Row = dict[str, Any]
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
-from ledger import crashpoints
-from ledger.errors import InvalidEvent
-from ledger.intake.application import Outcome
-from ledger.intake.dead_letters import KEPT_BYTES, Undeliverable, keep
-from ledger.intake.parse import known_field, parse_line, too_long
-from ledger.limits import LINE_LIMIT_BYTES
-from projections.ledger import Ledger
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.intake.application import Outcome
+from consent_ledger.ledger.intake.dead_letters import KEPT_BYTES, Undeliverable, keep
+from consent_ledger.ledger.intake.parse import known_field, parse_line, too_long
+from consent_ledger.ledger.limits import LINE_LIMIT_BYTES
+from consent_ledger.projections.ledger import Ledger
 
 BATCH: Final = 1_000
 

@@ -14,20 +14,20 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from consumers.health import examine
-from consumers.mistakes import DoesNotHold
-from consumers.opening import discard, projection_path, require_one_file, store_path
-from ledger import crashpoints
-from ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, StoreFull
-from ledger.files import durable
-from ledger.files.held import chunks, descriptor
-from ledger.intake.application import open_file
-from ledger.intake.copying import require_folder, require_free
-from ledger.intake.dead_letters import drop, listed, text
-from ledger.intake.erasure import destroy_again
-from ledger.intake.parse import parse_line
-from ledger.intake.scrub import truncate_wal
-from ledger.log.verifier import (
+from consent_ledger.consumers.health import examine
+from consent_ledger.consumers.mistakes import DoesNotHold
+from consent_ledger.consumers.opening import discard, projection_path, require_one_file, store_path
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, StoreFull
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.files.held import chunks, descriptor
+from consent_ledger.ledger.intake.application import open_file
+from consent_ledger.ledger.intake.copying import require_folder, require_free
+from consent_ledger.ledger.intake.dead_letters import drop, listed, text
+from consent_ledger.ledger.intake.erasure import destroy_again
+from consent_ledger.ledger.intake.parse import parse_line
+from consent_ledger.ledger.intake.scrub import truncate_wal
+from consent_ledger.ledger.log.verifier import (
     COSIGNATURE,
     ED25519,
     MAX_DOCUMENT_BYTES,
@@ -41,11 +41,11 @@ from ledger.log.verifier import (
     parse_vkey,
     verify_evidence,
 )
-from ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
-from ledger.store.recorder import readable_errors
-from ledger.times import format_time
-from ledger.vault.keys import FileKeys, MemoryKeys
-from projections.ledger import Ledger
+from consent_ledger.ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
+from consent_ledger.ledger.store.recorder import readable_errors
+from consent_ledger.ledger.times import format_time
+from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
+from consent_ledger.projections.ledger import Ledger
 
 Row = dict[str, Any]
 __all__ = [

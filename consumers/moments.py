@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ledger.errors import ClockJumped
-from ledger.times import DAY, SECOND, format_time
+from consent_ledger.ledger.errors import ClockJumped
+from consent_ledger.ledger.times import DAY, SECOND, format_time
 
 ALLOWED: Final = 300 * SECOND  # as much as an event's own time may be ahead
 LONG: Final = 366 * DAY  # without an entry: told when a ledger is opened

@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from consumers.moments import Wall, tell_gap
-from ledger import crashpoints
-from ledger.errors import (
+from consent_ledger.consumers.moments import Wall, tell_gap
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import (
     ClockJumped,
     HoldStanding,
     KeyFileError,
@@ -23,19 +23,19 @@ from ledger.errors import (
     StoreError,
     StoreFull,
 )
-from ledger.files import durable
-from ledger.files.durable import read_at_most
-from ledger.intake.application import LedgerApplication, open_file, require_store
-from ledger.intake.copying import require_folder, require_free
-from ledger.intake.erasure import finish_erasures
-from ledger.intake.opened import memory_name
-from ledger.intake.recovery import bring_nobody_back
-from ledger.intake.scrub import finish_scrub, truncate_wal
-from ledger.limits import PACK_LIMIT_BYTES
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
-from ledger.vault.keys import FileKeys, MemoryKeys
-from projections.ledger import Ledger
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.files.durable import read_at_most
+from consent_ledger.ledger.intake.application import LedgerApplication, open_file, require_store
+from consent_ledger.ledger.intake.copying import require_folder, require_free
+from consent_ledger.ledger.intake.erasure import finish_erasures
+from consent_ledger.ledger.intake.opened import memory_name
+from consent_ledger.ledger.intake.recovery import bring_nobody_back
+from consent_ledger.ledger.intake.scrub import finish_scrub, truncate_wal
+from consent_ledger.ledger.limits import PACK_LIMIT_BYTES
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
+from consent_ledger.projections.ledger import Ledger
 
 _log = logging.getLogger("consent_ledger")
 STORE_VARIABLE: Final = "CONSENT_LEDGER_STORE"
@@ -220,7 +220,7 @@ def memory_ledger(pack: Pack | None = None, at: Callable[[], int] = clock) -> Le
 
 def shipped_packs() -> dict[str, bytes]:
     """The packs that come with the program, by controller."""
-    folder = resources.files("ledger.packs")
+    folder = resources.files("consent_ledger.ledger.packs")
     bodies = [file.read_bytes() for file in folder.iterdir() if file.name.endswith(".toml")]
     return {load_pack(body).controller: body for body in bodies}
 

@@ -12,15 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from consumers.files.yamlfile import read_yaml
-from consumers.mistakes import ScenarioFileError
-from consumers.opening import memory_ledger, shipped_packs
-from ledger.errors import InvalidQuestion, LedgerError
-from ledger.intake.application import Outcome
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
-from ledger.times import parse_time
-from projections.ledger import Ledger
+from consent_ledger.consumers.files.yamlfile import read_yaml
+from consent_ledger.consumers.mistakes import ScenarioFileError
+from consent_ledger.consumers.opening import memory_ledger, shipped_packs
+from consent_ledger.ledger.errors import InvalidQuestion, LedgerError
+from consent_ledger.ledger.intake.application import Outcome
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.ledger import Ledger
 
 LONG_BEFORE: Final = "2000-01-01T00:00:00Z"
 _READ_MODELS: Final = ("obligations", "findings", "recipients", "refusals")

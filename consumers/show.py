@@ -22,9 +22,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ledger.log.verifier import printable
-from ledger.times import FOREVER, format_time
-from projections.decision.question import Answer
+from consent_ledger.ledger.log.verifier import printable
+from consent_ledger.ledger.times import FOREVER, format_time
+from consent_ledger.projections.decision.question import Answer
 
 Row = dict[str, Any]
 Form = Literal["text", "json", "csv"]

@@ -1,12 +1,12 @@
 """What happened, and the proof that it did."""
 
-from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotAccepted, StoreError
-from ledger.intake.application import LedgerApplication
-from ledger.intake.erasure import Erased
-from ledger.outcome import Outcome
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
-from ledger.proof.audit import StoreReport
+from consent_ledger.ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotAccepted, StoreError
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.erasure import Erased
+from consent_ledger.ledger.outcome import Outcome
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.proof.audit import StoreReport
 
 __all__ = [
     "Erased",

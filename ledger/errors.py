@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ledger.outcome import Outcome
+    from consent_ledger.ledger.outcome import Outcome
 
 _SHOWN: Final = 3  # outcomes in one message
 

@@ -14,31 +14,39 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import orjson
 
-from ledger.errors import InvalidQuestion, LedgerError, NotAccepted
-from ledger.intake.application import LedgerApplication
-from ledger.intake.copying import back_up
-from ledger.intake.erasure import Erased, erase
-from ledger.intake.persons import known_person
-from ledger.log.entry import Entry
-from ledger.outcome import Outcome
-from ledger.policy.pack import Pack
-from ledger.proof.audit import StoreReport
-from ledger.proof.checkup import check_whole
-from ledger.proof.evidence import write_evidence
-from ledger.store.reader import Moved
-from ledger.store.recorder import readable_errors
-from ledger.times import FOREVER, format_time, parse_held, parse_time
-from projections.decision.admission import holds
-from projections.decision.case import Case
-from projections.decision.decide import NOTHING, changes_at, decide
-from projections.decision.question import Answer, Question, Verdict, check_words, classify, parse_about, parse_question
-from projections.read.people import People, View, joined_names, joining, known_entries, names
-from projections.read.person import Person
-from projections.read.projector import Judged, Projector, Save
-from projections.read.session import Session, Sessions
-from projections.reports.acts import about
-from projections.reports.findings import Record, controller_findings, judge, recipients
-from projections.reports.obligations import controller_obligations, obligations
+from consent_ledger.ledger.errors import InvalidQuestion, LedgerError, NotAccepted
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.copying import back_up
+from consent_ledger.ledger.intake.erasure import Erased, erase
+from consent_ledger.ledger.intake.persons import known_person
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.outcome import Outcome
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.proof.audit import StoreReport
+from consent_ledger.ledger.proof.checkup import check_whole
+from consent_ledger.ledger.proof.evidence import write_evidence
+from consent_ledger.ledger.store.reader import Moved
+from consent_ledger.ledger.store.recorder import readable_errors
+from consent_ledger.ledger.times import FOREVER, format_time, parse_held, parse_time
+from consent_ledger.projections.decision.admission import holds
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.decide import NOTHING, changes_at, decide
+from consent_ledger.projections.decision.question import (
+    Answer,
+    Question,
+    Verdict,
+    check_words,
+    classify,
+    parse_about,
+    parse_question,
+)
+from consent_ledger.projections.read.people import People, View, joined_names, joining, known_entries, names
+from consent_ledger.projections.read.person import Person
+from consent_ledger.projections.read.projector import Judged, Projector, Save
+from consent_ledger.projections.read.session import Session, Sessions
+from consent_ledger.projections.reports.acts import about
+from consent_ledger.projections.reports.findings import Record, controller_findings, judge, recipients
+from consent_ledger.projections.reports.obligations import controller_obligations, obligations
 
 Row = dict[str, Any]
 _P = ParamSpec("_P")
@@ -427,7 +435,7 @@ class Ledger:
     @_of_one_size
     def state(self, body: dict[str, Any]) -> Row:
         """The person's state, as a document."""
-        from projections.reports.document import state_document
+        from consent_ledger.projections.reports.document import state_document
 
         view, persons, at = self._asked(body)
         if len(persons) != 1 or body.get("subject") is None:
@@ -447,7 +455,7 @@ class Ledger:
         with self.app.reading() as c:
             c.execute("SELECT position, state FROM entries WHERE type='intake.refused' ORDER BY position")
             found = c.fetchall()
-        from ledger.log.entry import decode
+        from consent_ledger.ledger.log.entry import decode
 
         for position, state in found:
             entry = decode(position, state)

@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from consumers import maintenance, open_ledger, shipped_packs
-from ledger.errors import InvalidQuestion
+from consent_ledger.consumers import maintenance, open_ledger, shipped_packs
+from consent_ledger.ledger.errors import InvalidQuestion
 
 ROOT = Path(__file__).parents[1]
 CONTROLLER = "parature"
@@ -88,7 +88,7 @@ def about(subject):
 
 def command(*args, timeout=300):
     """Run the command line in a process of its own."""
-    program = [sys.executable, "-c", "from consumers.cli.app import main\nmain()", *map(str, args)]
+    program = [sys.executable, "-c", "from consent_ledger.consumers.cli.app import main\nmain()", *map(str, args)]
     return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
 

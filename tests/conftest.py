@@ -19,17 +19,17 @@ import pytest
 from hypothesis import settings
 from typer.testing import CliRunner
 
-from consumers import opening
-from consumers.cli.app import app
-from consumers.ingest import ingest
-from ledger import crashpoints
-from ledger.files import held
-from ledger.intake.dead_letters import listed
-from ledger.log.entry import decode
-from ledger.log.verifier import parse_vkey
-from ledger.proof.audit import verify_store
-from ledger.store.recorder import LedgerPool
-from ledger.times import SECOND, format_time, parse_time
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.cli.app import app
+from consent_ledger.consumers.ingest import ingest
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.files import held
+from consent_ledger.ledger.intake.dead_letters import listed
+from consent_ledger.ledger.log.entry import decode
+from consent_ledger.ledger.log.verifier import parse_vkey
+from consent_ledger.ledger.proof.audit import verify_store
+from consent_ledger.ledger.store.recorder import LedgerPool
+from consent_ledger.ledger.times import SECOND, format_time, parse_time
 
 settings.register_profile("patient", deadline=None)  # how fast a machine is, is no property
 settings.load_profile("patient")
@@ -297,7 +297,12 @@ def together(ledger, bodies, monkeypatch):
 
 def command(*args, first=""):
     """Run the command line in a process of its own, after some Python."""
-    python = [sys.executable, "-c", f"{first}\nfrom consumers.cli.app import main\nmain()", *map(str, args)]
+    python = [
+        sys.executable,
+        "-c",
+        f"{first}\nfrom consent_ledger.consumers.cli.app import main\nmain()",
+        *map(str, args),
+    ]
     return subprocess.run(python, capture_output=True, text=True, timeout=60, check=False)
 
 

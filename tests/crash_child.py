@@ -23,13 +23,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from consumers import ingest, maintenance, opening
-from consumers.demo.generator import NOW
-from ledger import crashpoints
-from ledger.intake.recovery import recover
-from ledger.store.recorder import LedgerPool
-from ledger.times import parse_time
-from projections.read import projector
+from consent_ledger.consumers import ingest, maintenance, opening
+from consent_ledger.consumers.demo.generator import NOW
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.intake.recovery import recover
+from consent_ledger.ledger.store.recorder import LedgerPool
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.read import projector
 
 BATCH = 60  # lines
 PAGE = 200  # entries

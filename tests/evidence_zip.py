@@ -9,10 +9,10 @@ import zipfile
 
 import pytest
 
-from ledger.log import verifier
-from ledger.log.checkpoint import Signer, format_checkpoint
-from ledger.log.merkle import inclusion_proof, root_at
-from ledger.log.verifier import (
+from consent_ledger.ledger.log import verifier
+from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
+from consent_ledger.ledger.log.merkle import inclusion_proof, root_at
+from consent_ledger.ledger.log.verifier import (
     EvidenceError,
     commitment,
     encode_base64,

@@ -30,8 +30,8 @@ import blackbox
 from blackbox import PACKS, ROOT, about, event, opened
 from faults_child import BATCHES, CARL, GONE, JOBS
 
-from consumers import create_ledger, maintenance
-from ledger.errors import InvalidQuestion, NotALedger
+from consent_ledger.consumers import create_ledger, maintenance
+from consent_ledger.ledger.errors import InvalidQuestion, NotALedger
 
 WRITES = ["write", "pwrite64", "writev", "pwritev", "ftruncate", "fallocate", "sendfile", "copy_file_range", "mkdir"]
 CALLS = [

@@ -17,9 +17,9 @@ from pathlib import Path
 from blackbox import about, event
 from typer.testing import CliRunner
 
-from consumers import create_ledger, maintenance, open_ledger
-from consumers.cli.app import app
-from ledger.errors import LedgerError
+from consent_ledger.consumers import create_ledger, maintenance, open_ledger
+from consent_ledger.consumers.cli.app import app
+from consent_ledger.ledger.errors import LedgerError
 
 CARL, GONE = "carl", "gone"  # whose deletion completes, who is erased
 _DAY = "2024-06-01T00:00:"

@@ -40,16 +40,16 @@ from pathlib import Path
 import fuzz_inputs as make
 from blackbox import PACKS, ROOT
 
-from consumers import create_ledger, maintenance, open_ledger, opening
-from consumers.ingest import ingest
-from consumers.opening import memory_ledger
-from consumers.packs.check import check_file
-from consumers.scenarios import load_scenarios, run_files
-from ledger.errors import LedgerError
-from ledger.intake.application import LedgerApplication
-from ledger.intake.parse import parse_line
-from ledger.times import parse_time
-from ledger.vault.keys import FileKeys, MemoryKeys
+from consent_ledger.consumers import create_ledger, maintenance, open_ledger, opening
+from consent_ledger.consumers.ingest import ingest
+from consent_ledger.consumers.opening import memory_ledger
+from consent_ledger.consumers.packs.check import check_file
+from consent_ledger.consumers.scenarios import load_scenarios, run_files
+from consent_ledger.ledger.errors import LedgerError
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.parse import parse_line
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
 
 SLOW_SECONDS = 2
 HUNG_SECONDS = 60

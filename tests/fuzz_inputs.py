@@ -15,12 +15,12 @@ from copy import deepcopy
 
 import yaml
 
-from consumers.demo.generator import generate
-from ledger.events.catalogue import TYPES
-from ledger.policy.pack import ACTIONS, Clause, Pack
-from ledger.policy.personal_fields import DEFAULT_NAMES
-from ledger.store.recorder import APPLICATION_ID
-from projections.decision.question import FIELDS
+from consent_ledger.consumers.demo.generator import generate
+from consent_ledger.ledger.events.catalogue import TYPES
+from consent_ledger.ledger.policy.pack import ACTIONS, Clause, Pack
+from consent_ledger.ledger.policy.personal_fields import DEFAULT_NAMES
+from consent_ledger.ledger.store.recorder import APPLICATION_ID
+from consent_ledger.projections.decision.question import FIELDS
 
 CONTROLLERS = ("parature", "whereverworks")
 SUBJECTS = ("crm:1", "crm:2", "web:ann", "ann@example.com", "José", "Jose\u0301", "x", "", "n" * 201)

@@ -29,7 +29,7 @@ import blackbox
 from blackbox import CONTROLLER, PACKS, ROOT, Reader, opened
 from hammer_worker import SHARED, journals, plain
 
-from consumers import create_ledger
+from consent_ledger.consumers import create_ledger
 
 PROCESSES, THREADS = 4, 8
 PATIENCE_SECONDS = 90  # for an answer of a worker: SQLite alone waits ten for a lock

@@ -34,8 +34,8 @@ from pathlib import Path
 
 from blackbox import LATE, Lines, Reader, about, event, is_unknown, open_values, question
 
-from consumers import maintenance, open_ledger
-from ledger.errors import InvalidQuestion, LedgerError
+from consent_ledger.consumers import maintenance, open_ledger
+from consent_ledger.ledger.errors import InvalidQuestion, LedgerError
 
 SHARED = [f"shared:{number}" for number in range(40)]
 WORD = {"consent.granted": "yes", "consent.withdrawn": "no", "optout.recorded": "no", "deletion.completed": "no"}

@@ -37,12 +37,12 @@ from hypothesis import strategies as st
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 MODULES = {
-    "choices": "projections.decision.choices",
-    "words": "projections.fold.words",
-    "decide": "projections.decision.decide",
-    "needs": "projections.decision.conditions",
-    "conditions": "ledger.policy.conditions",
-    "door": "ledger.intake.admission",
+    "choices": "consent_ledger.projections.decision.choices",
+    "words": "consent_ledger.projections.fold.words",
+    "decide": "consent_ledger.projections.decision.decide",
+    "needs": "consent_ledger.projections.decision.conditions",
+    "conditions": "consent_ledger.ledger.policy.conditions",
+    "door": "consent_ledger.ledger.intake.admission",
 }
 EQUIVALENT = HERE / "mutants_equivalent.txt"
 FIRST = ("explanations", "words", "closed", "reference", "addresses", "requests", "packdiff", "properties", "times")
@@ -220,7 +220,7 @@ def histories(examples: int) -> list[tuple]:
 def is_noticed(cases: list[tuple], scenarios: list[tuple]) -> bool:
     import test_reference as ref
 
-    from consumers.scenarios import run_scenario
+    from consent_ledger.consumers.scenarios import run_scenario
 
     for controller, found, asked in cases:
         ledger, _ = ref.both(controller, found)
@@ -236,8 +236,8 @@ def is_noticed(cases: list[tuple], scenarios: list[tuple]) -> bool:
 
 
 def own_scenarios() -> list[tuple]:
-    from consumers.opening import shipped_packs
-    from consumers.scenarios import load_scenarios
+    from consent_ledger.consumers.opening import shipped_packs
+    from consent_ledger.consumers.scenarios import load_scenarios
 
     bodies = shipped_packs()
     files = sorted((HERE / "scenarios").glob("*.yaml"))
@@ -269,13 +269,18 @@ def try_suite(mutant: Mutant) -> str:
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder) / root.name
         shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info"))
-        path = copy / f"{MODULES[mutant.module].replace('.', '/')}.py"
+        path = copy / f"{MODULES[mutant.module].removeprefix('consent_ledger.').replace('.', '/')}.py"
         path.write_text(ast.unparse(mutated(mutant)))
-        names = sorted(one.name for one in (copy / "tests").glob("test_*.py") if one.stem != "test_structure")
-        names.sort(key=lambda name: name.removeprefix("test_").removesuffix(".py") not in FIRST)
-        command = [sys.executable, "-m", "pytest", "-xq", *(f"tests/{name}" for name in names)]
+        names = copy / "names" / "consent_ledger"
+        names.mkdir(parents=True)
+        for package in ("ledger", "projections", "consumers"):
+            (names / package).symlink_to(copy / package)
+        (names / "__init__.py").symlink_to(copy / "consumers" / "facade" / "__init__.py")
+        tests = sorted(one.name for one in (copy / "tests").glob("test_*.py") if one.stem != "test_structure")
+        tests.sort(key=lambda name: name.removeprefix("test_").removesuffix(".py") not in FIRST)
+        command = [sys.executable, "-m", "pytest", "-xq", *(f"tests/{name}" for name in tests)]
         done = subprocess.run(
-            command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True,
+            command, cwd=copy, env={**os.environ, "PYTHONPATH": str(names.parent)}, capture_output=True, text=True,
             timeout=SUITE_LIMIT_S, check=False,
         )  # fmt: skip
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
@@ -324,7 +329,7 @@ def main() -> int:
                 what = "noticed"
             became.append(what)
             if what != "noticed":
-                path = MODULES[one.module].replace(".", "/")
+                path = MODULES[one.module].removeprefix("consent_ledger.").replace(".", "/")
                 print(f"{path}.py:{one.line}: {what}: {one.key}", flush=True)  # noqa: T201
     count = {what: became.count(what) for what in ("noticed", "survived", "unreached")}
     print(f"{len(found)} mutants in {time.monotonic() - began:.0f} s: {count}")  # noqa: T201

@@ -9,14 +9,14 @@ from conftest import PACKS, accept, assert_whole, decoded, event, published, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.health import derived
-from consumers.maintenance import back_up, erase, restore
-from consumers.opening import memory_ledger, open_ledger
-from ledger.errors import CorruptEntry
-from ledger.intake import application, batch
-from ledger.intake.recovery import recover
-from ledger.policy.load import load_pack
-from ledger.times import format_time, parse_time
+from consent_ledger.consumers.health import derived
+from consent_ledger.consumers.maintenance import back_up, erase, restore
+from consent_ledger.consumers.opening import memory_ledger, open_ledger
+from consent_ledger.ledger.errors import CorruptEntry
+from consent_ledger.ledger.intake import application, batch
+from consent_ledger.ledger.intake.recovery import recover
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.times import format_time, parse_time
 
 WW = {"controller": "whereverworks"}
 FAMILY = "family@example.com"

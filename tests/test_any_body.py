@@ -19,11 +19,11 @@ from conftest import PERSON, accept, assert_whole, event, letter, rows, size, st
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ledger.errors import InvalidEvent, InvalidQuestion
-from ledger.events.facts import Change
-from ledger.intake import parse
-from ledger.intake.parse import ENVELOPE, parse_json, parse_line, prepare
-from projections.decision.question import FIELDS, parse_question
+from consent_ledger.ledger.errors import InvalidEvent, InvalidQuestion
+from consent_ledger.ledger.events.facts import Change
+from consent_ledger.ledger.intake import parse
+from consent_ledger.ledger.intake.parse import ENVELOPE, parse_json, parse_line, prepare
+from consent_ledger.projections.decision.question import FIELDS, parse_question
 
 HALF = json.loads('"Ann \\ud83d"')
 WHO = {"controller": "parature", "subject": PERSON}

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import accept, assert_whole, event
 
-from consumers import maintenance
-from consumers.opening import create_ledger, keys_folder, open_ledger
-from ledger.errors import LedgerError, StoreBusy, StoreFull
-from ledger.files import durable
+from consent_ledger.consumers import maintenance
+from consent_ledger.consumers.opening import create_ledger, keys_folder, open_ledger
+from consent_ledger.ledger.errors import LedgerError, StoreBusy, StoreFull
+from consent_ledger.ledger.files import durable
 
 
 def sealed(ledger):

@@ -16,15 +16,23 @@ from io import BytesIO
 import pytest
 from conftest import PACKS, accept, assert_whole, command, event, letter, ndjson, rows, size, stored, with_pragma
 
-from consumers import ingest as ingest_module
-from consumers import opening
-from consumers.demo.generator import generate
-from consumers.ingest import ingest
-from ledger import crashpoints
-from ledger.errors import KeyFileError, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull, StoreReadOnly
-from ledger.intake.dead_letters import KEPT_BYTES, listed, text
-from ledger.intake.upgrade import upgrade
-from ledger.store.recorder import STORE_FORMAT, LedgerPool
+from consent_ledger.consumers import ingest as ingest_module
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.demo.generator import generate
+from consent_ledger.consumers.ingest import ingest
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import (
+    KeyFileError,
+    NewerStore,
+    NotALedger,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+)
+from consent_ledger.ledger.intake.dead_letters import KEPT_BYTES, listed, text
+from consent_ledger.ledger.intake.upgrade import upgrade
+from consent_ledger.ledger.store.recorder import STORE_FORMAT, LedgerPool
 
 FEW = [event(id=f"few-{n}", subject=f"crm:{n}", personal={"email": f"p{n}@example.com"}) for n in range(3)]
 MANY = [event(id=f"many-{n}", subject=f"crm:{n % 7}", personal={"words": "x" * 200}) for n in range(60)]
@@ -490,8 +498,9 @@ def test_ctrl_c_on_the_command_line_is_one_line(store, tmp_path):
     store.shut()
     (tmp_path / "many.ndjson").write_bytes(ndjson(*MANY))
     first = (
-        "import os, signal, consumers.ingest\nfrom ledger import crashpoints as points\n"
-        "consumers.ingest.BATCH, seen = 10, []\n"
+        "import os, signal\nfrom consent_ledger.consumers import ingest\n"
+        "from consent_ledger.ledger import crashpoints as points\n"
+        "ingest.BATCH, seen = 10, []\n"
         "def hook(name):\n seen.append(name)\n"
         " if seen.count('entries written') == 3: os.kill(os.getpid(), signal.SIGINT)\n"
         "points.hook = hook"

@@ -26,7 +26,7 @@ def test_a_bounce_told_ahead_is_not_lost_behind_a_later_one_that_a_yes_undoes(me
 
 
 def test_each_bounce_and_notice_is_looked_at_once_however_many_there_are(memory, monkeypatch):
-    from projections.read import bounces
+    from consent_ledger.projections.read import bounces
 
     looks = [0]
     stops = bounces._Post.stops

@@ -22,8 +22,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.identifiers import cleartext
-from ledger.identifiers.cleartext import Hit, Kind, find, forbidden_number
+from consent_ledger.ledger.identifiers import cleartext
+from consent_ledger.ledger.identifiers.cleartext import Hit, Kind, find, forbidden_number
 
 SAMPLES = int(os.environ.get("CLEARTEXT_SAMPLES", "20000"))
 MEASURING = "CLEARTEXT_SAMPLES" in os.environ

@@ -15,12 +15,12 @@ import orjson
 import pytest
 from conftest import PACKS, PERSON, Cli, Clock, accept, assert_whole, command, event, ndjson, rows, size, stored
 
-from consumers import opening
-from consumers.demo.generator import ANN, NOW, generate
-from ledger.events.catalogue import UNPRINTABLE
-from ledger.log.checkpoint import Signer
-from ledger.log.verifier import leaf_hash, open_checkpoint, parse_vkey
-from ledger.policy.load import load_pack
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.demo.generator import ANN, NOW, generate
+from consent_ledger.ledger.events.catalogue import UNPRINTABLE
+from consent_ledger.ledger.log.checkpoint import Signer
+from consent_ledger.ledger.log.verifier import leaf_hash, open_checkpoint, parse_vkey
+from consent_ledger.ledger.policy.load import load_pack
 
 HER = {"email": "ann@example.com", "full_name": "Ann Example"}
 MAY_I = ("--action", "contact", "--purpose", "newsletter", "--list", "product-news", "--channel", "email")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from conftest import accept, event, outcome_of, rows
 
-from consumers.maintenance import erase
-from ledger.errors import InvalidQuestion
-from projections.decision.decide import turning_points
-from projections.decision.question import Question
+from consent_ledger.consumers.maintenance import erase
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.projections.decision.decide import turning_points
+from consent_ledger.projections.decision.question import Question
 
 WW = {"controller": "whereverworks"}
 DAY = "2026-02-01"
@@ -201,7 +201,7 @@ def many_noes(times):
 
 
 def test_when_an_answer_changes_is_found_without_deciding_at_every_end_of_a_no(memory, monkeypatch):
-    import projections.decision.decide as module
+    import consent_ledger.projections.decision.decide as module
 
     decided = [0]
     decide = module.decide
@@ -233,7 +233,7 @@ def test_ends_of_what_a_question_is_not_about_are_not_looked_at(memory):
 
 
 def test_requests_and_holds_are_read_once_at_intake(store, monkeypatch):
-    from ledger.intake import ends
+    from consent_ledger.ledger.intake import ends
 
     read = [0]
     decode = ends.decode

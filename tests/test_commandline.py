@@ -22,12 +22,12 @@ from conftest import PACKS, PERSON, Cli, accept, command, event, size
 from test_docs import all_commands
 from typer.testing import CliRunner
 
-from consumers.cli import commands
-from consumers.cli.app import app
-from consumers.cli.commands import copies, documents, letters, packs, proof, questions, stores, trying
-from consumers.cli.commands.shared import code_of
-from ledger import errors
-from ledger.intake.recovery import NothingToRecover
+from consent_ledger.consumers.cli import commands
+from consent_ledger.consumers.cli.app import app
+from consent_ledger.consumers.cli.commands import copies, documents, letters, packs, proof, questions, stores, trying
+from consent_ledger.consumers.cli.commands.shared import code_of
+from consent_ledger.ledger import errors
+from consent_ledger.ledger.intake.recovery import NothingToRecover
 
 COMMANDS = all_commands()
 TABLES = {
@@ -236,7 +236,7 @@ def test_no_argument_gets_a_traceback_or_steers_a_terminal(store, cli, call, tmp
 
 def program(*args, **how):
     """The program in a process of its own, on pipes."""
-    arguments = [sys.executable, "-c", "from consumers.cli.program import main; main()", *args]
+    arguments = [sys.executable, "-c", "from consent_ledger.consumers.cli.program import main; main()", *args]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
 
 
@@ -265,7 +265,7 @@ def test_no_traceback_where_nothing_can_be_written(store):
             arguments = [
                 sys.executable,
                 "-c",
-                "from consumers.cli.app import main; main()",
+                "from consent_ledger.consumers.cli.app import main; main()",
                 call,
                 "--store",
                 store.name,
@@ -279,7 +279,9 @@ def test_no_traceback_where_nothing_can_be_written(store):
 def test_a_closed_stream_is_no_traceback(store):
     for closing in ("exec 0<&-", "exec 1>&-", "exec 2>&-"):
         for call in ("history", "ingest -", "decide --from -", "nonsense"):
-            script = f'{closing}; "$0" -c "from consumers.cli.app import main; main()" {call} --store "$1"'
+            script = (
+                f'{closing}; "$0" -c "from consent_ledger.consumers.cli.app import main; main()" {call} --store "$1"'
+            )
             shell = ["sh", "-c", script, sys.executable, store.name]
             done = subprocess.run(shell, capture_output=True, timeout=60, check=False)
             assert b"Traceback" not in done.stdout + done.stderr
@@ -306,7 +308,7 @@ def test_ctrl_c_while_the_program_is_loaded_is_no_traceback():
         "def slow(name, *rest, **more):\n"
         "    if name == 'typer': raise KeyboardInterrupt\n"
         "    return real(name, *rest, **more)\n"
-        "builtins.__import__ = slow\nfrom consumers.cli.program import main\nmain()"
+        "builtins.__import__ = slow\nfrom consent_ledger.consumers.cli.program import main\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", first], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

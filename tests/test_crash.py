@@ -24,16 +24,16 @@ import pytest
 from conftest import PACKS, accept, assert_whole, decoded, event, ndjson, rows, size, stored
 from test_erasure import remains, traces
 
-from consumers import ingest as ingest_module
-from consumers import maintenance, opening
-from consumers.demo.generator import NOW, generate, write
-from ledger import crashpoints
-from ledger.errors import StoreError
-from ledger.intake.recovery import recover
-from ledger.log.verifier import verify_consistency
-from ledger.proof.evidence import prove_consistency
-from ledger.times import parse_time
-from projections.read.projector import Projector, rebuild
+from consent_ledger.consumers import ingest as ingest_module
+from consent_ledger.consumers import maintenance, opening
+from consent_ledger.consumers.demo.generator import NOW, generate, write
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import StoreError
+from consent_ledger.ledger.intake.recovery import recover
+from consent_ledger.ledger.log.verifier import verify_consistency
+from consent_ledger.ledger.proof.evidence import prove_consistency
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.read.projector import Projector, rebuild
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for package in ("ledger", "projections", "consumers") for path in (ROOT / package).rglob("*.py")]

@@ -7,9 +7,9 @@ import sqlite3
 import pytest
 from conftest import PACKS, Cli, accept, event, published
 
-from consumers import opening
-from consumers.maintenance import erase, examine
-from ledger.proof.checkup import derived
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.maintenance import erase, examine
+from consent_ledger.ledger.proof.checkup import derived
 
 FIELDS = {"email": "ann@example.com"}
 LETTER = b'{"controller":"parature","subject":"crm:4711","x":1}'

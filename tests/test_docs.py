@@ -20,14 +20,12 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
-import consumers
-import ledger
-import projections
-from consumers.cli.app import app
-from consumers.files import importing
-from ledger.policy import conditions
-from ledger.policy import pack as pk
-from ledger.store.recorder import SCHEMA
+from consent_ledger import consumers, ledger, projections
+from consent_ledger.consumers.cli.app import app
+from consent_ledger.consumers.files import importing
+from consent_ledger.ledger.policy import conditions
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.store.recorder import SCHEMA
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

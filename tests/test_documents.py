@@ -7,10 +7,10 @@ import hashlib
 import pytest
 from conftest import PERSON, Cli, accept, event, rows
 
-from consumers import maintenance, opening
-from ledger.errors import CorruptEntry, InvalidQuestion, StoreReadOnly
-from ledger.intake.documents import add_document, document, documents
-from ledger.log.verifier import parse_vkey, verify_evidence
+from consent_ledger.consumers import maintenance, opening
+from consent_ledger.ledger.errors import CorruptEntry, InvalidQuestion, StoreReadOnly
+from consent_ledger.ledger.intake.documents import add_document, document, documents
+from consent_ledger.ledger.log.verifier import parse_vkey, verify_evidence
 
 TEXT = b"Our statement\r\nof 2026\0\xff"
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -53,11 +53,11 @@ def test_what_is_no_media_type_is_wrong_usage(cli, file):
 
 
 def test_a_text_that_is_too_long_is_not_stored(cli, file, monkeypatch):
-    for module in ("consumers.maintenance", "ledger.intake.documents"):
+    for module in ("consent_ledger.consumers.maintenance", "consent_ledger.ledger.intake.documents"):
         monkeypatch.setattr(f"{module}.MAX_DOCUMENT_BYTES", len(TEXT) - 1)
     assert f"the limit is {len(TEXT) - 1}" in cli.fails("document", "add", file, code=2)
     assert cli.json("document", "list") == []
-    for module in ("consumers.maintenance", "ledger.intake.documents"):
+    for module in ("consent_ledger.consumers.maintenance", "consent_ledger.ledger.intake.documents"):
         monkeypatch.setattr(f"{module}.MAX_DOCUMENT_BYTES", len(TEXT))
     cli("document", "add", file)
 

@@ -12,15 +12,15 @@ from conftest import PERSON, accept, decoded, event, outcome_of, rows
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from consumers import maintenance
-from ledger import crashpoints
-from ledger.errors import HoldStanding, InvalidQuestion, KeyFileError
-from ledger.intake import erasure
-from ledger.intake import scrub as scrubbing
-from ledger.intake.dead_letters import drop, listed, text
-from ledger.log.verifier import parse_vkey, verify_evidence
-from ledger.proof.audit import StoreCorrupt, verify_store
-from ledger.store.recorder import LedgerPool
+from consent_ledger.consumers import maintenance
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import HoldStanding, InvalidQuestion, KeyFileError
+from consent_ledger.ledger.intake import erasure
+from consent_ledger.ledger.intake import scrub as scrubbing
+from consent_ledger.ledger.intake.dead_letters import drop, listed, text
+from consent_ledger.ledger.log.verifier import parse_vkey, verify_evidence
+from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
+from consent_ledger.ledger.store.recorder import LedgerPool
 
 SUBJECT, OTHER = "crm:quillfeather-ann", "web:quillfeather-anna"
 FIELDS = {

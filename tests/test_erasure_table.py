@@ -16,13 +16,13 @@ import orjson
 import pytest
 from conftest import Clock, Store, accept, event
 
-from consumers import maintenance, opening
-from ledger.events.catalogue import OWN_TYPES, TYPES
-from ledger.intake.dead_letters import drop, listed, text
-from ledger.intake.parse import prepare
-from ledger.log.entry import decode
-from ledger.log.verifier import commitment
-from ledger.vault.vault import field_salt
+from consent_ledger.consumers import maintenance, opening
+from consent_ledger.ledger.events.catalogue import OWN_TYPES, TYPES
+from consent_ledger.ledger.intake.dead_letters import drop, listed, text
+from consent_ledger.ledger.intake.parse import prepare
+from consent_ledger.ledger.log.entry import decode
+from consent_ledger.ledger.log.verifier import commitment
+from consent_ledger.ledger.vault.vault import field_salt
 
 ANNA, CARL, DORA = "crm:anna", "crm:carl", "crm:dora"
 ANNAS_LETTER = rb'{"controller": "parature", "subject": "crm:anna", "note": "of Jos\u00e9 and quill-17"}'

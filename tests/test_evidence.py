@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from conftest import PACKS, PERSON, accept, event
 
-from consumers import maintenance, opening
-from ledger.errors import EvidenceTooLarge, InvalidQuestion, PackError
-from ledger.intake import parse
-from ledger.intake.documents import add_document
-from ledger.log import verifier
-from ledger.log.verifier import parse_vkey, verify_evidence
-from ledger.proof import evidence as ledger_evidence
-from ledger.proof.evidence import write_evidence
-from ledger.times import parse_held
+from consent_ledger.consumers import maintenance, opening
+from consent_ledger.ledger.errors import EvidenceTooLarge, InvalidQuestion, PackError
+from consent_ledger.ledger.intake import parse
+from consent_ledger.ledger.intake.documents import add_document
+from consent_ledger.ledger.log import verifier
+from consent_ledger.ledger.log.verifier import parse_vkey, verify_evidence
+from consent_ledger.ledger.proof import evidence as ledger_evidence
+from consent_ledger.ledger.proof.evidence import write_evidence
+from consent_ledger.ledger.times import parse_held
 
 WHO = {"controller": "parature", "subject": PERSON}
 LIMITS = ["MAX_UNPACKED_BYTES", "MAX_FILE_BYTES", "MAX_ZIP_BYTES", "MAX_MANIFEST_BYTES", "MAX_DIRECTORY_BYTES"]

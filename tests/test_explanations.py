@@ -2,10 +2,10 @@
 
 import pytest
 
-from consumers import memory_ledger
-from consumers.opening import shipped_packs
-from ledger.policy.load import load_pack
-from ledger.times import parse_time
+from consent_ledger.consumers import memory_ledger
+from consent_ledger.consumers.opening import shipped_packs
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.times import parse_time
 
 NOW = parse_time("2026-03-01T00:00:00Z")
 POLICY = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}

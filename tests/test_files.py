@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import StoreBusy, StoreFull, StoreReadOnly
-from ledger.files import durable
+from consent_ledger.ledger.errors import StoreBusy, StoreFull, StoreReadOnly
+from consent_ledger.ledger.files import durable
 
 ROOT = Path(__file__).parents[1]
 
@@ -298,8 +298,8 @@ def hook(event, args):
 FOLDER = Path(sys.argv[1])
 STORE = str(FOLDER / "s.db")
 sys.addaudithook(hook)
-from consumers import create_ledger, open_ledger, shipped_packs
-from consumers.maintenance import back_up, erase, evidence_for, examine, restore
+from consent_ledger.consumers import create_ledger, open_ledger, shipped_packs
+from consent_ledger.consumers.maintenance import back_up, erase, evidence_for, examine, restore
 ledger = create_ledger("sqlite:///" + STORE)
 pack = ledger.app.add_pack(shipped_packs()["parature"])
 number = iter(range(1000))
@@ -330,5 +330,8 @@ def test_what_a_process_opens_of_a_store_by_itself_is_opened_once(tmp_path):
     done = subprocess.run([sys.executable, "-c", WATCHED, tmp_path], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     # made before it is a store; then opened once, under that name, and its log once, for the restore
-    ours = [("s.db-wal", "ledger.files.held", "descriptor"), ("s.db.partial", "ledger.files.durable", "create")]
-    assert done.stdout == f"{sorted([*ours, ('s.db.partial', 'ledger.files.held', 'descriptor')])} 3\n"
+    ours = [
+        ("s.db-wal", "consent_ledger.ledger.files.held", "descriptor"),
+        ("s.db.partial", "consent_ledger.ledger.files.durable", "create"),
+    ]
+    assert done.stdout == f"{sorted([*ours, ('s.db.partial', 'consent_ledger.ledger.files.held', 'descriptor')])} 3\n"

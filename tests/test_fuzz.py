@@ -8,9 +8,9 @@ import random
 import pytest
 from fuzz import WEIGHTS, Run, Site
 
-from ledger.errors import InvalidEvent
-from ledger.intake.application import Outcome
-from projections.ledger import Ledger
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.intake.application import Outcome
+from consent_ledger.projections.ledger import Ledger
 
 INPUTS = 300
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.demo.generator import (
+from consent_ledger.consumers.demo.generator import (
     ANN,
     ANN_DAYS,
     ANN_LIST,
@@ -22,17 +22,17 @@ from consumers.demo.generator import (
     generate,
     write,
 )
-from consumers.opening import memory_ledger, shipped_packs
-from ledger.errors import InvalidEvent
-from ledger.events.catalogue import OWN_TYPES, TYPES
-from ledger.intake.parse import parse_line
-from ledger.times import DAY, parse_time
+from consent_ledger.consumers.opening import memory_ledger, shipped_packs
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.events.catalogue import OWN_TYPES, TYPES
+from consent_ledger.ledger.intake.parse import parse_line
+from consent_ledger.ledger.times import DAY, parse_time
 
 PACKS = shipped_packs()
 DIGEST = """
 import hashlib, sys
-from consumers.demo.generator import generate
-from consumers.opening import shipped_packs
+from consent_ledger.consumers.demo.generator import generate
+from consent_ledger.consumers.opening import shipped_packs
 print(hashlib.sha256(b"".join(generate(packs=shipped_packs()).lines())).hexdigest())
 """
 

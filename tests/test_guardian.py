@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.scenarios import run_scenario
+from consent_ledger.consumers.scenarios import run_scenario
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "write-a-pack.md"
 SHOP = re.search(r"```toml\n(# teashop\.toml\n.*?)```", PAGE.read_text(), re.DOTALL)[1].encode()

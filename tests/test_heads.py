@@ -14,18 +14,18 @@ import orjson
 import pytest
 from conftest import accept, event, ndjson, rows, stored
 
-from consumers import opening
-from consumers.maintenance import back_up, erase, examine, restore
-from ledger import crashpoints
-from ledger.errors import HeadNotNoted, StoreBehind, StoreError, StoreFull, StoreReadOnly
-from ledger.files import durable
-from ledger.intake import erasure
-from ledger.intake.recovery import NothingToRecover, following, recover
-from ledger.log.verifier import open_checkpoint, parse_vkey
-from ledger.proof.audit import verify_store
-from ledger.vault import heads
-from ledger.vault.heads import HeadFile, SignedHead
-from ledger.vault.keys import FileKeys
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.maintenance import back_up, erase, examine, restore
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import HeadNotNoted, StoreBehind, StoreError, StoreFull, StoreReadOnly
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.intake import erasure
+from consent_ledger.ledger.intake.recovery import NothingToRecover, following, recover
+from consent_ledger.ledger.log.verifier import open_checkpoint, parse_vkey
+from consent_ledger.ledger.proof.audit import verify_store
+from consent_ledger.ledger.vault import heads
+from consent_ledger.ledger.vault.heads import HeadFile, SignedHead
+from consent_ledger.ledger.vault.keys import FileKeys
 
 ROOT = b"r" * 32
 
@@ -550,9 +550,9 @@ def test_names_of_logs_that_follow(log, next_one):
 
 DIES = """
 import os, signal, sys
-from consumers import open_ledger
-from ledger import crashpoints
-from ledger.intake.recovery import recover
+from consent_ledger.consumers import open_ledger
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.intake.recovery import recover
 ledger = open_ledger(sys.argv[1])
 crashpoints.hook = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == sys.argv[2] else None
 recover(ledger.app, ledger.clock())

@@ -18,21 +18,21 @@ from pathlib import Path
 import pytest
 from conftest import PERSON, Cli, accept, assert_whole, event, rows, stored
 
-from consumers import opening
-from consumers.maintenance import erase, examine
-from ledger import crashpoints
-from ledger.errors import KeyFileError, NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
-from ledger.files import held
-from ledger.intake.application import open_file
-from ledger.store import recorder
-from ledger.vault import keys
-from ledger.vault.heads import SignedHead
-from ledger.vault.keys import FileKeys
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.maintenance import erase, examine
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import KeyFileError, NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
+from consent_ledger.ledger.files import held
+from consent_ledger.ledger.intake.application import open_file
+from consent_ledger.ledger.store import recorder
+from consent_ledger.ledger.vault import keys
+from consent_ledger.ledger.vault.heads import SignedHead
+from consent_ledger.ledger.vault.keys import FileKeys
 
 OTHERS = """
 import sys
-from consumers import open_ledger
-from ledger.errors import LedgerError
+from consent_ledger.consumers import open_ledger
+from consent_ledger.ledger.errors import LedgerError
 try:
     ledger = open_ledger(sys.argv[1], sys.argv[2])
     print("open", ledger.app.how, flush=True)
@@ -385,8 +385,8 @@ def test_a_child_does_not_keep_its_parents_turn(store):
     reading, writing = os.pipe()
     code = (
         "import os, sys, signal\n"
-        "from consumers import open_ledger\n"
-        "from ledger import crashpoints as points\n"
+        "from consent_ledger.consumers import open_ledger\n"
+        "from consent_ledger.ledger import crashpoints as points\n"
         "ledger = open_ledger(sys.argv[1])\n"
         "def hook(name):\n"
         "    if name == 'begun':\n"
@@ -445,7 +445,7 @@ def test_what_another_mount_writes_makes_no_old_answer(read_only, monkeypatch, w
     if warm:
         reader.state(question)
     code = (
-        "import sys\nfrom consumers import open_ledger\nledger = open_ledger(sys.argv[1])\n"
+        "import sys\nfrom consent_ledger.consumers import open_ledger\nledger = open_ledger(sys.argv[1])\n"
         f"ledger.record([{event('optout.recorded')!r}])\nprint(ledger.app.how, flush=True)\nsys.stdin.readline()\n"
         "ledger.close()\n"
     )

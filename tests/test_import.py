@@ -8,9 +8,9 @@ import io
 import pytest
 from conftest import PERSON, Cli, accept, assert_whole, event, size, stored
 
-from consumers.files import importing
-from ledger.errors import InvalidQuestion
-from ledger.intake.parse import prepare
+from consent_ledger.consumers.files import importing
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.intake.parse import prepare
 
 HEADER = "origin,date,subject,controller,purpose,list,basis,proof,personal.email"
 ANN = "crm-2019,2019-05-01,crm:4711,parature,newsletter,product-news,express,form 118,ann@example.com"

@@ -10,14 +10,14 @@ import orjson
 import pytest
 from conftest import NOW, accept, assert_whole, decoded, event, outcome_of, rows, size, stored, together
 
-from consumers.ingest import ingest
-from ledger.errors import StoreFull
-from ledger.intake import batch
-from ledger.intake.application import Outcome
-from ledger.intake.erasure import erase
-from ledger.log.entry import decode, encode
-from ledger.log.verifier import encode_base64, leaf_hash
-from ledger.times import format_time, parse_time
+from consent_ledger.consumers.ingest import ingest
+from consent_ledger.ledger.errors import StoreFull
+from consent_ledger.ledger.intake import batch
+from consent_ledger.ledger.intake.application import Outcome
+from consent_ledger.ledger.intake.erasure import erase
+from consent_ledger.ledger.log.entry import decode, encode
+from consent_ledger.ledger.log.verifier import encode_base64, leaf_hash
+from consent_ledger.ledger.times import format_time, parse_time
 
 GOLDEN = Path(__file__).parent / "golden" / "entry-v1.json"
 CARD = "4111 1111 1111 1111"

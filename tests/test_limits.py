@@ -19,26 +19,34 @@ from conftest import PACKS, accept, assert_whole, event, letter, outcome_of, pub
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers import maintenance
-from consumers.files.yamlfile import read_yaml
-from consumers.maintenance import back_up, erase, restore
-from consumers.mistakes import ScenarioFileError
-from consumers.opening import memory_ledger, read_pack
-from consumers.packs.check import check_file
-from consumers.scenarios import load_scenarios, run_files
-from consumers.show import harmless
-from ledger import limits
-from ledger.errors import InvalidEvent, InvalidQuestion, LedgerError, NotALedger, PackError, StoreError, StoreFull
-from ledger.files import durable
-from ledger.files.durable import read_lines
-from ledger.identifiers import cleartext
-from ledger.identifiers.cleartext import find, forbidden_number
-from ledger.identifiers.marks import RUN, normal, normalised
-from ledger.intake import batch
-from ledger.intake.dead_letters import listed
-from ledger.intake.parse import prepare
-from ledger.intake.suppression import normalise
-from ledger.limits import (
+from consent_ledger.consumers import maintenance
+from consent_ledger.consumers.files.yamlfile import read_yaml
+from consent_ledger.consumers.maintenance import back_up, erase, restore
+from consent_ledger.consumers.mistakes import ScenarioFileError
+from consent_ledger.consumers.opening import memory_ledger, read_pack
+from consent_ledger.consumers.packs.check import check_file
+from consent_ledger.consumers.scenarios import load_scenarios, run_files
+from consent_ledger.consumers.show import harmless
+from consent_ledger.ledger import limits
+from consent_ledger.ledger.errors import (
+    InvalidEvent,
+    InvalidQuestion,
+    LedgerError,
+    NotALedger,
+    PackError,
+    StoreError,
+    StoreFull,
+)
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.files.durable import read_lines
+from consent_ledger.ledger.identifiers import cleartext
+from consent_ledger.ledger.identifiers.cleartext import find, forbidden_number
+from consent_ledger.ledger.identifiers.marks import RUN, normal, normalised
+from consent_ledger.ledger.intake import batch
+from consent_ledger.ledger.intake.dead_letters import listed
+from consent_ledger.ledger.intake.parse import prepare
+from consent_ledger.ledger.intake.suppression import normalise
+from consent_ledger.ledger.limits import (
     DEPTH_LIMIT,
     LINE_LIMIT_BYTES,
     MEMBER_LIMIT,
@@ -52,8 +60,8 @@ from ledger.limits import (
     VALUE_LIMIT_BYTES,
     VALUE_MOST_BYTES,
 )
-from ledger.policy.load import checked_draft, load_pack, parse_pack, read_draft
-from ledger.policy.personal_fields import DEFAULT_NAMES
+from consent_ledger.ledger.policy.load import checked_draft, load_pack, parse_pack, read_draft
+from consent_ledger.ledger.policy.personal_fields import DEFAULT_NAMES
 
 SHIPPED = PACKS["parature"].decode()
 FIELDS = "[personal_fields]\nessay = { limit_bytes = 10000 }\nletter-to-us = { limit_bytes = 262144 }\n"
@@ -559,7 +567,7 @@ def test_a_scenario_file_has_so_many_bytes_and_so_deep_it_may_be(tmp_path, monke
     file = tmp_path / "x.yaml"
     file.write_text("x: " + "[" * (SCENARIO_DEPTH_LIMIT - 1) + "]" * (SCENARIO_DEPTH_LIMIT - 1) + "\nscenarios: []\n")
     assert load_scenarios(file) == []
-    monkeypatch.setattr("consumers.files.yamlfile.SCENARIO_LIMIT_BYTES", file.stat().st_size - 1)
+    monkeypatch.setattr("consent_ledger.consumers.files.yamlfile.SCENARIO_LIMIT_BYTES", file.stat().st_size - 1)
     with pytest.raises(ScenarioFileError, match="split it"):
         load_scenarios(file)
 

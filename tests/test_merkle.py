@@ -12,9 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.log import merkle
-from ledger.log.merkle import Frontier, consistency_proof, entries_path, inclusion_proof, root_at, tile_path
-from ledger.log.verifier import (
+from consent_ledger.ledger.log import merkle
+from consent_ledger.ledger.log.merkle import (
+    Frontier,
+    consistency_proof,
+    entries_path,
+    inclusion_proof,
+    root_at,
+    tile_path,
+)
+from consent_ledger.ledger.log.verifier import (
     EMPTY_ROOT,
     ProofError,
     leaf_hash,

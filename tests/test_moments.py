@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from conftest import NOW, accept, event, stored
 
-from consumers import opening
-from consumers.maintenance import examine
-from consumers.moments import ALLOWED, Steady, Wall
-from ledger.errors import ClockJumped
-from ledger.times import DAY, SECOND, parse_time
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.maintenance import examine
+from consent_ledger.consumers.moments import ALLOWED, Steady, Wall
+from consent_ledger.ledger.errors import ClockJumped
+from consent_ledger.ledger.times import DAY, SECOND, parse_time
 
 MINUTE = 60 * SECOND
 

@@ -7,13 +7,13 @@ import pytest
 from conftest import PERSON, accept, event, rows, size
 from test_threads import ASK, WHO
 
-from consumers import maintenance
-from ledger.errors import CorruptEntry, NewerEntry
-from ledger.intake import batch
-from ledger.intake.batch import Batch
-from ledger.log.entry import controller_stream, decode, encode
-from ledger.log.verifier import parse_vkey
-from ledger.proof.audit import verify_store
+from consent_ledger.consumers import maintenance
+from consent_ledger.ledger.errors import CorruptEntry, NewerEntry
+from consent_ledger.ledger.intake import batch
+from consent_ledger.ledger.intake.batch import Batch
+from consent_ledger.ledger.log.entry import controller_stream, decode, encode
+from consent_ledger.ledger.log.verifier import parse_vkey
+from consent_ledger.ledger.proof.audit import verify_store
 
 KINDS = ["type", "dataschema", "format"]
 OTHER = {**ASK, "subject": "crm:2"}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.log.checkpoint import Signer, cosign, format_checkpoint
-from ledger.log.verifier import (
+from consent_ledger.ledger.log.checkpoint import Signer, cosign, format_checkpoint
+from consent_ledger.ledger.log.verifier import (
     COSIGNATURE,
     EMPTY_ROOT,
     Checkpoint,

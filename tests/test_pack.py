@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from consumers.opening import shipped_packs
-from consumers.packs.prose import pack_as_prose
-from consumers.scenarios import load_scenarios, run_scenario
-from ledger.errors import PackError
-from ledger.limits import PACK_BUSINESS_DAYS_LIMIT, PACK_PROBLEM_LIMIT
-from ledger.policy.load import checked_draft, load_pack, parse_pack, require_within_limits
-from projections.analysis.packcheck import check_pack
+from consent_ledger.consumers.opening import shipped_packs
+from consent_ledger.consumers.packs.prose import pack_as_prose
+from consent_ledger.consumers.scenarios import load_scenarios, run_scenario
+from consent_ledger.ledger.errors import PackError
+from consent_ledger.ledger.limits import PACK_BUSINESS_DAYS_LIMIT, PACK_PROBLEM_LIMIT
+from consent_ledger.ledger.policy.load import checked_draft, load_pack, parse_pack, require_within_limits
+from consent_ledger.projections.analysis.packcheck import check_pack
 
 PARATURE = shipped_packs()["parature"].decode()
 SHARED = Path(__file__).parents[2] / "shared" / "scenarios"

@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from consumers.cli.app import app
-from consumers.opening import shipped_packs
-from consumers.packs.check import check_file
-from consumers.packs.prose import pack_as_prose
-from consumers.scenarios import load_scenarios, run_scenario
-from ledger.policy import pack as pk
-from ledger.policy.interpretations import in_force
-from ledger.policy.load import load_pack, parse_pack
-from projections.analysis.packcheck import check_pack
-from projections.analysis.reachability import Reach
-from projections.analysis.regions import Space
-from projections.decision.decide import _fits, rules_of
-from projections.decision.question import Question, classify
+from consent_ledger.consumers.cli.app import app
+from consent_ledger.consumers.opening import shipped_packs
+from consent_ledger.consumers.packs.check import check_file
+from consent_ledger.consumers.packs.prose import pack_as_prose
+from consent_ledger.consumers.scenarios import load_scenarios, run_scenario
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.interpretations import in_force
+from consent_ledger.ledger.policy.load import load_pack, parse_pack
+from consent_ledger.projections.analysis.packcheck import check_pack
+from consent_ledger.projections.analysis.reachability import Reach
+from consent_ledger.projections.analysis.regions import Space
+from consent_ledger.projections.decision.decide import _fits, rules_of
+from consent_ledger.projections.decision.question import Question, classify
 
 FOLDER = Path(__file__).parent
 SCENARIOS = sorted((FOLDER / "scenarios").glob("*.yaml"))

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from test_properties import at as minute
 from test_properties import given_ledger, histories, tell
 
-from consumers import opening
-from consumers.packs import diff
-from ledger.errors import InvalidQuestion, PackError
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
-from ledger.times import DAY, FOREVER, format_time, parse_time
-from projections.replay.difference import difference
-from projections.replay.rehearsal import UNKNOWN, Rehearsal
+from consent_ledger.consumers import opening
+from consent_ledger.consumers.packs import diff
+from consent_ledger.ledger.errors import InvalidQuestion, PackError
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import DAY, FOREVER, format_time, parse_time
+from consent_ledger.projections.replay.difference import difference
+from consent_ledger.projections.replay.rehearsal import UNKNOWN, Rehearsal
 
 HOUSE = """
 format = 1

@@ -10,11 +10,11 @@ from conftest import accept, event, outcome_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumers.opening import memory_ledger
-from consumers.packs.prose import pack_as_prose
-from ledger.policy.load import load_pack, parse_pack
-from ledger.times import DAY, after_months, format_time, parse_time
-from projections.analysis.packcheck import check_pack
+from consent_ledger.consumers.opening import memory_ledger
+from consent_ledger.consumers.packs.prose import pack_as_prose
+from consent_ledger.ledger.policy.load import load_pack, parse_pack
+from consent_ledger.ledger.times import DAY, after_months, format_time, parse_time
+from consent_ledger.projections.analysis.packcheck import check_pack
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "deadlines-and-leaving.md"
 SHOP = re.search(r"```toml\n(# bookclub\.toml\n.*?)```", PAGE.read_text(), re.DOTALL)[1]

@@ -11,21 +11,21 @@ from types import SimpleNamespace
 import pytest
 from conftest import accept, event
 
-from consumers import maintenance
-from consumers.demo.generator import bench_events, generate
-from consumers.opening import create_ledger, open_ledger, shipped_packs
-from ledger import crashpoints
-from ledger.errors import InvalidQuestion
-from ledger.intake.recovery import recover
-from ledger.log.merkle import Frontier
-from ledger.times import FOREVER, parse_time
-from projections.fold.record import new_state
-from projections.fold.state import evolve, fold
-from projections.read import projector as module
-from projections.read.people import fold_person
-from projections.read.projector import Projector, rebuild
-from projections.read.snapshot import dump
-from projections.reports import findings
+from consent_ledger.consumers import maintenance
+from consent_ledger.consumers.demo.generator import bench_events, generate
+from consent_ledger.consumers.opening import create_ledger, open_ledger, shipped_packs
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.intake.recovery import recover
+from consent_ledger.ledger.log.merkle import Frontier
+from consent_ledger.ledger.times import FOREVER, parse_time
+from consent_ledger.projections.fold.record import new_state
+from consent_ledger.projections.fold.state import evolve, fold
+from consent_ledger.projections.read import projector as module
+from consent_ledger.projections.read.people import fold_person
+from consent_ledger.projections.read.projector import Projector, rebuild
+from consent_ledger.projections.read.snapshot import dump
+from consent_ledger.projections.reports import findings
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from consumers.opening import memory_ledger, shipped_packs
-from ledger.policy.load import load_pack
-from ledger.times import FOREVER, parse_time
-from projections.fold.record import new_state
-from projections.fold.state import evolve
-from projections.read.people import fold_person
-from projections.read.snapshot import dump, load
+from consent_ledger.consumers.opening import memory_ledger, shipped_packs
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.times import FOREVER, parse_time
+from consent_ledger.projections.fold.record import new_state
+from consent_ledger.projections.fold.state import evolve
+from consent_ledger.projections.read.people import fold_person
+from consent_ledger.projections.read.snapshot import dump, load
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PACKS = {controller: load_pack(body) for controller, body in shipped_packs().items()}

@@ -14,9 +14,9 @@ import pytest
 from conftest import PACKS, PERSON, Store, accept, event, outcome_of, rows, size, stored
 from eventsourcing.persistence import ConnectionPoolClosedError, ConnectionUnavailableError, ProgrammingError
 
-from consumers import opening
-from ledger import Erased, NotAccepted, Outcome, StoreReport
-from ledger.errors import (
+from consent_ledger.consumers import opening
+from consent_ledger.ledger import Erased, NotAccepted, Outcome, StoreReport
+from consent_ledger.ledger.errors import (
     Closed,
     HoldStanding,
     InvalidQuestion,
@@ -27,11 +27,11 @@ from ledger.errors import (
     StoreBusy,
     StoreError,
 )
-from ledger.log.verifier import ProofError, parse_vkey, verify_evidence
-from ledger.proof.audit import StoreCorrupt
-from ledger.store.recorder import readable_errors
-from ledger.times import parse_time
-from projections import Answer
+from consent_ledger.ledger.log.verifier import ProofError, parse_vkey, verify_evidence
+from consent_ledger.ledger.proof.audit import StoreCorrupt
+from consent_ledger.ledger.store.recorder import readable_errors
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections import Answer
 
 WHO = {"controller": "parature", "subject": PERSON}
 ASK = {**WHO, "action": "contact", "purpose": "newsletter", "list": "product-news", "channel": "email"}

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from mutants import stale_equivalents
 from reference import CATEGORIES_BY_CHANNEL, CLOSING, DAY, SECOND, word_on
 
-from consumers.opening import memory_ledger, shipped_packs
-from ledger.policy.load import load_pack
+from consent_ledger.consumers.opening import memory_ledger, shipped_packs
+from consent_ledger.ledger.policy.load import load_pack
 
 EXAMPLES = int(os.environ.get("REFERENCE_EXAMPLES", "0"))
 START = datetime(2026, 1, 1, tzinfo=UTC)

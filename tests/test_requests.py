@@ -10,12 +10,12 @@ from conftest import PERSON, accept, assert_whole, event, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumers.maintenance import erase
-from consumers.opening import memory_ledger
-from ledger.policy.load import load_pack
-from ledger.proof.derived import problems
-from ledger.times import DAY, format_time, from_datetime, parse_time
-from projections.reports import duties
+from consent_ledger.consumers.maintenance import erase
+from consent_ledger.consumers.opening import memory_ledger
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.proof.derived import problems
+from consent_ledger.ledger.times import DAY, format_time, from_datetime, parse_time
+from consent_ledger.projections.reports import duties
 
 HOUSE = b"""
 format = 1

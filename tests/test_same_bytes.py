@@ -11,10 +11,10 @@ import orjson
 import pytest
 from conftest import accept, event
 
-from consumers.demo.generator import generate
-from consumers.opening import create_ledger, open_ledger, shipped_packs
-from ledger.errors import InvalidQuestion
-from ledger.times import format_time, parse_time
+from consent_ledger.consumers.demo.generator import generate
+from consent_ledger.consumers.opening import create_ledger, open_ledger, shipped_packs
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.times import format_time, parse_time
 
 AT, KNOWN = "2025-06-01T00:00:00Z", "2025-09-01T00:00:00Z"
 PURPOSES = ("newsletter", "support", "service-message", "quality-survey")
@@ -22,7 +22,7 @@ ASK = """
 import os, sys
 from pathlib import Path
 from test_same_bytes import answers
-from consumers.opening import open_ledger
+from consent_ledger.consumers.opening import open_ledger
 sys.stdout.buffer.write(answers(open_ledger(sys.argv[1])))
 """
 

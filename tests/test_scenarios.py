@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from consumers.mistakes import ScenarioFileError
-from consumers.opening import shipped_packs
-from consumers.scenarios import load_scenarios, matches, run_scenario
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
+from consent_ledger.consumers.mistakes import ScenarioFileError
+from consent_ledger.consumers.opening import shipped_packs
+from consent_ledger.consumers.scenarios import load_scenarios, matches, run_scenario
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "shared" / "scenarios"

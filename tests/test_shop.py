@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from consumers.packs.check import check_file
-from consumers.scenarios import load_scenarios, run_scenario
-from ledger.policy.load import load_pack
+from consent_ledger.consumers.packs.check import check_file
+from consent_ledger.consumers.scenarios import load_scenarios, run_scenario
+from consent_ledger.ledger.policy.load import load_pack
 
 FOLDER = Path(__file__).parent / "packs"
 PACK = (FOLDER / "shop.toml").read_bytes()

@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from consumers import show
+from consent_ledger.consumers import show
 
 TIME = "2026-01-02T03:04:05.123456Z"
 STEERING = [

@@ -1,11 +1,11 @@
 """A person's state as bytes and back: of everybody in the made-up stream, in which every type of event comes."""
 
-from consumers.demo.generator import NOW, generate
-from consumers.opening import memory_ledger, shipped_packs
-from ledger.times import parse_time
-from projections.fold.record import Collected, new_state
-from projections.fold.refs import Ref
-from projections.read.snapshot import dump, load
+from consent_ledger.consumers.demo.generator import NOW, generate
+from consent_ledger.consumers.opening import memory_ledger, shipped_packs
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.fold.record import Collected, new_state
+from consent_ledger.projections.fold.refs import Ref
+from consent_ledger.projections.read.snapshot import dump, load
 
 
 def test_every_state_comes_back_as_it_was():

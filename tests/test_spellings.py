@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.identifiers.spellings import MOST, composed, forms, list_name, name_form
-from ledger.intake.suppression import normalise
+from consent_ledger.ledger.identifiers.spellings import MOST, composed, forms, list_name, name_form
+from consent_ledger.ledger.intake.suppression import normalise
 
 PUNYCODE = "xn--" + "σίσυφος".encode("punycode").decode()
 SAME = [

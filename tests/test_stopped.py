@@ -12,10 +12,10 @@ import pytest
 from conftest import assert_whole, event, outcome_of, size, together
 from eventsourcing.persistence import InterfaceError
 
-from ledger import crashpoints
-from ledger.errors import StoreError
-from ledger.intake.batch import Batch
-from ledger.store.recorder import LedgerConnection, LedgerPool
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import StoreError
+from consent_ledger.ledger.intake.batch import Batch
+from consent_ledger.ledger.store.recorder import LedgerConnection, LedgerPool
 
 PATIENCE = 20  # seconds for what would else hang
 

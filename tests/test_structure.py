@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from consumers.opening import shipped_packs
-from consumers.packs.clauses import ALONE, described, uses
-from consumers.packs.reference import generated
-from ledger.policy.load import load_pack, parse_pack
+from consent_ledger.consumers.opening import shipped_packs
+from consent_ledger.consumers.packs.clauses import ALONE, described, uses
+from consent_ledger.consumers.packs.reference import generated
+from consent_ledger.ledger.policy.load import load_pack, parse_pack
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ledger", "projections", "consumers")
@@ -67,6 +67,17 @@ def test_the_engine_names_no_clause_organisation_list_recipient_purpose_or_class
     assert named == set()
 
 
+def copy_under_one_name(folder):
+    """A copy of the three folders, and of their settings, that the tools find under their one name."""
+    names = folder / ".venv" / "names" / "consent_ledger"
+    names.mkdir(parents=True)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        (names / package).symlink_to(folder / package)
+    (names / "__init__.py").symlink_to(folder / "consumers" / "facade" / "__init__.py")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
 NEW_TYPE = '''
 from typing import ClassVar
 
@@ -82,16 +93,14 @@ class SubjectAstonished(Fact):
 
 @pytest.mark.parametrize(("union", "about"), [("PersonData", "Fact"), ("ControllerData", "ControllerFact")])
 def test_a_new_event_type_fails_type_checking_until_every_fold_has_met_it(tmp_path, union, about):
-    for package in ("ledger", "projections"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    copy_under_one_name(tmp_path)
     source = tmp_path / "ledger" / "events" / "catalogue.py"
     text = source.read_text()
     assert "# The closed union," in text
     text = text.replace("# The closed union,", NEW_TYPE.lstrip("\n").replace("(Fact)", f"({about})"), 1)
     text = text.replace(f"{union} = (\n", f"{union} = (\n    SubjectAstonished\n    |", 1)
     source.write_text(text)
-    command = [sys.executable, "-m", "mypy", "-p", "ledger", "-p", "projections"]
+    command = [sys.executable, "-m", "mypy", "-p", "consent_ledger.ledger", "-p", "consent_ledger.projections"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "assert_never" in run.stdout or "incompatible type" in run.stdout

@@ -8,13 +8,13 @@ from conftest import PACKS, PERSON, accept, assert_whole, decoded, event, publis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.maintenance import back_up, erase, restore
-from consumers.opening import memory_ledger, open_ledger
-from ledger.intake.recovery import recover
-from ledger.intake.suppression import normalise
-from ledger.log.entry import LIMIT_BYTES
-from ledger.policy.load import load_pack
-from ledger.times import parse_time
+from consent_ledger.consumers.maintenance import back_up, erase, restore
+from consent_ledger.consumers.opening import memory_ledger, open_ledger
+from consent_ledger.ledger.intake.recovery import recover
+from consent_ledger.ledger.intake.suppression import normalise
+from consent_ledger.ledger.log.entry import LIMIT_BYTES
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.times import parse_time
 
 ADDRESS = "ann.suppressed@example.com"
 HER = {"email": ADDRESS}

@@ -12,9 +12,9 @@ import zipfile
 import pytest
 from conftest import PACKS, Cli, accept, event, published
 
-from consumers import maintenance, opening
-from ledger.log.checkpoint import Signer, format_checkpoint
-from ledger.log.verifier import encode_base64, leaf_hash, parse_vkey, verify_evidence
+from consent_ledger.consumers import maintenance, opening
+from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
+from consent_ledger.ledger.log.verifier import encode_base64, leaf_hash, parse_vkey, verify_evidence
 
 PEOPLE = 12
 SIZE = 300  # more than a subtree

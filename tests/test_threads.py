@@ -14,17 +14,17 @@ from contextlib import contextmanager
 import pytest
 from conftest import PACKS, PERSON, Store, accept, event, published, rows, size
 
-from consumers import maintenance, opening
-from consumers.demo.generator import generate
-from ledger.errors import Closed, InvalidQuestion, LedgerError
-from ledger.intake import erasure
-from ledger.intake import scrub as scrubbing
-from ledger.proof.evidence import write_evidence
-from ledger.times import format_time
-from projections.ledger import Ledger
-from projections.read import session as sessions
-from projections.read.people import People
-from projections.read.session import Sessions
+from consent_ledger.consumers import maintenance, opening
+from consent_ledger.consumers.demo.generator import generate
+from consent_ledger.ledger.errors import Closed, InvalidQuestion, LedgerError
+from consent_ledger.ledger.intake import erasure
+from consent_ledger.ledger.intake import scrub as scrubbing
+from consent_ledger.ledger.proof.evidence import write_evidence
+from consent_ledger.ledger.times import format_time
+from consent_ledger.projections.ledger import Ledger
+from consent_ledger.projections.read import session as sessions
+from consent_ledger.projections.read.people import People
+from consent_ledger.projections.read.session import Sessions
 
 ASK = {
     "controller": "parature",

@@ -14,11 +14,11 @@ from conftest import accept, decoded, event, outcome_of, stored
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger.errors import InvalidEvent, InvalidQuestion
-from ledger.events.catalogue import TIMES
-from ledger.intake.parse import prepare
-from ledger.log.entry import decode
-from ledger.times import (
+from consent_ledger.ledger.errors import InvalidEvent, InvalidQuestion
+from consent_ledger.ledger.events.catalogue import TIMES
+from consent_ledger.ledger.intake.parse import prepare
+from consent_ledger.ledger.log.entry import decode
+from consent_ledger.ledger.times import (
     DAY,
     EARLIEST,
     FOREVER,
@@ -30,7 +30,7 @@ from ledger.times import (
     parse_stored,
     parse_time,
 )
-from projections.decision.question import parse_question
+from consent_ledger.projections.decision.question import parse_question
 
 # -- RFC 3339 ----------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.opening import shipped_packs
-from ledger.policy.check.lines import Lines, syntax_errors
+from consent_ledger.consumers.opening import shipped_packs
+from consent_ledger.ledger.policy.check.lines import Lines, syntax_errors
 
 KEYS = st.sampled_from(["a", "b-1", "c_2", '"d e"', "'f.g'", '"h#[{\\""'])
 NOISE = st.sampled_from(["\n", '# a = 1, [[b]] "\n', "  # '''\n", "\n\n"])

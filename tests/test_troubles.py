@@ -13,11 +13,11 @@ import threading
 import pytest
 from conftest import PACKS, accept, assert_whole, event, rows, stored
 
-from consumers import maintenance, opening
-from ledger.errors import CorruptEntry, StoreFull, StoreReadOnly
-from ledger.intake import scrub as scrubbing
-from ledger.policy.load import load_pack
-from ledger.vault.keys import JOURNAL
+from consent_ledger.consumers import maintenance, opening
+from consent_ledger.ledger.errors import CorruptEntry, StoreFull, StoreReadOnly
+from consent_ledger.ledger.intake import scrub as scrubbing
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.vault.keys import JOURNAL
 
 ANN, BEN = "crm:4711", "crm:ben"
 FIELDS = {"email": "ann@example.com"}
@@ -33,7 +33,7 @@ def killed(store, *bodies):
     """Another process records and is killed, so that its write-ahead log stays."""
     code = (
         "import os, sys, json, signal\n"
-        "from consumers import open_ledger\n"
+        "from consent_ledger.consumers import open_ledger\n"
         "ledger = open_ledger(sys.argv[1])\n"
         "assert all(one.kind == 'accepted' for one in ledger.record(json.loads(sys.argv[2])))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -141,8 +141,8 @@ def test_a_journal_that_cannot_be_written_destroys_nothing(store, monkeypatch, w
         raise OSError(28, "No space left on device", str(store.keys / JOURNAL))
 
     with monkeypatch.context() as patch:
-        patch.setattr("ledger.files.durable.append_line", full)
-        patch.setattr("ledger.files.durable.replace_both", full)
+        patch.setattr("consent_ledger.ledger.files.durable.append_line", full)
+        patch.setattr("consent_ledger.ledger.files.durable.replace_both", full)
         with pytest.raises(StoreFull, match="No space left"):
             store.ledger.record([event(*DELETION)]) if way == "deletion" else maintenance.erase(store.ledger, WHO)
     assert stored(store.ledger) == given
@@ -241,8 +241,8 @@ def test_a_batch_that_is_killed_between_commit_and_note_is_there(store):
     """A store may be ahead of what is noted: nothing is behind, and the next head is noted as ever."""
     code = (
         "import os, sys, signal\n"
-        "from consumers import open_ledger\n"
-        "from ledger import crashpoints as points\n"
+        "from consent_ledger.consumers import open_ledger\n"
+        "from consent_ledger.ledger import crashpoints as points\n"
         "ledger = open_ledger(sys.argv[1])\n"
         "points.hook = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == 'after commit' else None\n"
         "import json\n"

@@ -35,9 +35,9 @@ from evidence_zip import (
     verified,
 )
 
-from ledger.log import verifier
-from ledger.log.checkpoint import Signer, cosign, format_checkpoint
-from ledger.log.verifier import encode_base64, format_tlog_proof, leaf_hash, parse_vkey, verify_evidence
+from consent_ledger.ledger.log import verifier
+from consent_ledger.ledger.log.checkpoint import Signer, cosign, format_checkpoint
+from consent_ledger.ledger.log.verifier import encode_base64, format_tlog_proof, leaf_hash, parse_vkey, verify_evidence
 
 NOT_SHOWN = (
     "not shown by this file: whether a version 5 exists, a version 4 about the controller; "

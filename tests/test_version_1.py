@@ -11,8 +11,8 @@ import evidence_zip
 import pytest
 from evidence_zip import ANN, BOB, EMAIL, JSON_OF_TWO_READINGS, KEYS, OTHER, SALT
 
-from ledger.log.checkpoint import Signer, cosign, format_checkpoint
-from ledger.log.verifier import (
+from consent_ledger.ledger.log.checkpoint import Signer, cosign, format_checkpoint
+from consent_ledger.ledger.log.verifier import (
     EvidenceError,
     commitment,
     encode_base64,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumers.opening import memory_ledger, shipped_packs
-from ledger.policy.load import load_pack
-from ledger.times import parse_time
-from projections.decision.question import Question
+from consent_ledger.consumers.opening import memory_ledger, shipped_packs
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.decision.question import Question
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PLAIN = shipped_packs()["whereverworks"]

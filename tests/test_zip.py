@@ -12,8 +12,8 @@ import pytest
 from conftest import Cli
 from evidence_zip import KEYS, SIGNER, Evidence, refused, zipped
 
-from ledger.log import verifier
-from ledger.log.verifier import EvidenceError, Member, end_of_zip, verify_evidence
+from consent_ledger.ledger.log import verifier
+from consent_ledger.ledger.log.verifier import EvidenceError, Member, end_of_zip, verify_evidence
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
 END = 22  # bytes of the end record

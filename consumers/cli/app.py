@@ -6,18 +6,18 @@ import logging
 import os
 import sys
 
-from consumers import show
-from consumers.cli.commands.shared import CLOSED, FAILED, INTERRUPTED, Told, app
+from consent_ledger.consumers import show
+from consent_ledger.consumers.cli.commands.shared import CLOSED, FAILED, INTERRUPTED, Told, app
 
 # in the order in which help lists them
-from consumers.cli.commands import stores  # isort: skip
-from consumers.cli.commands import questions  # isort: skip
-from consumers.cli.commands import proof  # isort: skip
-from consumers.cli.commands import packs  # isort: skip
-from consumers.cli.commands import documents  # isort: skip
-from consumers.cli.commands import letters  # isort: skip
-from consumers.cli.commands import copies  # isort: skip
-from consumers.cli.commands import trying  # isort: skip
+from consent_ledger.consumers.cli.commands import stores  # isort: skip
+from consent_ledger.consumers.cli.commands import questions  # isort: skip
+from consent_ledger.consumers.cli.commands import proof  # isort: skip
+from consent_ledger.consumers.cli.commands import packs  # isort: skip
+from consent_ledger.consumers.cli.commands import documents  # isort: skip
+from consent_ledger.consumers.cli.commands import letters  # isort: skip
+from consent_ledger.consumers.cli.commands import copies  # isort: skip
+from consent_ledger.consumers.cli.commands import trying  # isort: skip
 
 __all__ = ["app", "copies", "documents", "letters", "main", "packs", "proof", "questions", "stores", "trying"]
 

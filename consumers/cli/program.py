@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """The command line."""
     try:
-        from consumers.cli.app import main as run
+        from consent_ledger.consumers.cli.app import main as run
     except KeyboardInterrupt:
         sys.exit(130)
     run()

@@ -20,13 +20,13 @@ import orjson
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from consumers import show
-from consumers.demo.generator import bench_events
-from consumers.opening import create_ledger, open_ledger, open_to_read, shipped_packs
-from ledger.events.catalogue import validate
-from ledger.policy.load import load_pack
-from projections.ledger import Ledger
-from projections.replay.rehearsal import Compared, Rehearsal
+from consent_ledger.consumers import show
+from consent_ledger.consumers.demo.generator import bench_events
+from consent_ledger.consumers.opening import create_ledger, open_ledger, open_to_read, shipped_packs
+from consent_ledger.ledger.events.catalogue import validate
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.projections.ledger import Ledger
+from consent_ledger.projections.replay.rehearsal import Compared, Rehearsal
 
 BATCHES: Final = (1, 100, 1_000)
 SINGLES: Final = 1_000  # events sent one by one
@@ -260,7 +260,7 @@ def _rehearsal(report: Report, ledger: Ledger, folder: Path) -> None:
 
 
 def _rebuild(report: Report, ledger: Ledger) -> None:
-    from projections.read.projector import Projector
+    from consent_ledger.projections.read.projector import Projector
 
     with ledger.app.reading() as c:
         c.execute("SELECT count(*) FROM entries")

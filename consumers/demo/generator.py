@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from consumers.demo.lives import (
+from consent_ledger.consumers.demo.lives import (
     DAY,
     HOUR,
     PARATURE,
@@ -31,8 +31,8 @@ from consumers.demo.lives import (
     personal,
     zipf,
 )
-from consumers.opening import shipped_packs
-from ledger.times import SECOND, format_time, parse_time
+from consent_ledger.consumers.opening import shipped_packs
+from consent_ledger.ledger.times import SECOND, format_time, parse_time
 
 NOW: Final = "2026-06-30T12:00:00Z"
 SPAN_DAYS: Final = 730  # from the first event to `now`

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final
 
-from ledger.times import SECOND, format_time
+from consent_ledger.ledger.times import SECOND, format_time
 
 Event = dict[str, Any]
 

@@ -14,18 +14,18 @@ from typing import Any, Final
 from rich.console import Console
 from rich.markup import escape
 
-from consumers import show
-from consumers.demo.generator import ANN, ANN_LIST, ANN_PARTNER, NOW, Stream, ann_dates, generate
-from consumers.demo.lives import PARATURE, WHEREVERWORKS
-from consumers.ingest import BATCH, Tally, ingest
-from consumers.maintenance import check_evidence, check_store, erase, evidence_for
-from consumers.opening import create_ledger, shipped_packs
-from ledger.errors import InvalidQuestion
-from ledger.intake.application import open_file
-from ledger.log.verifier import parse_vkey
-from ledger.proof.audit import StoreCorrupt, verify_store
-from ledger.times import DAY, format_time, parse_time
-from projections.ledger import Ledger
+from consent_ledger.consumers import show
+from consent_ledger.consumers.demo.generator import ANN, ANN_LIST, ANN_PARTNER, NOW, Stream, ann_dates, generate
+from consent_ledger.consumers.demo.lives import PARATURE, WHEREVERWORKS
+from consent_ledger.consumers.ingest import BATCH, Tally, ingest
+from consent_ledger.consumers.maintenance import check_evidence, check_store, erase, evidence_for
+from consent_ledger.consumers.opening import create_ledger, shipped_packs
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.intake.application import open_file
+from consent_ledger.ledger.log.verifier import parse_vkey
+from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
+from consent_ledger.ledger.times import DAY, format_time, parse_time
+from consent_ledger.projections.ledger import Ledger
 
 HISTORY_SHOWN: Final = 24
 

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
-from ledger.errors import InvalidEvent, InvalidQuestion
-from ledger.events.catalogue import TYPES
-from ledger.intake.dry_run import would_record
-from ledger.intake.parse import known_field
-from ledger.outcome import Outcome
-from ledger.times import format_time, parse_time
-from projections.ledger import Ledger
+from consent_ledger.ledger.errors import InvalidEvent, InvalidQuestion
+from consent_ledger.ledger.events.catalogue import TYPES
+from consent_ledger.ledger.intake.dry_run import would_record
+from consent_ledger.ledger.intake.parse import known_field
+from consent_ledger.ledger.outcome import Outcome
+from consent_ledger.ledger.times import format_time, parse_time
+from consent_ledger.projections.ledger import Ledger
 
 Row = dict[str, Any]
 TYPE: Final = "consent.granted"

@@ -17,10 +17,10 @@ from typing import Any, Final
 import yaml
 from yaml import events as ye
 
-from consumers.mistakes import ScenarioFileError
-from ledger.files.durable import read_at_most
-from ledger.limits import SCENARIO_DEPTH_LIMIT, SCENARIO_LIMIT_BYTES, SCENARIO_VALUE_LIMIT
-from ledger.times import format_time, from_datetime
+from consent_ledger.consumers.mistakes import ScenarioFileError
+from consent_ledger.ledger.files.durable import read_at_most
+from consent_ledger.ledger.limits import SCENARIO_DEPTH_LIMIT, SCENARIO_LIMIT_BYTES, SCENARIO_VALUE_LIMIT
+from consent_ledger.ledger.times import format_time, from_datetime
 
 _TRUTHS: Final = frozenset(("yes", "no", "on", "off"))  # YAML 1.1 has no such texts; Norway is one
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from consumers.opening import read_pack
-from consumers.scenarios import load_scenarios
-from ledger.policy.check.words import Problem, like
-from ledger.policy.load import checked_draft
-from ledger.policy.pack import Pack
-from projections.analysis.packcheck import check_pack
+from consent_ledger.consumers.opening import read_pack
+from consent_ledger.consumers.scenarios import load_scenarios
+from consent_ledger.ledger.policy.check.words import Problem, like
+from consent_ledger.ledger.policy.load import checked_draft
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.projections.analysis.packcheck import check_pack
 
 SUFFIXES: Final = (".yaml", ".yml")
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from consumers.scenarios import Result, run_files
-from ledger.policy import conditions as cn
-from ledger.policy import pack as pk
-from ledger.policy.interpretations import rows_of
-from ledger.policy.load import parse_pack
-from projections.decision.decide import conditions_of
+from consent_ledger.consumers.scenarios import Result, run_files
+from consent_ledger.ledger.policy import conditions as cn
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.interpretations import rows_of
+from consent_ledger.ledger.policy.load import parse_pack
+from consent_ledger.projections.decision.decide import conditions_of
 
 ALONE: Final = "Alone: "  # in the docstring of what serves one clause: why there is no general case it could be
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from consumers import show
-from consumers.opening import naming, read_pack
-from ledger.errors import InvalidQuestion
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
-from ledger.times import FOREVER, format_time
-from projections.analysis.regions import ABROAD
-from projections.decision.question import parse_question
-from projections.replay.asking import CHANNELS, Asking
-from projections.replay.rehearsal import Changed, Compared, Rehearsal, Said
+from consent_ledger.consumers import show
+from consent_ledger.consumers.opening import naming, read_pack
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import FOREVER, format_time
+from consent_ledger.projections.analysis.regions import ABROAD
+from consent_ledger.projections.decision.question import parse_question
+from consent_ledger.projections.replay.asking import CHANNELS, Asking
+from consent_ledger.projections.replay.rehearsal import Changed, Compared, Rehearsal, Said
 
 Row = dict[str, Any]
 SHORT: Final = 12  # digits of a digest that are shown

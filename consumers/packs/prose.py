@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from ledger.policy import conditions as cn
-from ledger.policy import pack as pk
+from consent_ledger.ledger.policy import conditions as cn
+from consent_ledger.ledger.policy import pack as pk
 
 
 def pack_as_prose(pack: pk.Pack) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.events.catalogue import SCHEMA_VERSION, TYPES
+from consent_ledger.ledger.events.catalogue import SCHEMA_VERSION, TYPES
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "docs" / "reference"
@@ -148,9 +148,9 @@ What serves less than two clauses of the shipped packs says why it is not a case
 @cache
 def clause_reference() -> str:
     """Every clause of the shipped packs, what carries it, and how its scenarios end."""
-    from consumers.opening import shipped_packs
-    from consumers.packs.clauses import clause_tables, engine_table
-    from ledger.policy.load import parse_pack
+    from consent_ledger.consumers.opening import shipped_packs
+    from consent_ledger.consumers.packs.clauses import clause_tables, engine_table
+    from consent_ledger.ledger.policy.load import parse_pack
 
     packs = [body for _, body in sorted(shipped_packs().items())]
     tables = clause_tables(packs, sorted(SCENARIOS.glob("*.yaml")))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ledger.errors import InvalidQuestion
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
-from projections.ledger import Ledger
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.projections.ledger import Ledger
 
 Row = dict[str, Any]
 

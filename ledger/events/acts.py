@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ledger.events.facts import (
+from consent_ledger.ledger.events.facts import (
     Channel,
     Channels,
     ControllerFact,

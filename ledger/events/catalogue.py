@@ -11,8 +11,8 @@ from typing import Any, Final, cast, get_args, get_type_hints
 
 from pydantic import ValidationError
 
-from ledger.errors import InvalidEvent
-from ledger.events.acts import (
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.events.acts import (
     AccessAnswered,
     AccessRequested,
     ArchivePurged,
@@ -54,7 +54,7 @@ from ledger.events.acts import (
     SubjectErased,
     SuppressionCarried,
 )
-from ledger.events.facts import (
+from consent_ledger.ledger.events.facts import (
     AccountDeactivated,
     AgreementEnded,
     AgreementStarted,
@@ -81,7 +81,7 @@ from ledger.events.facts import (
     SubjectUnlinked,
     Time,
 )
-from ledger.identifiers import cleartext
+from consent_ledger.ledger.identifiers import cleartext
 
 # The closed union, in the three parts that folds are written in.
 ControllerData = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ledger.events import catalogue as ev
+from consent_ledger.ledger.events import catalogue as ev
 
 LAST_YEAR_OF_A_MINOR: Final = 25  # no pack names a higher age
 _ALWAYS: Final = (

@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ledger.identifiers.spellings import composed
-from ledger.times import format_time, parse_held, parse_time
+from consent_ledger.ledger.identifiers.spellings import composed
+from consent_ledger.ledger.times import format_time, parse_held, parse_time
 
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]

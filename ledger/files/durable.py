@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import orjson
 
-from ledger.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
-from ledger.limits import JOURNAL_LIMIT_BYTES
+from consent_ledger.ledger.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
+from consent_ledger.ledger.limits import JOURNAL_LIMIT_BYTES
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700

@@ -30,7 +30,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.errors import Forked, NotALedger, StoreLost, StoreReadOnly, StoreShared
+from consent_ledger.ledger.errors import Forked, NotALedger, StoreLost, StoreReadOnly, StoreShared
 
 Inode = tuple[int, int]  # device, number
 _LOG_FILES: Final = ("-wal", "-shm")

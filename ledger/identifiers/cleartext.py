@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
-from ledger.identifiers.marks import normalised
+from consent_ledger.ledger.identifiers.marks import normalised
 
 
 class Kind(enum.StrEnum):

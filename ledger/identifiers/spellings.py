@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import idna
 
-from ledger.identifiers.marks import normalised
+from consent_ledger.ledger.identifiers.marks import normalised
 
 MOST: Final = 64  # addresses of one field
 TEXT_CHARACTERS: Final = 2_000  # of a postal address, by which it is compared

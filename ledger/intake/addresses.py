@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.errors import CorruptEntry, InvalidEvent
-from ledger.events import catalogue as ev
-from ledger.identifiers.spellings import MOST, forms, name_forms
-from ledger.intake.named import NAME, Form, Named
-from ledger.intake.parse import Prepared
-from ledger.intake.suppression import normalise
-from ledger.log.entry import Entry
-from ledger.times import EARLIEST
+from consent_ledger.ledger.errors import CorruptEntry, InvalidEvent
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.identifiers.spellings import MOST, forms, name_forms
+from consent_ledger.ledger.intake.named import NAME, Form, Named
+from consent_ledger.ledger.intake.parse import Prepared
+from consent_ledger.ledger.intake.suppression import normalise
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.times import EARLIEST
 
 if TYPE_CHECKING:
-    from ledger.policy.pack import Pack
-    from ledger.vault.vault import Vault
+    from consent_ledger.ledger.policy.pack import Pack
+    from consent_ledger.ledger.vault.vault import Vault
 
 Order = tuple[int, int]
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.intake.parse import Prepared
-from ledger.policy.conditions import Minor, Need, OptIn
-from ledger.policy.pack import Forbid, Pack
+from consent_ledger.ledger.intake.parse import Prepared
+from consent_ledger.ledger.policy.conditions import Minor, Need, OptIn
+from consent_ledger.ledger.policy.pack import Forbid, Pack
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,28 +16,28 @@ from urllib.parse import quote
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import crashpoints
-from ledger.errors import (
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import (
     InvalidEvent,
     LedgerError,
     NotALedger,
 )
-from ledger.files.held import Held, Still, hold, read, release
-from ledger.gcpause import paused
-from ledger.intake.addresses import named_in
-from ledger.intake.batch import Batch
-from ledger.intake.erasure import record_erasures
-from ledger.intake.hints import with_hints
-from ledger.intake.opened import Opened
-from ledger.intake.parse import Prepared, prepare
-from ledger.intake.upgrade import upgrade
-from ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
-from ledger.policy.pack import Pack
-from ledger.store.recorder import (
+from consent_ledger.ledger.files.held import Held, Still, hold, read, release
+from consent_ledger.ledger.gcpause import paused
+from consent_ledger.ledger.intake.addresses import named_in
+from consent_ledger.ledger.intake.batch import Batch
+from consent_ledger.ledger.intake.erasure import record_erasures
+from consent_ledger.ledger.intake.hints import with_hints
+from consent_ledger.ledger.intake.opened import Opened
+from consent_ledger.ledger.intake.parse import Prepared, prepare
+from consent_ledger.ledger.intake.upgrade import upgrade
+from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.recorder import (
     APPLICATION_ID,
     readable_errors,
 )
-from ledger.vault.keys import KeyProvider
+from consent_ledger.ledger.vault.keys import KeyProvider
 
 PAGE: Final = 1000
 _KEY_NAMES: Final = (b"index", b"digest")

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import crashpoints
-from ledger.errors import HeadMoved, InvalidEvent, PackError
-from ledger.events import catalogue as ev
-from ledger.events.catalogue import SCHEMA_VERSION
-from ledger.events.closing import closes
-from ledger.identifiers.spellings import composed
-from ledger.intake.addresses import (
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import HeadMoved, InvalidEvent, PackError
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.events.catalogue import SCHEMA_VERSION
+from consent_ledger.ledger.events.closing import closes
+from consent_ledger.ledger.identifiers.spellings import composed
+from consent_ledger.ledger.intake.addresses import (
     Head,
     Writes,
     is_beside,
@@ -31,29 +31,29 @@ from ledger.intake.addresses import (
     new_keys,
     require_few,
 )
-from ledger.intake.admission import Refusal, refuse
-from ledger.intake.destroy import after_deletion, spare_held
-from ledger.intake.ends import DECIDES
-from ledger.intake.named import Named
-from ledger.intake.opened import Opened
-from ledger.intake.parse import SKEW, Prepared
-from ledger.intake.persons import connected, is_minor, stream_entries
-from ledger.intake.scrub import scrub_or_wait
-from ledger.intake.suppression import any_kept, any_of, note_addresses, to_carry
-from ledger.intake.vocabulary import check_words
-from ledger.limits import too_large
-from ledger.log.checkpoint import format_checkpoint
-from ledger.log.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, encode
-from ledger.log.mapper import Draft
-from ledger.log.verifier import encode_base64
-from ledger.outcome import Outcome, OutcomeKind
-from ledger.policy.conditions import Minor, Need
-from ledger.policy.pack import Pack
-from ledger.times import format_time
-from ledger.vault.vault import VaultWrites
+from consent_ledger.ledger.intake.admission import Refusal, refuse
+from consent_ledger.ledger.intake.destroy import after_deletion, spare_held
+from consent_ledger.ledger.intake.ends import DECIDES
+from consent_ledger.ledger.intake.named import Named
+from consent_ledger.ledger.intake.opened import Opened
+from consent_ledger.ledger.intake.parse import SKEW, Prepared
+from consent_ledger.ledger.intake.persons import connected, is_minor, stream_entries
+from consent_ledger.ledger.intake.scrub import scrub_or_wait
+from consent_ledger.ledger.intake.suppression import any_kept, any_of, note_addresses, to_carry
+from consent_ledger.ledger.intake.vocabulary import check_words
+from consent_ledger.ledger.limits import too_large
+from consent_ledger.ledger.log.checkpoint import format_checkpoint
+from consent_ledger.ledger.log.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, encode
+from consent_ledger.ledger.log.mapper import Draft
+from consent_ledger.ledger.log.verifier import encode_base64
+from consent_ledger.ledger.outcome import Outcome, OutcomeKind
+from consent_ledger.ledger.policy.conditions import Minor, Need
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import format_time
+from consent_ledger.ledger.vault.vault import VaultWrites
 
 if TYPE_CHECKING:
-    from ledger.intake.staying import Carried
+    from consent_ledger.ledger.intake.staying import Carried
 
 CACHED: Final = 200_000
 CONFLICT: Final = "conflict"

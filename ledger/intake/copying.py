@@ -7,11 +7,11 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from ledger import crashpoints
-from ledger.errors import NotALedger, StoreError
-from ledger.files import durable
-from ledger.intake.application import LedgerApplication
-from ledger.store.recorder import APPLICATION_ID, readable_errors
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import NotALedger, StoreError
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.store.recorder import APPLICATION_ID, readable_errors
 
 
 def back_up(app: LedgerApplication, target: Path) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ledger.errors import InvalidQuestion
-from ledger.intake.application import LedgerApplication
-from ledger.intake.letter_words import strings
-from ledger.intake.suppression import any_kept
-from ledger.intake.traces import address_tags, index_letter, note_past, remove_letters, tie_addresses
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.letter_words import strings
+from consent_ledger.ledger.intake.suppression import any_kept
+from consent_ledger.ledger.intake.traces import address_tags, index_letter, note_past, remove_letters, tie_addresses
 
 if TYPE_CHECKING:
-    from ledger.policy.pack import Pack
+    from consent_ledger.ledger.policy.pack import Pack
 
 KEPT_BYTES: Final = 1_048_576  # of a longer one only the beginning is kept
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.identifiers.spellings import name_forms
-from ledger.intake import traces as tr
-from ledger.intake.addresses import field_forms, keys_of
-from ledger.intake.ends import DECIDES, brought_up
-from ledger.intake.opened import Opened
-from ledger.intake.persons import connected, effective_deletions, linked, standing_holds, stream_entries
-from ledger.intake.scrub import note_unscrubbed
-from ledger.intake.suppression import Kept, note_addresses, standing_noes
-from ledger.log.entry import Entry, decode
-from ledger.times import DAY
-from ledger.vault.keys import Outlived
+from consent_ledger.ledger.identifiers.spellings import name_forms
+from consent_ledger.ledger.intake import traces as tr
+from consent_ledger.ledger.intake.addresses import field_forms, keys_of
+from consent_ledger.ledger.intake.ends import DECIDES, brought_up
+from consent_ledger.ledger.intake.opened import Opened
+from consent_ledger.ledger.intake.persons import connected, effective_deletions, linked, standing_holds, stream_entries
+from consent_ledger.ledger.intake.scrub import note_unscrubbed
+from consent_ledger.ledger.intake.suppression import Kept, note_addresses, standing_noes
+from consent_ledger.ledger.log.entry import Entry, decode
+from consent_ledger.ledger.times import DAY
+from consent_ledger.ledger.vault.keys import Outlived
 
 
 def after_deletion(app: Opened, c: SQLiteCursor, person: str) -> list[bytes]:

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.errors import CorruptEntry, InvalidQuestion
-from ledger.intake.application import LedgerApplication
-from ledger.log.verifier import MAX_DOCUMENT_BYTES, MEDIA_TYPE
+from consent_ledger.ledger.errors import CorruptEntry, InvalidQuestion
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.log.verifier import MAX_DOCUMENT_BYTES, MEDIA_TYPE
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ledger.errors import InvalidEvent
-from ledger.gcpause import paused
-from ledger.intake.application import LedgerApplication
-from ledger.intake.hints import with_hints
-from ledger.intake.parse import Prepared, prepare
-from ledger.outcome import Outcome
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.gcpause import paused
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.hints import with_hints
+from consent_ledger.ledger.intake.parse import Prepared, prepare
+from consent_ledger.ledger.outcome import Outcome
 
 
 class _Undone(Exception):
@@ -19,7 +19,7 @@ class _Undone(Exception):
 
 def would_record(app: LedgerApplication, bodies: Sequence[Any], now: int) -> list[Outcome]:
     """One outcome for each event, as `record` would give it; nothing stays. Waits for its turn as a writer does."""
-    from ledger.intake.batch import Batch
+    from consent_ledger.ledger.intake.batch import Batch
 
     prepared = [_prepared(body) for body in bodies]
     outcomes: list[Outcome] = []

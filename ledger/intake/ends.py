@@ -10,8 +10,8 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.events import catalogue as ev
-from ledger.log.entry import Entry, decode
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.log.entry import Entry, decode
 
 # also a request told late, or taken back late: the completion that was told before it takes effect now, or none
 DECIDES: Final = (

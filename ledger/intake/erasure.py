@@ -14,19 +14,19 @@ from typing import Final, NamedTuple
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import crashpoints
-from ledger.errors import HoldStanding, InvalidQuestion
-from ledger.intake import traces as tr
-from ledger.intake.addresses import forget
-from ledger.intake.batch import Batch
-from ledger.intake.destroy import as_kept, destroy, doomed_of, journalled, outliving
-from ledger.intake.opened import Opened
-from ledger.intake.persons import connected, effective_deletions, standing_holds, stream_entries
-from ledger.intake.scrub import note_unscrubbed, scrub
-from ledger.intake.staying import note_uncarried, record_uncarried, stays_bound
-from ledger.intake.suppression import keep, take_addresses
-from ledger.times import FOREVER
-from ledger.vault.keys import Outlived
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import HoldStanding, InvalidQuestion
+from consent_ledger.ledger.intake import traces as tr
+from consent_ledger.ledger.intake.addresses import forget
+from consent_ledger.ledger.intake.batch import Batch
+from consent_ledger.ledger.intake.destroy import as_kept, destroy, doomed_of, journalled, outliving
+from consent_ledger.ledger.intake.opened import Opened
+from consent_ledger.ledger.intake.persons import connected, effective_deletions, standing_holds, stream_entries
+from consent_ledger.ledger.intake.scrub import note_unscrubbed, scrub
+from consent_ledger.ledger.intake.staying import note_uncarried, record_uncarried, stays_bound
+from consent_ledger.ledger.intake.suppression import keep, take_addresses
+from consent_ledger.ledger.times import FOREVER
+from consent_ledger.ledger.vault.keys import Outlived
 
 METHOD: Final = "keys-and-names-destroyed"
 IDENTIFIER_DIGITS: Final = 32  # of a person's random identifier

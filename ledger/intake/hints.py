@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from ledger.errors import InvalidEvent
-from ledger.intake.parse import Prepared
-from ledger.outcome import Outcome
-from ledger.policy.pack import Pack, alike
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.intake.parse import Prepared
+from consent_ledger.ledger.outcome import Outcome
+from consent_ledger.ledger.policy.pack import Pack, alike
 
 _COMPARED: Final = 64  # characters of a word: none of a pack's is longer
 

@@ -14,9 +14,9 @@ from itertools import islice
 from typing import Final
 from urllib.parse import unquote
 
-from ledger.events.catalogue import TYPES
-from ledger.identifiers.marks import normal
-from ledger.intake.parse import ENVELOPE
+from consent_ledger.ledger.events.catalogue import TYPES
+from consent_ledger.ledger.identifiers.marks import normal
+from consent_ledger.ledger.intake.parse import ENVELOPE
 
 INDEXED: Final = 1_000  # strings of a letter that it is looked up by; what is not among them is found by reading
 INDEXED_BYTES: Final = 65_536  # of the beginning of a letter that they are taken from

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from ledger.errors import InvalidEvent
+from consent_ledger.ledger.errors import InvalidEvent
 
 _WORD: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]"
 # RFC 9110, 8.3.1: a type, then parameters. Possessive, so that a long run of blanks is read once.

@@ -15,8 +15,8 @@ from eventsourcing.persistence import ConnectionPoolClosedError
 from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 from eventsourcing.utils import Environment
 
-from ledger import crashpoints
-from ledger.errors import (
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import (
     Closed,
     CorruptEntry,
     HeadNotNoted,
@@ -27,20 +27,20 @@ from ledger.errors import (
     StoreError,
     StoreReadOnly,
 )
-from ledger.files.held import Held, Still, release
-from ledger.intake.ends import Ends
-from ledger.intake.persons import linked
-from ledger.log.checkpoint import Signer, format_checkpoint
-from ledger.log.entry import Entry, decode
-from ledger.log.entry import recorded_at as when_recorded
-from ledger.log.mapper import EntryMapper
-from ledger.log.merkle import Frontier, root_at
-from ledger.log.verifier import EMPTY_ROOT, ProofError
-from ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
-from ledger.policy.load import load_pack, require_within_limits
-from ledger.policy.pack import Pack
-from ledger.store.reader import Reader
-from ledger.store.recorder import (
+from consent_ledger.ledger.files.held import Held, Still, release
+from consent_ledger.ledger.intake.ends import Ends
+from consent_ledger.ledger.intake.persons import linked
+from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
+from consent_ledger.ledger.log.entry import Entry, decode
+from consent_ledger.ledger.log.entry import recorded_at as when_recorded
+from consent_ledger.ledger.log.mapper import EntryMapper
+from consent_ledger.ledger.log.merkle import Frontier, root_at
+from consent_ledger.ledger.log.verifier import EMPTY_ROOT, ProofError
+from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
+from consent_ledger.ledger.policy.load import load_pack, require_within_limits
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.reader import Reader
+from consent_ledger.ledger.store.recorder import (
     STORE_FORMAT,
     Head,
     LedgerFactory,
@@ -50,12 +50,12 @@ from ledger.store.recorder import (
     readable_errors,
     readers,
 )
-from ledger.vault.heads import SignedHead
-from ledger.vault.keys import KEY_BYTES, KeyProvider
-from ledger.vault.vault import Vault
+from consent_ledger.ledger.vault.heads import SignedHead
+from consent_ledger.ledger.vault.keys import KEY_BYTES, KeyProvider
+from consent_ledger.ledger.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from ledger.intake.admission import Judge
+    from consent_ledger.ledger.intake.admission import Judge
 
 PAGE: Final = 1000
 READ_ONLY: Final = {

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import orjson
 
-from ledger.errors import InvalidEvent
-from ledger.events.catalogue import (
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.events.catalogue import (
     FIELD_NAME,
     HALF,
     OWN_TYPES,
@@ -30,12 +30,12 @@ from ledger.events.catalogue import (
     shown,
     validate,
 )
-from ledger.events.decision_id import parse as parse_decision
-from ledger.identifiers import cleartext
-from ledger.identifiers.spellings import name_form
-from ledger.intake.media import require_json, told_data
-from ledger.intake.named import Named
-from ledger.limits import (
+from consent_ledger.ledger.events.decision_id import parse as parse_decision
+from consent_ledger.ledger.identifiers import cleartext
+from consent_ledger.ledger.identifiers.spellings import name_form
+from consent_ledger.ledger.intake.media import require_json, told_data
+from consent_ledger.ledger.intake.named import Named
+from consent_ledger.ledger.limits import (
     DEPTH_LIMIT,
     LINE_LIMIT_BYTES,
     MEMBER_LIMIT,
@@ -44,9 +44,9 @@ from ledger.limits import (
     deeper,
     too_large,
 )
-from ledger.log.entry import LIMIT_BYTES, upcast
-from ledger.policy.personal_fields import DEFAULT_NAMES, spelt
-from ledger.times import SECOND, as_held, as_stored, parse_time, told
+from consent_ledger.ledger.log.entry import LIMIT_BYTES, upcast
+from consent_ledger.ledger.policy.personal_fields import DEFAULT_NAMES, spelt
+from consent_ledger.ledger.times import SECOND, as_held, as_stored, parse_time, told
 
 SKEW: Final = 300 * SECOND  # a time may be this much after the moment of recording
 ENVELOPE: Final = frozenset(

@@ -11,11 +11,11 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.events import catalogue as ev
-from ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
-from ledger.policy.conditions import Minor
-from ledger.policy.pack import Pack
-from ledger.times import FOREVER, after_months
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
+from consent_ledger.ledger.policy.conditions import Minor
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import FOREVER, after_months
 
 
 def linked(c: SQLiteCursor, person: str) -> set[str]:

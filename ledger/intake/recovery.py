@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import crashpoints
-from ledger.errors import LedgerError, StoreBehind
-from ledger.events import catalogue as ev
-from ledger.intake.application import LedgerApplication
-from ledger.intake.batch import Batch
-from ledger.intake.erasure import destroy_again, record_erasures
-from ledger.log.checkpoint import Signer, format_checkpoint
-from ledger.log.verifier import encode_base64
-from ledger.store.recorder import Head, read_head
-from ledger.vault.heads import SignedHead
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import LedgerError, StoreBehind
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.batch import Batch
+from consent_ledger.ledger.intake.erasure import destroy_again, record_erasures
+from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
+from consent_ledger.ledger.log.verifier import encode_base64
+from consent_ledger.ledger.store.recorder import Head, read_head
+from consent_ledger.ledger.vault.heads import SignedHead
 
 
 class NothingToRecover(LedgerError):

@@ -15,11 +15,11 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import crashpoints
-from ledger.errors import StoreBusy, StoreError, StoreFull
-from ledger.files.held import chunks
-from ledger.intake.opened import Opened, Unscrubbed
-from ledger.store.recorder import readable_errors
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import StoreBusy, StoreError, StoreFull
+from consent_ledger.ledger.files.held import chunks
+from consent_ledger.ledger.intake.opened import Opened, Unscrubbed
+from consent_ledger.ledger.store.recorder import readable_errors
 
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
 READER_MILLISECONDS: Final = 250  # how long a scrub waits for readers of the write-ahead log

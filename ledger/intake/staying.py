@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.events import catalogue as ev
-from ledger.intake.addresses import CHANNELS, binding, had_by, others_with, tags_had
-from ledger.intake.opened import Opened
-from ledger.intake.persons import connected, stream_entries
-from ledger.intake.suppression import noes_said
-from ledger.log.entry import Entry
-from ledger.times import DAY
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake.addresses import CHANNELS, binding, had_by, others_with, tags_had
+from consent_ledger.ledger.intake.opened import Opened
+from consent_ledger.ledger.intake.persons import connected, stream_entries
+from consent_ledger.ledger.intake.suppression import noes_said
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.times import DAY
 
 if TYPE_CHECKING:
-    from ledger.policy.pack import Pack
+    from consent_ledger.ledger.policy.pack import Pack
 
 _UNCARRIED: Final = "uncarried:"
 

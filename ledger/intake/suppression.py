@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.events import catalogue as ev
-from ledger.identifiers.marks import normalised
-from ledger.identifiers.spellings import COUNTRIES, list_name
-from ledger.intake.lifts import undoes
-from ledger.intake.persons import Joined, connected, effective_deletions, linked, stream_entries
-from ledger.log.entry import Entry
-from ledger.times import DAY, EARLIEST, end_of_day, format_time, parse_time
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.identifiers.marks import normalised
+from consent_ledger.ledger.identifiers.spellings import COUNTRIES, list_name
+from consent_ledger.ledger.intake.lifts import undoes
+from consent_ledger.ledger.intake.persons import Joined, connected, effective_deletions, linked, stream_entries
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.times import DAY, EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
-    from ledger.policy.pack import Pack
-    from ledger.vault.vault import Vault
+    from consent_ledger.ledger.policy.pack import Pack
+    from consent_ledger.ledger.vault.vault import Vault
 
 SAID_BYTES: Final = 32_768  # half of what fits into an entry
 TELEPHONE_DIGITS: Final = 9  # the last ones

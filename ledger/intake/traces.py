@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.events import catalogue as ev
-from ledger.identifiers.marks import normal
-from ledger.identifiers.spellings import forms, name_form
-from ledger.intake.letter_words import Reader, spellings, telling
-from ledger.intake.opened import Opened
-from ledger.intake.suppression import normalise
-from ledger.log.entry import Entry, decode
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.identifiers.marks import normal
+from consent_ledger.ledger.identifiers.spellings import forms, name_form
+from consent_ledger.ledger.intake.letter_words import Reader, spellings, telling
+from consent_ledger.ledger.intake.opened import Opened
+from consent_ledger.ledger.intake.suppression import normalise
+from consent_ledger.ledger.log.entry import Entry, decode
 
 if TYPE_CHECKING:
-    from ledger.policy.pack import Pack
-    from ledger.vault.vault import Vault
+    from consent_ledger.ledger.policy.pack import Pack
+    from consent_ledger.ledger.vault.vault import Vault
 
 HANDLE_BYTES: Final = 16
 READ_VALUES: Final = 1_000  # values that all letters are read for; the others are found by their hashes

@@ -16,17 +16,17 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.identifiers.spellings import composed
-from ledger.intake.addresses import Writes, field_forms, head_of, named_name
-from ledger.intake.destroy import note_deleted
-from ledger.intake.letter_words import strings
-from ledger.intake.named import Named
-from ledger.intake.persons import connected
-from ledger.intake.traces import index_letter
-from ledger.log.entry import Entry, decode
-from ledger.policy.load import load_pack
-from ledger.policy.pack import Pack
-from ledger.store.recorder import (
+from consent_ledger.ledger.identifiers.spellings import composed
+from consent_ledger.ledger.intake.addresses import Writes, field_forms, head_of, named_name
+from consent_ledger.ledger.intake.destroy import note_deleted
+from consent_ledger.ledger.intake.letter_words import strings
+from consent_ledger.ledger.intake.named import Named
+from consent_ledger.ledger.intake.persons import connected
+from consent_ledger.ledger.intake.traces import index_letter
+from consent_ledger.ledger.log.entry import Entry, decode
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.recorder import (
     ADDRESSES,
     DELETED,
     DOCUMENTS,
@@ -37,7 +37,7 @@ from ledger.store.recorder import (
     STREAMS,
     SUPPRESSION,
 )
-from ledger.vault.vault import Vault
+from consent_ledger.ledger.vault.vault import Vault
 
 _PAGE: Final = 5_000
 

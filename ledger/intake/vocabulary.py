@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from ledger.errors import InvalidEvent
-from ledger.events import catalogue as ev
-from ledger.policy.pack import Pack
+from consent_ledger.ledger.errors import InvalidEvent
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.policy.pack import Pack
 
 
 def check_words(model: ev.Data, pack: Pack, signed: Callable[[str, str], bool]) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.log.verifier import (
+from consent_ledger.ledger.log.verifier import (
     COSIGNATURE,
     ED25519,
     Checkpoint,

@@ -20,10 +20,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from ledger.errors import CorruptEntry, InvalidEvent, NewerEntry
-from ledger.events.catalogue import SCHEMA_VERSION, TYPES, Data, validate
-from ledger.events.closing import closes
-from ledger.times import parse_stored, parse_stored_again
+from consent_ledger.ledger.errors import CorruptEntry, InvalidEvent, NewerEntry
+from consent_ledger.ledger.events.catalogue import SCHEMA_VERSION, TYPES, Data, validate
+from consent_ledger.ledger.events.closing import closes
+from consent_ledger.ledger.times import parse_stored, parse_stored_again
 
 FORMAT: Final = 1
 LIMIT_BYTES: Final = 65_535  # an entry bundle gives each entry a length of two bytes (C2SP tlog-tiles)

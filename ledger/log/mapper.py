@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from eventsourcing.persistence import JSONTranscoder, Mapper, Notification, StoredEvent
 
-from ledger.errors import CorruptEntry, InvalidEvent
-from ledger.log.entry import LIMIT_BYTES, Entry, decode
+from consent_ledger.ledger.errors import CorruptEntry, InvalidEvent
+from consent_ledger.ledger.log.entry import LIMIT_BYTES, Entry, decode
 
 
 class Draft(NamedTuple):

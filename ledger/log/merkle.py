@@ -16,7 +16,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Final
 
-from ledger.log.verifier import EMPTY_ROOT, ProofError, node_hash
+from consent_ledger.ledger.log.verifier import EMPTY_ROOT, ProofError, node_hash
 
 HASH_BYTES: Final = 32
 # Tests take a smaller height to meet many levels in a small tree.

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ledger.events.closing import LAST_YEAR_OF_A_MINOR
+from consent_ledger.ledger.events.closing import LAST_YEAR_OF_A_MINOR
 
 
 class Table(BaseModel):

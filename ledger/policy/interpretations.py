@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
-from ledger.errors import PackError
-from ledger.policy.pack import Clause, Pack, Row
+from consent_ledger.ledger.errors import PackError
+from consent_ledger.ledger.policy.pack import Clause, Pack, Row
 
 LISTS: Final = ("permit", "forbid", "gate", "objection", "define", "door", "duty", "keep", "lapse", "expect")
 SINGLES: Final = ("identification", "hold", "tell")

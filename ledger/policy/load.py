@@ -15,8 +15,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ledger.errors import PackError
-from ledger.limits import (
+from consent_ledger.ledger.errors import PackError
+from consent_ledger.ledger.limits import (
     PACK_BUSINESS_DAYS_LIMIT,
     PACK_CLAUSE_LIMIT,
     PACK_DEPTH_LIMIT,
@@ -26,10 +26,10 @@ from ledger.limits import (
     deeper,
     too_large,
 )
-from ledger.policy.check.lines import TOO_DEEP, Lines, Path, syntax_errors
-from ledger.policy.check.words import Problem, like, unknown_words, unsayable
-from ledger.policy.interpretations import in_force
-from ledger.policy.pack import Pack
+from consent_ledger.ledger.policy.check.lines import TOO_DEEP, Lines, Path, syntax_errors
+from consent_ledger.ledger.policy.check.words import Problem, like, unknown_words, unsayable
+from consent_ledger.ledger.policy.interpretations import in_force
+from consent_ledger.ledger.policy.pack import Pack
 
 SHOWN = 5  # problems in one error; `pack check` shows all
 _SHOWN_CHARACTERS = 100  # of a word that is wrong

@@ -30,11 +30,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from ledger.events.facts import Channel, Ground, Scope
-from ledger.limits import VALUE_LIMIT_BYTES, VALUE_MOST_BYTES
-from ledger.policy.conditions import DeletionAsked, Minor, Need, Table
-from ledger.policy.personal_fields import known_names, spelt
-from ledger.times import DAY, after_business_days, after_months
+from consent_ledger.ledger.events.facts import Channel, Ground, Scope
+from consent_ledger.ledger.limits import VALUE_LIMIT_BYTES, VALUE_MOST_BYTES
+from consent_ledger.ledger.policy.conditions import DeletionAsked, Minor, Need, Table
+from consent_ledger.ledger.policy.personal_fields import known_names, spelt
+from consent_ledger.ledger.times import DAY, after_business_days, after_months
 
 Action = Literal["collect", "use", "contact", "disclose", "transfer", "request"]
 Words = list[str]

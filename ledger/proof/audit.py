@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import orjson
 
-from ledger.errors import CorruptEntry, NewerEntry
-from ledger.intake.application import LedgerApplication
-from ledger.log.entry import FORMAT, decode
-from ledger.log.merkle import Frontier
-from ledger.log.verifier import Vkey, encode_base64, leaf_hash, open_checkpoint
-from ledger.store.recorder import Head, read_head
+from consent_ledger.ledger.errors import CorruptEntry, NewerEntry
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.log.entry import FORMAT, decode
+from consent_ledger.ledger.log.merkle import Frontier
+from consent_ledger.ledger.log.verifier import Vkey, encode_base64, leaf_hash, open_checkpoint
+from consent_ledger.ledger.store.recorder import Head, read_head
 
 PAGE: Final = 2_000
 

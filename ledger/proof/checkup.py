@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ledger.errors import InvalidQuestion
-from ledger.intake.application import LedgerApplication
-from ledger.log.verifier import ED25519, NoteError, parse_key, parse_vkey
-from ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
-from ledger.proof.derived import problems
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.log.verifier import ED25519, NoteError, parse_key, parse_vkey
+from consent_ledger.ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
+from consent_ledger.ledger.proof.derived import problems
 
 SHOWN: Final = 3  # problems of one kind that are named
 

@@ -14,19 +14,19 @@ from typing import Any, Final
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.errors import LedgerError, NewerEntry
-from ledger.events import catalogue as ev
-from ledger.intake import addresses
-from ledger.intake.addresses import head_of
-from ledger.intake.application import LedgerApplication
-from ledger.intake.destroy import deleted_until
-from ledger.intake.documents import altered
-from ledger.intake.letter_words import strings
-from ledger.intake.upgrade import mentioned
-from ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
-from ledger.log.verifier import leaf_hash
-from ledger.policy.pack import Pack
-from ledger.vault.vault import ALIAS_BYTES
+from consent_ledger.ledger.errors import LedgerError, NewerEntry
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake import addresses
+from consent_ledger.ledger.intake.addresses import head_of
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.destroy import deleted_until
+from consent_ledger.ledger.intake.documents import altered
+from consent_ledger.ledger.intake.letter_words import strings
+from consent_ledger.ledger.intake.upgrade import mentioned
+from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
+from consent_ledger.ledger.log.verifier import leaf_hash
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.vault.vault import ALIAS_BYTES
 
 PAGE: Final = 2_000
 _SHOWN: Final = 3  # rows that are named of each table

@@ -16,16 +16,25 @@ from typing import Any, Final, NamedTuple
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.errors import EvidenceTooLarge, NothingToShow, PackError
-from ledger.intake.application import LedgerApplication
-from ledger.intake.documents import read_document
-from ledger.intake.persons import linked
-from ledger.log import verifier
-from ledger.log.entry import controller_stream
-from ledger.log.merkle import Memo, consistency_proof, inclusion_proof
-from ledger.log.verifier import BUNDLE, FORMAT, Link, Member, encode_base64, format_tlog_proof, joined, named_documents
-from ledger.store.recorder import read_head, readers
-from ledger.vault.vault import field_salt
+from consent_ledger.ledger.errors import EvidenceTooLarge, NothingToShow, PackError
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.documents import read_document
+from consent_ledger.ledger.intake.persons import linked
+from consent_ledger.ledger.log import verifier
+from consent_ledger.ledger.log.entry import controller_stream
+from consent_ledger.ledger.log.merkle import Memo, consistency_proof, inclusion_proof
+from consent_ledger.ledger.log.verifier import (
+    BUNDLE,
+    FORMAT,
+    Link,
+    Member,
+    encode_base64,
+    format_tlog_proof,
+    joined,
+    named_documents,
+)
+from consent_ledger.ledger.store.recorder import read_head, readers
+from consent_ledger.ledger.vault.vault import field_salt
 
 _DATE: Final = (0, 33)  # 1980-01-01: the same evidence is the same bytes
 

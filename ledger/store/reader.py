@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 
-from ledger.errors import Closed
+from consent_ledger.ledger.errors import Closed
 
 if TYPE_CHECKING:
-    from ledger.store.recorder import LedgerPool
+    from consent_ledger.ledger.store.recorder import LedgerPool
 
 
 class Moved(Exception):

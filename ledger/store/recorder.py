@@ -31,7 +31,7 @@ from eventsourcing.sqlite import (
     SQLiteFactory,
 )
 
-from ledger.errors import (
+from consent_ledger.ledger.errors import (
     Closed,
     CorruptEntry,
     Forked,
@@ -43,10 +43,10 @@ from ledger.errors import (
     StoreFull,
     StoreReadOnly,
 )
-from ledger.files.held import FORKED, guard
-from ledger.log.merkle import HASH_BYTES, ReadLeaves, ReadSubtree
-from ledger.log.verifier import ProofError
-from ledger.times import EARLIEST, LATEST
+from consent_ledger.ledger.files.held import FORKED, guard
+from consent_ledger.ledger.log.merkle import HASH_BYTES, ReadLeaves, ReadSubtree
+from consent_ledger.ledger.log.verifier import ProofError
+from consent_ledger.ledger.times import EARLIEST, LATEST
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
 STORE_FORMAT: Final = 4  # the file's user_version; older ones are raised when they are opened for writing

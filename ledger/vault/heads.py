@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from ledger.files import durable
-from ledger.log.merkle import HASH_BYTES
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.log.merkle import HASH_BYTES
 
 LIMIT_BYTES: Final = 1 << 20  # then only the newest line of each log is kept
 _BLOCK: Final = 1 << 12

@@ -21,10 +21,10 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger.errors import KeyFileError, StoreBusy
-from ledger.files import durable, held
-from ledger.times import FOREVER
-from ledger.vault.heads import HeadFile, SignedHead
+from consent_ledger.ledger.errors import KeyFileError, StoreBusy
+from consent_ledger.ledger.files import durable, held
+from consent_ledger.ledger.times import FOREVER
+from consent_ledger.ledger.vault.heads import HeadFile, SignedHead
 
 NONCE_BYTES: Final = 12
 KEY_BYTES: Final = 32

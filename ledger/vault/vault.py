@@ -22,11 +22,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.errors import CorruptEntry
-from ledger.identifiers.marks import normal
-from ledger.identifiers.spellings import name_form
-from ledger.log.verifier import commitment
-from ledger.vault.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
+from consent_ledger.ledger.errors import CorruptEntry
+from consent_ledger.ledger.identifiers.marks import normal
+from consent_ledger.ledger.identifiers.spellings import name_form
+from consent_ledger.ledger.log.verifier import commitment
+from consent_ledger.ledger.vault.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
 
 SECRET_BYTES: Final = 32
 ALIAS_BYTES: Final = 16

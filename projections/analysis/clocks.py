@@ -7,15 +7,15 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ledger.events.catalogue import TYPES
-from ledger.events.facts import Shown
-from ledger.policy import conditions as cn
-from ledger.policy import pack as pk
-from ledger.policy.check.lines import Path
-from ledger.policy.check.words import Problem, like
-from ledger.policy.interpretations import rows_of
-from projections.analysis import duties
-from projections.decision.decide import conditions_of
+from consent_ledger.ledger.events.catalogue import TYPES
+from consent_ledger.ledger.events.facts import Shown
+from consent_ledger.ledger.policy import conditions as cn
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.check.lines import Path
+from consent_ledger.ledger.policy.check.words import Problem, like
+from consent_ledger.ledger.policy.interpretations import rows_of
+from consent_ledger.projections.analysis import duties
+from consent_ledger.projections.decision.decide import conditions_of
 
 # the field that tells the events of a type apart, and what of a question can name the same; None: nothing can
 _WORDS: Final[dict[str, tuple[str, str | None]]] = {

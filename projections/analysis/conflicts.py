@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from ledger.policy import pack as pk
-from ledger.policy.check.lines import Path
-from ledger.policy.check.words import Problem
-from ledger.policy.interpretations import reading_of, rows_of
-from projections.analysis.reachability import Reach
-from projections.analysis.regions import Box, Placed, remains, shared
-from projections.decision.choices import applies
-from projections.decision.question import CHANNELS, Question
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.check.lines import Path
+from consent_ledger.ledger.policy.check.words import Problem
+from consent_ledger.ledger.policy.interpretations import reading_of, rows_of
+from consent_ledger.projections.analysis.reachability import Reach
+from consent_ledger.projections.analysis.regions import Box, Placed, remains, shared
+from consent_ledger.projections.decision.choices import applies
+from consent_ledger.projections.decision.question import CHANNELS, Question
 
 
 def ties(reach: Reach) -> Iterator[Problem]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ledger.policy import conditions as cn
-from ledger.policy import pack as pk
-from ledger.policy.check.lines import Path
-from ledger.policy.check.words import Problem
-from ledger.policy.interpretations import rows_of
-from projections.decision.decide import conditions_of
+from consent_ledger.ledger.policy import conditions as cn
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.check.lines import Path
+from consent_ledger.ledger.policy.check.words import Problem
+from consent_ledger.ledger.policy.interpretations import rows_of
+from consent_ledger.projections.decision.decide import conditions_of
 
 # duties that an answer, or next steps, meets, and those that holds defer: see `projections.reports.obligations`
 ANSWERED: Final = ("correction", "access")

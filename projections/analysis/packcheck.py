@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ledger.errors import PackError
-from ledger.policy import pack as pk
-from ledger.policy.check.words import Problem
-from ledger.policy.interpretations import in_force
-from projections.analysis.clocks import idle
-from projections.analysis.conflicts import ties
-from projections.analysis.reachability import Reach, unreachable, unserved
-from projections.analysis.regions import Space
+from consent_ledger.ledger.errors import PackError
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.check.words import Problem
+from consent_ledger.ledger.policy.interpretations import in_force
+from consent_ledger.projections.analysis.clocks import idle
+from consent_ledger.projections.analysis.conflicts import ties
+from consent_ledger.projections.analysis.reachability import Reach, unreachable, unserved
+from consent_ledger.projections.analysis.regions import Space
 
 
 def check_pack(pack: pk.Pack) -> list[Problem]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from ledger.policy import pack as pk
-from ledger.policy.check.lines import Path
-from ledger.policy.check.words import Problem
-from ledger.policy.interpretations import reading_of
-from projections.analysis.regions import DIMENSIONS, PURPOSE, RECIPIENT, Placed, Space, remains, shared
-from projections.decision.choices import applies
-from projections.decision.question import CHANNELS, Question
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.check.lines import Path
+from consent_ledger.ledger.policy.check.words import Problem
+from consent_ledger.ledger.policy.interpretations import reading_of
+from consent_ledger.projections.analysis.regions import DIMENSIONS, PURPOSE, RECIPIENT, Placed, Space, remains, shared
+from consent_ledger.projections.decision.choices import applies
+from consent_ledger.projections.decision.question import CHANNELS, Question
 
 _EMPTY = {
     "action": "it names no action",

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final, get_args
 
-from ledger.events.facts import Channel, Ground
-from ledger.policy import pack as pk
-from ledger.policy.check.lines import Path
-from ledger.policy.interpretations import reading_of, rows_of
-from projections.decision.decide import country_fits, narrowness
-from projections.decision.question import ORIGINS
+from consent_ledger.ledger.events.facts import Channel, Ground
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.policy.check.lines import Path
+from consent_ledger.ledger.policy.interpretations import reading_of, rows_of
+from consent_ledger.projections.decision.decide import country_fits, narrowness
+from consent_ledger.projections.decision.question import ORIGINS
 
 Box = tuple[int, ...]
 DIMENSIONS: Final = (

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from ledger.policy.pack import Pack
-from projections.decision.case import Bound, Case
-from projections.decision.choices import PLAIN, No, Terms, Yes, moments, word
-from projections.decision.question import Question
-from projections.fold.record import Choice
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.projections.decision.case import Bound, Case
+from consent_ledger.projections.decision.choices import PLAIN, No, Terms, Yes, moments, word
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.record import Choice
 
 OWN: Final = ("subject", "guardian")  # actors whose word is the person's
 

@@ -6,17 +6,17 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.events.catalogue import TYPES
-from ledger.intake.parse import Prepared
-from ledger.intake.persons import joined_in, linked, stream_entries
-from ledger.log.entry import controller_stream
-from ledger.policy.conditions import Need
-from ledger.policy.pack import Pack
-from projections.decision.case import Case
-from projections.decision.conditions import check
-from projections.decision.question import Question, classify
-from projections.fold.state import fold
-from projections.fold.world import fold_world
+from consent_ledger.ledger.events.catalogue import TYPES
+from consent_ledger.ledger.intake.parse import Prepared
+from consent_ledger.ledger.intake.persons import joined_in, linked, stream_entries
+from consent_ledger.ledger.log.entry import controller_stream
+from consent_ledger.ledger.policy.conditions import Need
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.conditions import check
+from consent_ledger.projections.decision.question import Question, classify
+from consent_ledger.projections.fold.state import fold
+from consent_ledger.projections.fold.world import fold_world
 
 # no condition looks at what was done, of which there may be much: that is not read while the store is locked
 _DONE: Final = frozenset(

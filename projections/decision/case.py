@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from projections.decision.versions import InForce, Packs, in_force
-from projections.fold.record import State
-from projections.fold.refs import Ref
-from projections.fold.world import World
+from consent_ledger.projections.decision.versions import InForce, Packs, in_force
+from consent_ledger.projections.fold.record import State
+from consent_ledger.projections.fold.refs import Ref
+from consent_ledger.projections.fold.world import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ledger.policy.pack import Objection, Pack
-from ledger.times import FOREVER
-from projections.decision.question import CHANNELS, Question
-from projections.fold.record import Choice, Confirmed, Order, Reach, State, Track, narrowed
-from projections.fold.refs import Ref, same_list
-from projections.fold.world import World
+from consent_ledger.ledger.policy.pack import Objection, Pack
+from consent_ledger.ledger.times import FOREVER
+from consent_ledger.projections.decision.question import CHANNELS, Question
+from consent_ledger.projections.fold.record import Choice, Confirmed, Order, Reach, State, Track, narrowed
+from consent_ledger.projections.fold.refs import Ref, same_list
+from consent_ledger.projections.fold.world import World
 
 START: Final[Order] = (-(2**62), -1)
 WIDE: Final = frozenset(("use", "contact", "disclose"))  # without a purpose, a question is about all of them

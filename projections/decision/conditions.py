@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from ledger.events.acts import SuppressionCarried
-from ledger.intake.persons import minor_until
-from ledger.policy import conditions as cn
-from ledger.policy.pack import Pack
-from ledger.times import DAY, FOREVER, after_months, format_time
-from projections.decision.addresses import OthersNo, heeded
-from projections.decision.case import Case
-from projections.decision.choices import (
+from consent_ledger.ledger.events.acts import SuppressionCarried
+from consent_ledger.ledger.intake.persons import minor_until
+from consent_ledger.ledger.policy import conditions as cn
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import DAY, FOREVER, after_months, format_time
+from consent_ledger.projections.decision.addresses import OthersNo, heeded
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.choices import (
     No,
     Terms,
     Yes,
@@ -26,10 +26,10 @@ from projections.decision.choices import (
     word,
     yes_to_collect,
 )
-from projections.decision.patterns import first_of
-from projections.decision.question import Question
-from projections.fold.record import State
-from projections.fold.refs import Ref, same_list
+from consent_ledger.projections.decision.patterns import first_of
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.record import State
+from consent_ledger.projections.fold.refs import Ref, same_list
 
 
 @dataclass(slots=True)

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ledger.policy import conditions as cn
-from ledger.policy import pack as pk
-from projections.decision.addresses import heeded, others_moments
-from projections.decision.case import Case
-from projections.decision.choices import PLAIN, WIDE, No, Yes, closed_until, moments, word
-from projections.decision.conditions import (
+from consent_ledger.ledger.policy import conditions as cn
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.projections.decision.addresses import heeded, others_moments
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.choices import PLAIN, WIDE, No, Yes, closed_until, moments, word
+from consent_ledger.projections.decision.conditions import (
     Clock,
     Finding,
     came_back,
@@ -28,9 +28,9 @@ from projections.decision.conditions import (
     no_in_words,
     ticks,
 )
-from projections.decision.question import Question, Verdict
-from projections.decision.versions import new_use
-from projections.fold.refs import Ref
+from consent_ledger.projections.decision.question import Question, Verdict
+from consent_ledger.projections.decision.versions import new_use
+from consent_ledger.projections.fold.refs import Ref
 
 FEW: Final = 4  # moments that are looked at without asking which of them can matter
 NOTHING: Final = "nothing permits it"

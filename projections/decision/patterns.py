@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ledger.policy.pack import PARTICULARS, Pattern
-from projections.fold.record import State
-from projections.fold.refs import Ref
+from consent_ledger.ledger.policy.pack import PARTICULARS, Pattern
+from consent_ledger.projections.fold.record import State
+from consent_ledger.projections.fold.refs import Ref
 
 
 def first_of(state: State, pattern: Pattern, word: str | None, *, fresh: bool) -> Ref | None:

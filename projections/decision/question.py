@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, NoReturn
 
-from ledger.errors import InvalidQuestion
-from ledger.events.catalogue import HALF, shown
-from ledger.identifiers.spellings import composed
-from ledger.intake.hints import hint
-from ledger.policy.check.words import like
-from ledger.policy.pack import ACTIONS, Pack
-from ledger.times import FOREVER, format_optional, format_time, from_datetime, parse_time, told
-from projections.fold.refs import Ref
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.events.catalogue import HALF, shown
+from consent_ledger.ledger.identifiers.spellings import composed
+from consent_ledger.ledger.intake.hints import hint
+from consent_ledger.ledger.policy.check.words import like
+from consent_ledger.ledger.policy.pack import ACTIONS, Pack
+from consent_ledger.ledger.times import FOREVER, format_optional, format_time, from_datetime, parse_time, told
+from consent_ledger.projections.fold.refs import Ref
 
 CHANNELS: Final = frozenset(("email", "sms", "telephone", "post", "web"))
 GROUNDS: Final = frozenset(("law", "dispute", "law-enforcement", "rights"))

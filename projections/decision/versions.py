@@ -9,14 +9,14 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ledger.policy.pack import Change, Pack, Pattern, StoredChange
-from ledger.times import DAY
-from projections.decision.choices import PLAIN, No, Yes, word
-from projections.decision.patterns import first_of
-from projections.decision.question import Question
-from projections.fold.record import Notice, State
-from projections.fold.refs import Ref
-from projections.fold.world import Version, World
+from consent_ledger.ledger.policy.pack import Change, Pack, Pattern, StoredChange
+from consent_ledger.ledger.times import DAY
+from consent_ledger.projections.decision.choices import PLAIN, No, Yes, word
+from consent_ledger.projections.decision.patterns import first_of
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.record import Notice, State
+from consent_ledger.projections.fold.refs import Ref
+from consent_ledger.projections.fold.world import Version, World
 
 Packs = Callable[[Version], Pack]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from ledger.intake.persons import Edges
-from projections.fold.refs import Ref
+from consent_ledger.ledger.intake.persons import Edges
+from consent_ledger.projections.fold.refs import Ref
 
 Order = tuple[int, int]
 REQUESTS = ("deletion", "correction", "access")

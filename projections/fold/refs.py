@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ledger.identifiers.spellings import list_name
+from consent_ledger.ledger.identifiers.spellings import list_name
 
 
 class Ref(NamedTuple):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from ledger.events import catalogue as ev
-from ledger.log.entry import Entry
-from ledger.policy.pack import ACTIVITY, PARTICULARS
-from ledger.times import parse_time
-from projections.fold.record import (
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.policy.pack import ACTIVITY, PARTICULARS
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.fold.record import (
     Collected,
     Disclosure,
     Extension,
@@ -25,8 +25,8 @@ from projections.fold.record import (
     new_state,
     rank,
 )
-from projections.fold.refs import Ref, same_list
-from projections.fold.words import say, tracks_of
+from consent_ledger.projections.fold.refs import Ref, same_list
+from consent_ledger.projections.fold.words import say, tracks_of
 
 BY_PERSON = (None, "subject", "guardian")  # actors whose word is the person's
 SHOWN = ("form", "method")  # particulars of what the person was shown

@@ -7,13 +7,24 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final, assert_never
 
-from ledger.events import catalogue as ev
-from ledger.intake.lifts import undoes
-from ledger.intake.persons import joined_by
-from ledger.log.entry import Entry
-from ledger.times import parse_time
-from projections.fold.record import Asked, Choice, Confirmed, OptOut, Order, Reach, State, Track, narrowed, rank
-from projections.fold.refs import Ref, same_list
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake.lifts import undoes
+from consent_ledger.ledger.intake.persons import joined_by
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.fold.record import (
+    Asked,
+    Choice,
+    Confirmed,
+    OptOut,
+    Order,
+    Reach,
+    State,
+    Track,
+    narrowed,
+    rank,
+)
+from consent_ledger.projections.fold.refs import Ref, same_list
 
 KEPT_QUESTIONS: Final = 64  # the newest ones that a person was asked: an answer to an older one confirms nothing
 KEPT_YESES: Final = 16  # of the same words: the newest ones, one of which an answer may still name

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from ledger.events import catalogue as ev
-from ledger.log.entry import Entry
-from ledger.times import parse_time
-from projections.fold.refs import Ref
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.times import parse_time
+from consent_ledger.projections.fold.refs import Ref
 
 
 @dataclass(frozen=True, slots=True)

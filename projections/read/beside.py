@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from ledger.events import catalogue as ev
-from ledger.intake.addresses import CHANNELS, Had, binding
-from ledger.log.entry import Entry
-from projections.decision.case import Bound
-from projections.fold.record import State
-from projections.fold.refs import Ref
-from projections.fold.state import fold
-from projections.read.bounces import reached, stopped
-from projections.read.person import Cut, Person
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake.addresses import CHANNELS, Had, binding
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.projections.decision.case import Bound
+from consent_ledger.projections.fold.record import State
+from consent_ledger.projections.fold.refs import Ref
+from consent_ledger.projections.fold.state import fold
+from consent_ledger.projections.read.bounces import reached, stopped
+from consent_ledger.projections.read.person import Cut, Person
 
 
 class Others(Protocol):

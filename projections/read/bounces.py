@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ledger.events import catalogue as ev
-from ledger.intake.addresses import KINDS, Had
-from ledger.log.entry import Entry
-from projections.fold.record import State
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake.addresses import KINDS, Had
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.projections.fold.record import State
 
 # By which the person is heard of: whoever speaks or comes has got what was sent.
 HEARD: Final = frozenset(

@@ -13,24 +13,24 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger.errors import CorruptEntry, InvalidQuestion
-from ledger.events import catalogue as ev
-from ledger.events.decision_id import Asked, DecisionId
-from ledger.intake.addresses import Had, had_by
-from ledger.intake.application import LedgerApplication
-from ledger.intake.persons import joined_in, linked
-from ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
-from ledger.policy.pack import Pack
-from ledger.times import FOREVER
-from projections.decision.case import Bound, Case
-from projections.fold.record import State
-from projections.fold.refs import Ref
-from projections.fold.state import fold
-from projections.fold.world import Version, World, evolve_world, fold_world
-from projections.read.beside import Beside, Ties
-from projections.read.person import Cut, Person, joined_at
-from projections.read.projector import Projector
-from projections.reports.findings import Record
+from consent_ledger.ledger.errors import CorruptEntry, InvalidQuestion
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.events.decision_id import Asked, DecisionId
+from consent_ledger.ledger.intake.addresses import Had, had_by
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.persons import joined_in, linked
+from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import FOREVER
+from consent_ledger.projections.decision.case import Bound, Case
+from consent_ledger.projections.fold.record import State
+from consent_ledger.projections.fold.refs import Ref
+from consent_ledger.projections.fold.state import fold
+from consent_ledger.projections.fold.world import Version, World, evolve_world, fold_world
+from consent_ledger.projections.read.beside import Beside, Ties
+from consent_ledger.projections.read.person import Cut, Person, joined_at
+from consent_ledger.projections.read.projector import Projector
+from consent_ledger.projections.reports.findings import Record
 
 KEPT_PEOPLE: Final = 5_000
 NO_TIES: Final = Ties({}, beside=False)

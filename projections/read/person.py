@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ledger.intake.persons import joined_in
-from ledger.log.entry import Entry
-from projections.fold.record import State
+from consent_ledger.ledger.intake.persons import joined_in
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.projections.fold.record import State
 
 Cut = Callable[[Entry], bool]  # whether an entry is in force and known
 

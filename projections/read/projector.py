@@ -25,21 +25,21 @@ from zlib import crc32
 import orjson
 from eventsourcing.sqlite import SQLiteCursor
 
-from ledger import crashpoints
-from ledger.errors import Closed, NewerEntry, StoreBusy
-from ledger.events.catalogue import SCHEMA_VERSION, TYPES
-from ledger.files import durable
-from ledger.files.held import guard
-from ledger.gcpause import paused
-from ledger.intake.application import LedgerApplication
-from ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_of, decode
-from ledger.log.entry import FORMAT as ENTRY_FORMAT
-from ledger.log.merkle import root_at
-from ledger.log.verifier import EMPTY_ROOT
-from ledger.store.recorder import LOG_BYTES, Head, read_head, readable_errors, readers
-from projections.fold.record import State, new_state
-from projections.fold.state import evolve, fold
-from projections.read.snapshot import FORMAT, dump, load
+from consent_ledger.ledger import crashpoints
+from consent_ledger.ledger.errors import Closed, NewerEntry, StoreBusy
+from consent_ledger.ledger.events.catalogue import SCHEMA_VERSION, TYPES
+from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.files.held import guard
+from consent_ledger.ledger.gcpause import paused
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_of, decode
+from consent_ledger.ledger.log.entry import FORMAT as ENTRY_FORMAT
+from consent_ledger.ledger.log.merkle import root_at
+from consent_ledger.ledger.log.verifier import EMPTY_ROOT
+from consent_ledger.ledger.store.recorder import LOG_BYTES, Head, read_head, readable_errors, readers
+from consent_ledger.projections.fold.record import State, new_state
+from consent_ledger.projections.fold.state import evolve, fold
+from consent_ledger.projections.read.snapshot import FORMAT, dump, load
 
 # Rows are written anew by a program that folds otherwise, or reads entries that another one could not.
 SCHEMA_FORMAT: Final = crc32(repr((502, FORMAT, ENTRY_FORMAT, SCHEMA_VERSION, sorted(TYPES))).encode()) & 0x7FFFFFFF

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ledger.errors import Closed
-from ledger.intake.application import LedgerApplication
-from ledger.store.recorder import Head, read_head, readable_errors
-from projections.read.people import People, View
-from projections.read.projector import Projector
+from consent_ledger.ledger.errors import Closed
+from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.store.recorder import Head, read_head, readable_errors
+from consent_ledger.projections.read.people import People, View
+from consent_ledger.projections.read.projector import Projector
 
 LIMIT: Final = 16  # sessions of one ledger: each has a connection and remembers people
 

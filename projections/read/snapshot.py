@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from projections.fold.record import (
+from consent_ledger.projections.fold.record import (
     Asked,
     Choice,
     Collected,
@@ -21,7 +21,7 @@ from projections.fold.record import (
     State,
     Track,
 )
-from projections.fold.refs import Ref
+from consent_ledger.projections.fold.refs import Ref
 
 FORMAT: Final = 8
 

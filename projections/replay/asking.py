@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ledger.events import catalogue as ev
-from ledger.events.facts import Channel
-from ledger.log.entry import Entry
-from ledger.policy.pack import Match, Pack
-from projections.analysis.regions import countries_told_apart
-from projections.decision.question import Question
-from projections.fold.world import World
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.events.facts import Channel
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.policy.pack import Match, Pack
+from consent_ledger.projections.analysis.regions import countries_told_apart
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.world import World
 
 CHANNELS: Final = ("email", "sms", "telephone", "post", "web")
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ledger.events.facts import Scope
-from ledger.policy import conditions as cn
-from ledger.policy.pack import ACTIONS, Change, Define, Pack, Row
-from projections.decision.decide import Rule, conditions_of, may_bear_on, rules_of
-from projections.decision.question import Question
-from projections.fold.record import State
+from consent_ledger.ledger.events.facts import Scope
+from consent_ledger.ledger.policy import conditions as cn
+from consent_ledger.ledger.policy.pack import ACTIONS, Change, Define, Pack, Row
+from consent_ledger.projections.decision.decide import Rule, conditions_of, may_bear_on, rules_of
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.record import State
 
 WORDS_ONLY: Final = {"action", "reading", "consequence", "says"}  # rules are compared action by action
 _CHANGED_BY: Final = ("use", "contact", "disclose")  # actions that a new use can open: see projections.decision.decide

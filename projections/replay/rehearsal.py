@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from ledger.errors import InvalidQuestion
-from ledger.events import catalogue as ev
-from ledger.log.entry import CONTROLLER_PREFIX, Entry
-from ledger.policy.pack import Pack
-from ledger.times import FOREVER
-from projections.decision.case import Case
-from projections.decision.decide import decide, turning_points
-from projections.decision.question import Question, check_words, classify
-from projections.fold.record import State, new_state
-from projections.fold.state import evolve
-from projections.fold.world import World, fold_world
-from projections.ledger import Ledger
-from projections.read.people import People, View, known_entries
-from projections.read.person import Person
-from projections.replay.asking import Asking, Catalogue, Named, named_by, with_items, with_names
-from projections.replay.difference import Touched, difference
-from projections.replay.relevance import Bearing, of_the_controller
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.times import FOREVER
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.decide import decide, turning_points
+from consent_ledger.projections.decision.question import Question, check_words, classify
+from consent_ledger.projections.fold.record import State, new_state
+from consent_ledger.projections.fold.state import evolve
+from consent_ledger.projections.fold.world import World, fold_world
+from consent_ledger.projections.ledger import Ledger
+from consent_ledger.projections.read.people import People, View, known_entries
+from consent_ledger.projections.read.person import Person
+from consent_ledger.projections.replay.asking import Asking, Catalogue, Named, named_by, with_items, with_names
+from consent_ledger.projections.replay.difference import Touched, difference
+from consent_ledger.projections.replay.relevance import Bearing, of_the_controller
 
 _KEPT: Final = 256  # sets of questions that are remembered: few people have something on record that nobody else has
 UNKNOWN: Final = "unknown"  # the outcome where a pack does not know a word of the question

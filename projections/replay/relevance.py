@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ledger.events import catalogue as ev
-from ledger.log.entry import Entry
-from ledger.policy.conditions import Credit
-from ledger.policy.pack import Pack
-from projections.decision.decide import conditions_of, rules_of
-from projections.fold.record import State
-from projections.fold.world import World
-from projections.replay.asking import Asking
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.policy.conditions import Credit
+from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.projections.decision.decide import conditions_of, rules_of
+from consent_ledger.projections.fold.record import State
+from consent_ledger.projections.fold.world import World
+from consent_ledger.projections.replay.asking import Asking
 
 _NEVER: Final = (
     ev.InformationUsed, ev.DisclosureMade, ev.DisclosureCompelled, ev.RecipientTold, ev.CorrectionRequested,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import product
 
-from ledger.events.decision_id import Asked, DecisionId, parse
-from projections.decision.question import Question
-from projections.fold.refs import same_list
+from consent_ledger.ledger.events.decision_id import Asked, DecisionId, parse
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.refs import same_list
 
 Digest = Callable[[Asked, DecisionId], str | None]
 """The digest that an answer with these parts has; None where the person's key is gone."""

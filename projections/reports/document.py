@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ledger.events.acts import SuppressionCarried
-from ledger.times import format_optional, format_time
-from projections.decision.case import Case
-from projections.fold.record import Choice
+from consent_ledger.ledger.events.acts import SuppressionCarried
+from consent_ledger.ledger.times import format_optional, format_time
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.fold.record import Choice
 
 CARRIED: Final = SuppressionCarried.type
 

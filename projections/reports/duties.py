@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ledger.policy import pack as pk
-from ledger.times import DAY, FOREVER, HOUR, LATEST, after_months
-from projections.fold.record import Extension, Request, State
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.times import DAY, FOREVER, HOUR, LATEST, after_months
+from consent_ledger.projections.fold.record import Extension, Request, State
 
 _PERIODS: Final = (*pk.CLOCKS, "extended_by_months", "extended_by_days")
 Spans = Iterable[tuple[int, int | None]]  # [begin, end), None: not ended

@@ -11,22 +11,22 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
-from ledger.events import catalogue as ev
-from ledger.intake.admission import is_itself
-from ledger.intake.persons import Edges, joined_by, note_edge
-from ledger.log.entry import Entry
-from ledger.policy import pack as pk
-from ledger.times import format_time, parse_time
-from projections.decision.case import Case
-from projections.decision.conditions import check
-from projections.decision.decide import decide
-from projections.decision.question import Question, Verdict, classify
-from projections.fold.record import Extension, Order, Request, State
-from projections.fold.state import evolve, fold
-from projections.fold.world import World
-from projections.reports.acts import Digest, wrong_with
-from projections.reports.duties import extends, extension, identified, pauses_of, request_due
-from projections.reports.obligations import authority_notices, followed, hold_clause
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake.admission import is_itself
+from consent_ledger.ledger.intake.persons import Edges, joined_by, note_edge
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.times import format_time, parse_time
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.conditions import check
+from consent_ledger.projections.decision.decide import decide
+from consent_ledger.projections.decision.question import Question, Verdict, classify
+from consent_ledger.projections.fold.record import Extension, Order, Request, State
+from consent_ledger.projections.fold.state import evolve, fold
+from consent_ledger.projections.fold.world import World
+from consent_ledger.projections.reports.acts import Digest, wrong_with
+from consent_ledger.projections.reports.duties import extends, extension, identified, pauses_of, request_due
+from consent_ledger.projections.reports.obligations import authority_notices, followed, hold_clause
 
 Row = dict[str, Any]
 WorldAt = Callable[[Entry], World]

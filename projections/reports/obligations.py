@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ledger.events import catalogue as ev
-from ledger.log.entry import Entry
-from ledger.policy import pack as pk
-from ledger.times import format_optional, format_time
-from projections.decision.case import Case
-from projections.decision.conditions import check
-from projections.decision.question import Question
-from projections.fold.record import Disclosure, Request, State
-from projections.fold.refs import Ref
-from projections.reports.duties import due_at, identification, identified, pauses_of, request_due
+from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.policy import pack as pk
+from consent_ledger.ledger.times import format_optional, format_time
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.conditions import check
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.record import Disclosure, Request, State
+from consent_ledger.projections.fold.refs import Ref
+from consent_ledger.projections.reports.duties import due_at, identification, identified, pauses_of, request_due
 
 Row = dict[str, Any]
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from consumers import opening, show
-from consumers.cli.commands.shared import Json, Keys, Store, answer, app, command, examples, named
+from consent_ledger.consumers import opening, show
+from consent_ledger.consumers.cli.commands.shared import Json, Keys, Store, answer, app, command, examples, named
 
 
 @app.command(epilog=examples("backup monday.db"))
@@ -34,7 +34,7 @@ def restore(
     json: Json = False,
 ) -> None:
     """Make a store from a backup, and erase again whoever was erased since."""
-    from consumers.maintenance import restore as run
+    from consent_ledger.consumers.maintenance import restore as run
 
     path = opening.store_path(store)
     restored = run(file, path, opening.keys_folder(path, keys))
@@ -57,8 +57,8 @@ def recover(
     json: Json = False,
 ) -> None:
     """Go on with an older copy, as another log with a key of its own, where newer entries are lost for good."""
-    from ledger.intake.recovery import following
-    from ledger.intake.recovery import recover as run
+    from consent_ledger.ledger.intake.recovery import following
+    from consent_ledger.ledger.intake.recovery import recover as run
 
     ledger = opening.open_ledger(store, keys)
     name = opening.log_name(origin) if origin is not None else following(ledger.app.origin)

@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
-from consumers import opening, show
-from consumers.cli.commands.shared import Csv, Json, Keys, Store, answer, app, command, examples, form, named
+from consent_ledger.consumers import opening, show
+from consent_ledger.consumers.cli.commands.shared import (
+    Csv,
+    Json,
+    Keys,
+    Store,
+    answer,
+    app,
+    command,
+    examples,
+    form,
+    named,
+)
 
 texts = typer.Typer(help="Texts as persons were shown them.", no_args_is_help=True)
 app.add_typer(texts, name="document")
@@ -24,8 +35,8 @@ def document_add(
     json: Json = False,
 ) -> None:
     """Store a text by the SHA-256 of its bytes: a statement, or a form's wording. It must hold nothing personal."""
-    from consumers.maintenance import document_file
-    from ledger.intake.documents import add_document
+    from consent_ledger.consumers.maintenance import document_file
+    from consent_ledger.ledger.intake.documents import add_document
 
     body, kind = document_file(file, media_type)  # before the store is opened: this might be its file
     added = add_document(opening.open_ledger(store, keys).app, body, kind)
@@ -37,7 +48,7 @@ def document_add(
 @command
 def document_list(store: Store = None, keys: Keys = None, json: Json = False, csv: Csv = False) -> None:
     """All stored texts."""
-    from ledger.intake.documents import documents
+    from consent_ledger.ledger.intake.documents import documents
 
     how = form(json=json, csv=csv)
     rows = [one._asdict() for one in documents(opening.open_ledger(store, keys).app)]
@@ -53,7 +64,7 @@ def document_get(
     json: Json = False,
 ) -> None:
     """Print the exact bytes of one; in JSON a byte that is no UTF-8 is escaped."""
-    from ledger.intake.documents import document
+    from consent_ledger.ledger.intake.documents import document
 
     body = document(opening.open_ledger(store, keys).app, sha256)
     if json:

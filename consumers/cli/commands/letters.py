@@ -6,8 +6,19 @@ from typing import Annotated
 
 import typer
 
-from consumers import opening, show
-from consumers.cli.commands.shared import NO, Csv, Json, Keys, Store, answer, app, command, examples, form
+from consent_ledger.consumers import opening, show
+from consent_ledger.consumers.cli.commands.shared import (
+    NO,
+    Csv,
+    Json,
+    Keys,
+    Store,
+    answer,
+    app,
+    command,
+    examples,
+    form,
+)
 
 letters = typer.Typer(help="What was no event at all.", no_args_is_help=True)
 app.add_typer(letters, name="dead-letters")
@@ -18,7 +29,7 @@ Letter = Annotated[int, typer.Argument(help="Its number, as list gives it.", min
 @command
 def letters_list(store: Store = None, keys: Keys = None, json: Json = False, csv: Csv = False) -> None:
     """All dead letters, without their text."""
-    from consumers.maintenance import letter_rows
+    from consent_ledger.consumers.maintenance import letter_rows
 
     how = form(json=json, csv=csv)
     rows = letter_rows(opening.open_ledger(store, keys))
@@ -29,7 +40,7 @@ def letters_list(store: Store = None, keys: Keys = None, json: Json = False, csv
 @command
 def letters_show(letter: Letter, store: Store = None, keys: Keys = None, json: Json = False) -> None:
     """The text of one, byte by byte; in JSON a byte that is no UTF-8 is escaped."""
-    from ledger.intake.dead_letters import text
+    from consent_ledger.ledger.intake.dead_letters import text
 
     body = text(opening.open_ledger(store, keys).app, letter)
     if json:
@@ -47,7 +58,7 @@ def letters_retry(
     json: Json = False,
 ) -> None:
     """Record it again, now that what was wrong is mended; it stays if it still is not."""
-    from consumers.maintenance import retry
+    from consent_ledger.consumers.maintenance import retry
 
     done, left = retry(opening.open_ledger(store, keys), letter)
     answer({"recorded": done, "left": left}, f"{done} recorded, {left} stay", json=json)
@@ -59,7 +70,7 @@ def letters_retry(
 @command
 def letters_drop(letter: Letter, store: Store = None, keys: Keys = None, json: Json = False) -> None:
     """Destroy one."""
-    from ledger.intake.dead_letters import drop
+    from consent_ledger.ledger.intake.dead_letters import drop
 
     drop(opening.open_ledger(store, keys).app, letter)
     answer({"dropped": letter}, f"dead letter {letter} is gone", json=json)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from consumers import opening, show
-from consumers.cli.commands.shared import (
+from consent_ledger.consumers import opening, show
+from consent_ledger.consumers.cli.commands.shared import (
     NO,
     At,
     Controller,
@@ -44,7 +44,7 @@ def pack_add(file: PackFile, store: Store = None, keys: Keys = None, json: Json 
 @command
 def pack_list(store: Store = None, keys: Keys = None, json: Json = False, csv: Csv = False) -> None:
     """The packs in the store: which of them is registered for its controller, and what versions they serve."""
-    from consumers.packs.store import pack_rows
+    from consent_ledger.consumers.packs.store import pack_rows
 
     how = form(json=json, csv=csv)
     rows = pack_rows(opening.open_ledger(store, keys))
@@ -60,7 +60,7 @@ def pack_get(
     json: Json = False,
 ) -> None:
     """Print the exact bytes of a pack in the store."""
-    from consumers.packs.store import stored_pack
+    from consent_ledger.consumers.packs.store import stored_pack
 
     pack, body = stored_pack(opening.open_ledger(store, keys), name)
     if json:
@@ -78,7 +78,7 @@ def pack_check(
     csv: Csv = False,
 ) -> None:
     """Print every problem of pack files. Exit 1 if there is one, 2 if a file is no scenario file."""
-    from consumers.packs.check import SUFFIXES, check_file
+    from consent_ledger.consumers.packs.check import SUFFIXES, check_file
 
     how = form(json=json, csv=csv)
     # a shell that spells out *.yaml after --scenarios leaves all but the first among the files
@@ -104,8 +104,8 @@ def pack_check(
 @command
 def pack_show(file: PackFile, json: Json = False) -> None:
     """Print a pack as prose, a section a clause."""
-    from consumers.packs.prose import pack_as_prose
-    from ledger.policy.load import load_pack
+    from consent_ledger.consumers.packs.prose import pack_as_prose
+    from consent_ledger.ledger.policy.load import load_pack
 
     pack = load_pack(opening.valid_pack(file))
     if json:
@@ -123,7 +123,7 @@ def pack_table(
     csv: Csv = False,
 ) -> None:
     """Print each clause with what carries it, its reading and its scenarios, as a table in Markdown."""
-    from consumers.packs.clauses import clause_rows, clause_tables
+    from consent_ledger.consumers.packs.clauses import clause_rows, clause_tables
 
     how = form(json=json, csv=csv)
     bodies = [opening.valid_pack(one) for one in files]
@@ -143,7 +143,7 @@ def pack_test(
     csv: Csv = False,
 ) -> None:
     """Run scenario files. Exit 1 if any failed, 2 if a file is no scenario file."""
-    from consumers.scenarios import run_files
+    from consent_ledger.consumers.scenarios import run_files
 
     how = form(json=json, csv=csv)
     results = run_files(files, [opening.valid_pack(one) for one in pack or []])
@@ -180,8 +180,8 @@ def pack_diff(
     csv: Csv = False,
 ) -> None:
     """Rehearse a change: whose answers another pack would change, to what, since when. It writes nothing."""
-    from consumers.packs import diff
-    from projections.replay.rehearsal import Rehearsal
+    from consent_ledger.consumers.packs import diff
+    from consent_ledger.projections.replay.rehearsal import Rehearsal
 
     how = form(json=json, csv=csv)
     before, after = diff.packs_of(old, new, reading or [])

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from consumers import opening, show
-from consumers.cli.commands.shared import (
+from consent_ledger.consumers import opening, show
+from consent_ledger.consumers.cli.commands.shared import (
     Controller,
     Json,
     Keys,
@@ -39,7 +39,7 @@ def evidence(
     json: Json = False,
 ) -> None:
     """Write a zip about a person that anybody can check offline."""
-    from consumers.maintenance import write_evidence_for
+    from consent_ledger.consumers.maintenance import write_evidence_for
 
     by_auditor = auditor(as_)
     ledger = opening.open_ledger(store, keys)
@@ -65,10 +65,10 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check evidence, or a whole store. Exit 1 with one line that names what does not hold."""
-    from consumers.maintenance import check_copy, check_evidence, check_store
-    from consumers.mistakes import DoesNotHold
-    from ledger.log.verifier import Report
-    from ledger.proof.audit import StoreCorrupt, StoreReport
+    from consent_ledger.consumers.maintenance import check_copy, check_evidence, check_store
+    from consent_ledger.consumers.mistakes import DoesNotHold
+    from consent_ledger.ledger.log.verifier import Report
+    from consent_ledger.ledger.proof.audit import StoreCorrupt, StoreReport
 
     if file is None and witness:
         raise typer.BadParameter("is about an evidence zip: name its file", param_hint="--witness")

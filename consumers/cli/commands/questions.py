@@ -9,8 +9,8 @@ from typing import IO, Annotated, Any, Final, NamedTuple
 
 import typer
 
-from consumers import opening, show
-from consumers.cli.commands.shared import (
+from consent_ledger.consumers import opening, show
+from consent_ledger.consumers.cli.commands.shared import (
     NO,
     At,
     Controller,
@@ -29,11 +29,11 @@ from consumers.cli.commands.shared import (
     examples,
     form,
 )
-from consumers.cli.commands.stores import standard_input
-from ledger.errors import InvalidQuestion
-from ledger.times import format_time
-from projections.decision.question import parse_about
-from projections.ledger import Ledger
+from consent_ledger.consumers.cli.commands.stores import standard_input
+from consent_ledger.ledger.errors import InvalidQuestion
+from consent_ledger.ledger.times import format_time
+from consent_ledger.projections.decision.question import parse_about
+from consent_ledger.projections.ledger import Ledger
 
 Row = dict[str, Any]
 
@@ -97,7 +97,7 @@ def _decide_many(ledger: Ledger, questions: str) -> None:
 
 
 def _answered(ledger: Ledger, line: bytes) -> Row:
-    from ledger.intake.parse import parse_json
+    from consent_ledger.ledger.intake.parse import parse_json
 
     try:
         body = parse_json(line)

@@ -14,11 +14,19 @@ from typing import Annotated, Any, Final, ParamSpec
 import typer
 from typer.core import TyperGroup
 
-from consumers import show
-from consumers.mistakes import DoesNotHold, ScenarioFileError
-from ledger.errors import HoldStanding, InvalidQuestion, KeyFileError, LedgerError, NotALedger, NothingToShow, PackError
-from ledger.intake.recovery import NothingToRecover
-from ledger.store.recorder import translate
+from consent_ledger.consumers import show
+from consent_ledger.consumers.mistakes import DoesNotHold, ScenarioFileError
+from consent_ledger.ledger.errors import (
+    HoldStanding,
+    InvalidQuestion,
+    KeyFileError,
+    LedgerError,
+    NotALedger,
+    NothingToShow,
+    PackError,
+)
+from consent_ledger.ledger.intake.recovery import NothingToRecover
+from consent_ledger.ledger.store.recorder import translate
 
 P = ParamSpec("P")
 NO: Final = 1  # the answer is no, or not applicable; evidence does not hold

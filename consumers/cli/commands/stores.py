@@ -8,8 +8,8 @@ from typing import IO, Annotated
 
 import typer
 
-from consumers import opening, show
-from consumers.cli.commands.shared import (
+from consent_ledger.consumers import opening, show
+from consent_ledger.consumers.cli.commands.shared import (
     NO,
     Controller,
     Csv,
@@ -23,8 +23,8 @@ from consumers.cli.commands.shared import (
     form,
     named,
 )
-from ledger.errors import StoreReadOnly
-from ledger.intake.opened import READ_ONLY
+from consent_ledger.ledger.errors import StoreReadOnly
+from consent_ledger.ledger.intake.opened import READ_ONLY
 
 
 @app.command(epilog=examples("init --store sqlite:///shop.db --origin shop.example/consent"))
@@ -72,7 +72,7 @@ def ingest(
     json: Json = False,
 ) -> None:
     """Record a stream of events. Run it again after an interruption: nothing is added twice."""
-    from consumers.ingest import ingest as run
+    from consent_ledger.consumers.ingest import ingest as run
 
     ledger = opening.open_ledger(store, keys)
     if file == "-":
@@ -108,7 +108,7 @@ def import_(
     csv: Csv = False,
 ) -> None:
     """Take over existing consents from CSV, a row each. First it only says what it would record, and what is wrong."""
-    from consumers.files import importing
+    from consent_ledger.consumers.files import importing
 
     how = form(json=json, csv=csv)
     if len(delimiter) != 1 or delimiter in '"\r\n':
@@ -133,7 +133,7 @@ def import_(
 @command
 def doctor(store: Store = None, keys: Keys = None, json: Json = False, csv: Csv = False) -> None:
     """Look whether everything is as it should be, and finish what was interrupted."""
-    from consumers.maintenance import examine
+    from consent_ledger.consumers.maintenance import examine
 
     how = form(json=json, csv=csv)
     checks = examine(opening.open_ledger(store, keys))
@@ -146,7 +146,7 @@ def doctor(store: Store = None, keys: Keys = None, json: Json = False, csv: Csv 
 @command
 def rebuild(store: Store = None, keys: Keys = None, json: Json = False, csv: Csv = False) -> None:
     """Fold all projections anew, compare them with the old ones and put them in their place."""
-    from projections.read.projector import rebuild as run
+    from consent_ledger.projections.read.projector import rebuild as run
 
     how = form(json=json, csv=csv)
     ledger = opening.open_ledger(store, keys)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from consumers import show
-from consumers.cli.commands.shared import NO, Csv, Json, app, command, examples, form
+from consent_ledger.consumers import show
+from consent_ledger.consumers.cli.commands.shared import NO, Csv, Json, app, command, examples, form
 
 
 @app.command(epilog=examples("demo", "demo --folder demo"))
@@ -22,7 +22,7 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Show it on standard error, and print JSON.")] = False,
 ) -> None:
     """The main job end to end, on a generated stream: ingest, decide, prove, erase, tamper."""
-    from consumers.demo.story import run
+    from consent_ledger.consumers.demo.story import run
 
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():
         good = run(folder)
@@ -40,6 +40,6 @@ def bench(
     csv: Csv = False,
 ) -> None:
     """Measure intake, decisions, rebuild, size and memory against peers, in one run."""
-    from consumers.demo.bench import run
+    from consent_ledger.consumers.demo.bench import run
 
     run(events, form(json=json, csv=csv))

@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import Final
 
-from ledger.limits import PACK_DEPTH_LIMIT, PACK_PROBLEM_LIMIT
+from consent_ledger.ledger.limits import PACK_DEPTH_LIMIT, PACK_PROBLEM_LIMIT
 
 Path = tuple[str | int, ...]
 

@@ -9,12 +9,12 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Final
 
-from ledger.events.catalogue import TYPES, UNPRINTABLE
-from ledger.limits import PACK_PROBLEM_LIMIT
-from ledger.policy.check.lines import Path
-from ledger.policy.conditions import AnyOf, Credit, OnRecord, RecipientAgreement
-from ledger.policy.interpretations import reading_of, rows_of
-from ledger.policy.pack import ACTIVITY, TELLING, Clause, Match, Pack, Permit, alike
+from consent_ledger.ledger.events.catalogue import TYPES, UNPRINTABLE
+from consent_ledger.ledger.limits import PACK_PROBLEM_LIMIT
+from consent_ledger.ledger.policy.check.lines import Path
+from consent_ledger.ledger.policy.conditions import AnyOf, Credit, OnRecord, RecipientAgreement
+from consent_ledger.ledger.policy.interpretations import reading_of, rows_of
+from consent_ledger.ledger.policy.pack import ACTIVITY, TELLING, Clause, Match, Pack, Permit, alike
 
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # ledger.events.facts.Word
 _COMPARED: Final = 200  # characters of words that are compared with others
