@@ -12,7 +12,7 @@ from consent_ledger.consumers.opening import keys_folder
 from consent_ledger.ledger.errors import LedgerError
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.intake.dead_letters import listed
-from consent_ledger.ledger.intake.scrub import scrub_or_wait
+from consent_ledger.ledger.intake.scrub import PATIENT_MILLISECONDS, scrub_or_wait
 from consent_ledger.ledger.log.verifier import parse_vkey
 from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
 from consent_ledger.ledger.proof.checkup import SHOWN, database, derived
@@ -95,7 +95,7 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     yield "clock", odd is None, odd or "is not behind the last entry"
     yield from _problems("rights", rights(ledger), "files and keys are their owner's alone")
     if app.how == "rw":
-        scrub_or_wait(app, [])
+        scrub_or_wait(app, [], patience=PATIENT_MILLISECONDS)
         why = app.unscrubbed
         yield "files", why is None, "the write-ahead log is truncated" if why is None else why.why
     letters = listed(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from collections import defaultdict
 
 import orjson
@@ -592,6 +593,21 @@ def test_a_reader_keeps_the_log_and_doctor_truncates_it_afterwards(store, monkey
     reader.close()
     assert all(check["ok"] for check in maintenance.examine(ledger))
     assert files(store)["ledger.db-wal"] == b""
+    assert remains(store, before) == set()
+
+
+def test_doctor_waits_for_readers_longer_than_intake_does(store):
+    tell(store)
+    before = traces(store.ledger, SUBJECT, OTHER)
+    reader = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchone()
+    assert len(maintenance.erase(store.ledger, WHO)) == 2
+    assert store.ledger.app.unscrubbed is not None
+    end = threading.Timer(3 * scrubbing.READER_MILLISECONDS / 1_000, reader.close)
+    end.start()
+    assert all(check["ok"] for check in maintenance.examine(store.ledger))
+    end.join()
     assert remains(store, before) == set()
 
 

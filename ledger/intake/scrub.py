@@ -22,22 +22,24 @@ from consent_ledger.ledger.intake.opened import Opened, Unscrubbed
 from consent_ledger.ledger.store.recorder import readable_errors
 
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
-READER_MILLISECONDS: Final = 250  # how long a scrub waits for readers of the write-ahead log
+READER_MILLISECONDS: Final = 250  # how long intake, which others wait for, waits for readers of the write-ahead log
+PATIENT_MILLISECONDS: Final = 5_000  # and how long doctor does, which was asked to: longer than an answer takes
 PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
 _NOTE: Final = "unscrubbed:"
 
 
-def scrub(app: Opened, gone: list[bytes]) -> bool:
+def scrub(app: Opened, gone: list[bytes], *, patience: int = READER_MILLISECONDS) -> bool:
     """Make sure that none of these bytes is in any file of the store. Returns whether the file had to be rebuilt.
 
-    It is also rebuilt for what another scrub left undone. Raises StoreBusy where another reader keeps the write-ahead
-    log from being truncated, StoreFull where there is no room to rebuild: the rows are gone all the same.
+    It is also rebuilt for what another scrub left undone. `patience`: for readers, in milliseconds. Raises StoreBusy
+    where another reader keeps the write-ahead log from being truncated, StoreFull where there is no room to rebuild:
+    the rows are gone all the same.
     """
     if app.held is None:
         return False
     crashpoints.reached("before scrub")
     with app.keys.turn():  # nobody writes meanwhile
-        truncate_wal(app)
+        truncate_wal(app, patience)
         with app.reading() as c:
             c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
             notes = [row[0] for row in c.fetchall()]
@@ -50,18 +52,18 @@ def scrub(app: Opened, gone: list[bytes]) -> bool:
         with app.writing(guarded=False) as c:
             c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in notes])
         with app.keys.turn():
-            truncate_wal(app)
+            truncate_wal(app, patience)
     crashpoints.reached("after scrub")
     return rebuilt
 
 
-def scrub_or_wait(app: Opened, gone: list[bytes]) -> None:
+def scrub_or_wait(app: Opened, gone: list[bytes], *, patience: int = READER_MILLISECONDS) -> None:
     """Scrub; where that cannot be done now, say why in `app.unscrubbed` and leave it for the next time.
 
     What was destroyed is destroyed, and what was accepted stays accepted, whatever becomes of the files.
     """
     try:
-        scrub(app, gone)
+        scrub(app, gone, patience=patience)
     except StoreError as error:
         app.unscrubbed = Unscrubbed(str(error), app.unscrubbed)
     else:
@@ -89,13 +91,16 @@ def _note_of(needle: bytes) -> str:
     return _NOTE + sha256(needle).hexdigest()
 
 
-def truncate_wal(app: Opened) -> None:
-    """Write the write-ahead log back into the file, all of it. Raises StoreBusy where a reader keeps it."""
+def truncate_wal(app: Opened, patience: int = READER_MILLISECONDS) -> None:
+    """Write the write-ahead log back into the file, all of it. Raises StoreBusy where a reader keeps it.
+
+    `patience`: how long readers are waited for, in milliseconds. Those who begin meanwhile do not matter.
+    """
     with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout")
         usual = cursor.fetchone()[0]
-        cursor.execute(f"PRAGMA busy_timeout={min(usual, READER_MILLISECONDS)}")
+        cursor.execute(f"PRAGMA busy_timeout={min(usual, patience)}")
         try:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             busy = cursor.fetchone()[0]
