@@ -16,8 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.errors import CorruptEntry, InvalidEvent
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.identifiers.spellings import MOST, forms, name_forms
@@ -25,6 +23,7 @@ from consent_ledger.ledger.intake.named import NAME, Form, Named
 from consent_ledger.ledger.intake.parse import Prepared
 from consent_ledger.ledger.intake.suppression import normalise
 from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import EARLIEST
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def keys_named(vault: Vault, controller: str, named: Named) -> set[bytes]:
     return {key for some in named.fields.values() for key in keys_of(vault, controller, some)} | older
 
 
-def new_keys(c: SQLiteCursor, vault: Vault, named: Named, entry: Head, group: set[str]) -> set[bytes]:
+def new_keys(c: Transaction, vault: Vault, named: Named, entry: Head, group: set[str]) -> set[bytes]:
     """The same of those addresses that were not on record of a person before an entry."""
     found: set[bytes] = set()
     older = named.older or {}
@@ -153,7 +152,7 @@ class Writes:
         if NAME in named.fields and entry.version == 1:
             self.living += living_rows(vault, entry, named.fields[NAME], "name")
 
-    def flush(self, c: SQLiteCursor) -> None:
+    def flush(self, c: Transaction) -> None:
         """Insert what was gathered and forget it."""
         if self.noes:
             c.executemany("INSERT OR IGNORE INTO noes VALUES (?,?)", self.noes)
@@ -203,7 +202,7 @@ def bound_address(vault: Vault, person: str, position: int, tag: bytes, kind: st
     return vault.bound(b"living", tag, f"{person} {position} {kind} {how}".encode())
 
 
-def note_shared(c: SQLiteCursor, pairs: Iterable[tuple[bytes, str]]) -> None:
+def note_shared(c: Transaction, pairs: Iterable[tuple[bytes, str]]) -> None:
     """Note those (tag, person) of which another person has the tag, too."""
     c.executemany(
         "INSERT OR IGNORE INTO shared SELECT ?1 WHERE EXISTS (SELECT 1 FROM living WHERE tag=?1 AND person<?2) "
@@ -226,7 +225,7 @@ def is_beside(data: Any) -> bool:
     return isinstance(data, ev.SuppressionCarried) and bool(data.marketing)
 
 
-def forget(c: SQLiteCursor, persons: Iterable[str]) -> list[bytes]:
+def forget(c: Transaction, persons: Iterable[str]) -> list[bytes]:
     """Remove all rows of persons. Returns the bytes that must be gone: tags that are nobody's any more, bindings."""
     gone: list[bytes] = []
     tags: set[bytes] = set()
@@ -247,7 +246,7 @@ def forget(c: SQLiteCursor, persons: Iterable[str]) -> list[bytes]:
     return gone
 
 
-def has_before(c: SQLiteCursor, group: Iterable[str], tag: bytes, position: int) -> bool:
+def has_before(c: Transaction, group: Iterable[str], tag: bytes, position: int) -> bool:
     """Whether an address was on record of a person before an entry."""
     persons = sorted(group)
     marks = ",".join("?" * len(persons))
@@ -258,7 +257,7 @@ def has_before(c: SQLiteCursor, group: Iterable[str], tag: bytes, position: int)
     return bool(c.fetchone()[0])
 
 
-def tags_had(c: SQLiteCursor, persons: Iterable[str]) -> dict[bytes, str]:
+def tags_had(c: Transaction, persons: Iterable[str]) -> dict[bytes, str]:
     """The addresses on record of persons: tag -> kind."""
     found: dict[bytes, str] = {}
     for person in sorted(persons):
@@ -267,7 +266,7 @@ def tags_had(c: SQLiteCursor, persons: Iterable[str]) -> dict[bytes, str]:
     return found
 
 
-def others_with(c: SQLiteCursor, tag: bytes) -> list[str]:
+def others_with(c: Transaction, tag: bytes) -> list[str]:
     """All identifiers that have an address."""
     c.execute("SELECT DISTINCT person FROM living WHERE tag=? AND how<>'bounced' ORDER BY person", [tag])
     return [row[0] for row in c.fetchall()]
@@ -293,7 +292,7 @@ class Had(NamedTuple):
         return self.how == "name" or (self.how == "said" and self.entry.order <= order)
 
 
-def had_by(c: SQLiteCursor, vault: Vault, entries: Iterable[Entry], persons: Iterable[str]) -> list[Had]:
+def had_by(c: Transaction, vault: Vault, entries: Iterable[Entry], persons: Iterable[str]) -> list[Had]:
     """What these entries brought to these persons, in the order in which it is in force. Raises CorruptEntry."""
     by_position = {entry.position: entry for entry in entries}
     found = []
@@ -336,7 +335,7 @@ def binding(entries: Sequence[Entry], had: Sequence[Had], tag: bytes, kind: str)
 # -- checks ------------------------------------------------------------------------------------------------------------
 
 
-def problems(c: SQLiteCursor, vault: Vault, noes: set[tuple[str, int]], beside: set[tuple[str, int]]) -> Iterator[str]:
+def problems(c: Transaction, vault: Vault, noes: set[tuple[str, int]], beside: set[tuple[str, int]]) -> Iterator[str]:
     """What in these tables does not follow from the log, which has these (person, position) for two of them."""
     for table, wanted in (("noes", noes), ("beside", beside)):
         c.execute(f"SELECT person, position FROM {table}")

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.intake.parse import Prepared
 from consent_ledger.ledger.policy.conditions import Minor, Need, OptIn
 from consent_ledger.ledger.policy.pack import Forbid, Pack
+from consent_ledger.ledger.store.contract import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Look(Protocol):
         ...
 
 
-Judge = Callable[[Need, SQLiteCursor, str, Prepared, Pack], bool]
+Judge = Callable[[Need, Transaction, str, Prepared, Pack], bool]
 """Whether a condition holds for a person, as of an event's time: need, cursor, person, event, pack."""
 
 

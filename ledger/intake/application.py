@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import (
     InvalidEvent,
@@ -33,6 +31,7 @@ from consent_ledger.ledger.intake.parse import Prepared, prepare
 from consent_ledger.ledger.intake.upgrade import upgrade
 from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.recorder import (
     APPLICATION_ID,
     readable_errors,
@@ -63,7 +62,7 @@ class LedgerApplication(Opened):
         self._waiting: list[_Call] = []
         self._queue_lock = threading.Lock()
 
-    def upgrade(self, c: SQLiteCursor) -> None:
+    def upgrade(self, c: Transaction) -> None:
         upgrade(c, self.vault)
 
     def record(self, bodies: Iterable[Any], now: int, *, scenario: Sequence[int] | None = None) -> list[Outcome]:

@@ -12,7 +12,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from eventsourcing.sqlite import SQLiteCursor
 
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import HeadMoved, InvalidEvent, PackError
@@ -49,6 +48,7 @@ from consent_ledger.ledger.log.verifier import encode_base64
 from consent_ledger.ledger.outcome import Outcome, OutcomeKind
 from consent_ledger.ledger.policy.conditions import Minor, Need
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import format_time
 from consent_ledger.ledger.vault.vault import VaultWrites
 
@@ -96,7 +96,7 @@ class _Look:
 class Batch:
     """Everything one transaction gathers before it writes."""
 
-    def __init__(self, app: Opened, c: SQLiteCursor) -> None:
+    def __init__(self, app: Opened, c: Transaction) -> None:
         self.app = app
         self.c = c
         self.before = app.refresh(c)

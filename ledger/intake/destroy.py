@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.identifiers.spellings import name_forms
 from consent_ledger.ledger.intake import traces as tr
 from consent_ledger.ledger.intake.addresses import field_forms, keys_of
@@ -19,11 +17,12 @@ from consent_ledger.ledger.intake.persons import connected, effective_deletions,
 from consent_ledger.ledger.intake.scrub import note_unscrubbed
 from consent_ledger.ledger.intake.suppression import Kept, note_addresses, standing_noes
 from consent_ledger.ledger.log.entry import Entry, decode
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import DAY
 from consent_ledger.ledger.vault.keys import Outlived
 
 
-def after_deletion(app: Opened, c: SQLiteCursor, person: str) -> list[bytes]:
+def after_deletion(app: Opened, c: Transaction, person: str) -> list[bytes]:
     """Destroy what a completed deletion covers, unless a hold stands. Returns the bytes that must be gone."""
     if linked(c, person) == {person}:
         group = {person}
@@ -46,7 +45,7 @@ def after_deletion(app: Opened, c: SQLiteCursor, person: str) -> list[bytes]:
     return doomed.bytes
 
 
-def note_deleted(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
+def note_deleted(c: Transaction, group: set[str]) -> tuple[int, int] | None:
     """Note until when the fields of a person are deleted, and return it: None before, and while a hold stands.
 
     What is told later of a time up to then is not kept.
@@ -56,21 +55,21 @@ def note_deleted(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
     return last
 
 
-def _note_until(c: SQLiteCursor, group: set[str], last: tuple[int, int] | None) -> None:
+def _note_until(c: Transaction, group: set[str], last: tuple[int, int] | None) -> None:
     if last is None:
         c.executemany("DELETE FROM deleted WHERE person=?", [(name,) for name in sorted(group)])
     else:
         c.executemany("INSERT OR REPLACE INTO deleted VALUES (?,?)", [(name, last[0]) for name in sorted(group)])
 
 
-def deleted_until(c: SQLiteCursor, group: set[str]) -> tuple[int, int] | None:
+def deleted_until(c: Transaction, group: set[str]) -> tuple[int, int] | None:
     """The last deletion of a person by all that is recorded: None before, and while a hold stands."""
     entries = [entry for entry in stream_entries(c, group, DECIDES) if entry.role == "controller"]
     deletions = effective_deletions(entries)
     return max(deletions) if deletions and not standing_holds(entries) else None
 
 
-def spare_held(c: SQLiteCursor, person: str) -> None:
+def spare_held(c: Transaction, person: str) -> None:
     """Under a hold of any name just joined, nothing told late is dropped."""
     group = connected(c, person)
     entries = stream_entries(c, group, ("hold.placed", "hold.released"))
@@ -90,7 +89,7 @@ class Doomed:
     bytes: list[bytes] = field(default_factory=list)
 
 
-def doomed_of(app: Opened, c: SQLiteCursor, group: set[str], until: tuple[int, int] | None) -> Doomed:
+def doomed_of(app: Opened, c: Transaction, group: set[str], until: tuple[int, int] | None) -> Doomed:
     """Sealed records of entries up to `until` in force (None: all), and keys of which nothing else hangs."""
     doomed = Doomed()
     controller = _controller(c, group)
@@ -126,7 +125,7 @@ def doomed_of(app: Opened, c: SQLiteCursor, group: set[str], until: tuple[int, i
     return doomed
 
 
-def _controller(c: SQLiteCursor, group: set[str]) -> str:
+def _controller(c: Transaction, group: set[str]) -> str:
     """Whose persons these are; they have no entry at all where they were only ever mentioned."""
     marks = ",".join("?" * len(group))
     c.execute(f"SELECT position, state FROM entries WHERE stream IN ({marks}) LIMIT 1", sorted(group))
@@ -134,7 +133,7 @@ def _controller(c: SQLiteCursor, group: set[str]) -> str:
     return decode(*row).controller if row else ""
 
 
-def _fields(app: Opened, c: SQLiteCursor, entry: Entry) -> dict[str, str]:
+def _fields(app: Opened, c: Transaction, entry: Entry) -> dict[str, str]:
     opened = app.vault.open_fields(c, entry.stream, entry.version, entry.position)
     return opened[1] if opened is not None else {}
 
@@ -147,7 +146,7 @@ def _address_keys(app: Opened, entry: Entry, fields: dict[str, str]) -> set[byte
     return {key for some in said.values() for key in keys_of(app.vault, entry.controller, some)}
 
 
-def destroy(app: Opened, c: SQLiteCursor, doomed: Doomed) -> None:
+def destroy(app: Opened, c: Transaction, doomed: Doomed) -> None:
     """Destroy it; hashes of addresses, and which letters say what, lead to the persons until these are erased."""
     c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in doomed.elsewhere])
     for name, positions in doomed.positions.items():
@@ -156,7 +155,7 @@ def destroy(app: Opened, c: SQLiteCursor, doomed: Doomed) -> None:
         app.vault.destroy(c, name, positions, whole=name in doomed.whole)
 
 
-def outliving(app: Opened, c: SQLiteCursor, group: set[str], keys: dict[str, set[bytes]]) -> list[Kept]:
+def outliving(app: Opened, c: Transaction, group: set[str], keys: dict[str, set[bytes]]) -> list[Kept]:
     """What outlives these persons: every no of theirs, under every address."""
     every = {key for some in keys.values() for key in some}
     if not every:

@@ -12,11 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.errors import CorruptEntry, InvalidQuestion
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.log.verifier import MAX_DOCUMENT_BYTES, MEDIA_TYPE
+from consent_ledger.ledger.store.contract import Transaction
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
@@ -62,7 +61,7 @@ def document(app: LedgerApplication, sha256: str) -> bytes:
     return found[1]
 
 
-def read_document(c: SQLiteCursor, sha256: str) -> tuple[str, bytes] | None:
+def read_document(c: Transaction, sha256: str) -> tuple[str, bytes] | None:
     """(media type, exact bytes) of a document, None where it is not stored. Raises CorruptEntry."""
     if not _DIGEST.fullmatch(sha256):
         return None
@@ -80,7 +79,7 @@ def read_document(c: SQLiteCursor, sha256: str) -> tuple[str, bytes] | None:
     return media_type, body
 
 
-def altered(c: SQLiteCursor) -> Iterator[str]:
+def altered(c: Transaction) -> Iterator[str]:
     """Which documents are not what their digests say, one sentence each."""
     c.execute("SELECT sha256 FROM documents ORDER BY sha256")
     for (sha256,) in c.fetchall():

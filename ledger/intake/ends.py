@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.log.entry import Entry, decode
+from consent_ledger.ledger.store.contract import Transaction
 
 # also a request told late, or taken back late: the completion that was told before it takes effect now, or none
 DECIDES: Final = (
@@ -55,7 +54,7 @@ class Ends:
                 pass
 
 
-def brought_up(known: dict[str, Ends], c: SQLiteCursor, person: str) -> tuple[Order | None, Ends]:
+def brought_up(known: dict[str, Ends], c: Transaction, person: str) -> tuple[Order | None, Ends]:
     """(`until` when it was last looked at, what there is now). Requires that all entries are written."""
     c.execute("SELECT version FROM streams WHERE stream=?", [person])
     row = c.fetchone()
@@ -74,7 +73,7 @@ def brought_up(known: dict[str, Ends], c: SQLiteCursor, person: str) -> tuple[Or
     return before, ends
 
 
-def _read(c: SQLiteCursor, person: str, version: int) -> list[Entry]:
+def _read(c: Transaction, person: str, version: int) -> list[Entry]:
     marks = ",".join("?" * len(DECIDES))
     about = f"SELECT position, state FROM entries WHERE stream=? AND version>? AND type IN ({marks})"
     c.execute(about, [person, version, *DECIDES])

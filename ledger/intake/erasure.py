@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import HoldStanding, InvalidQuestion
 from consent_ledger.ledger.intake import traces as tr
@@ -25,6 +23,7 @@ from consent_ledger.ledger.intake.persons import connected, effective_deletions,
 from consent_ledger.ledger.intake.scrub import note_unscrubbed, scrub
 from consent_ledger.ledger.intake.staying import note_uncarried, record_uncarried, stays_bound
 from consent_ledger.ledger.intake.suppression import keep, take_addresses
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import FOREVER
 from consent_ledger.ledger.vault.keys import Outlived
 
@@ -140,7 +139,7 @@ def erase_persons(
     return Erased(positions, len(traces.letters), len(traces.refused))
 
 
-def _has_names(c: SQLiteCursor, person: str) -> bool:
+def _has_names(c: Transaction, person: str) -> bool:
     c.execute("SELECT EXISTS (SELECT 1 FROM aliases WHERE person=?)", [person])
     return bool(c.fetchone()[0])
 
@@ -159,7 +158,7 @@ def finish_erasures(app: Opened, now: int) -> None:
         erase_persons(app, persons, now, journal=True)
 
 
-def _mentioned_by(c: SQLiteCursor, group: set[str]) -> str | None:
+def _mentioned_by(c: Transaction, group: set[str]) -> str | None:
     """The controller of somebody who was only ever mentioned, and by whose erasure no other entry would say so."""
     found = tr.mentioning(c, min(group)) if len(group) == 1 else []
     return found[0].controller if found else None
@@ -186,7 +185,7 @@ def _read_before(app: Opened, persons: set[str], named: Sequence[tuple[str, str]
     return _Read(texts, *tr.read_letters(app.vault, texts, 0, page))
 
 
-def _traces(app: Opened, c: SQLiteCursor, group: set[str], sought: tr.Sought, read: _Read) -> tr.Traces:
+def _traces(app: Opened, c: Transaction, group: set[str], sought: tr.Sought, read: _Read) -> tr.Traces:
     """All traces, with the letters that came since they were read, and those that say what is known only since."""
     traces = tr.traces_of(app, c, group, sought)
     texts = sought.texts()
@@ -201,7 +200,7 @@ def _traces(app: Opened, c: SQLiteCursor, group: set[str], sought: tr.Sought, re
     return traces
 
 
-def _forget(app: Opened, c: SQLiteCursor, group: set[str], aliases: set[bytes], traces: tr.Traces) -> list[bytes]:
+def _forget(app: Opened, c: Transaction, group: set[str], aliases: set[bytes], traces: tr.Traces) -> list[bytes]:
     """Remove names, content digests and letters of erased persons. Returns the bytes that must be gone."""
     gone = tr.remove(app, c, group, aliases, traces) + forget(c, sorted(group))
     for name in sorted(group):
@@ -246,7 +245,7 @@ def destroy_again(app: Opened) -> int:
     return len(again)
 
 
-def _note_unrecorded(c: SQLiteCursor, persons: list[str], controller: str | None) -> None:
+def _note_unrecorded(c: Transaction, persons: list[str], controller: str | None) -> None:
     """Note who was erased again in a copy: that is an entry as soon as the copy is a store that signs."""
     rows = [(_UNRECORDED + person, (controller or "").encode()) for person in persons]
     c.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", rows)

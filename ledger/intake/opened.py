@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import ConnectionPoolClosedError
-from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
+from eventsourcing.sqlite import SQLiteConnection
 from eventsourcing.utils import Environment
 
 from consent_ledger.ledger import crashpoints
@@ -39,6 +39,7 @@ from consent_ledger.ledger.log.verifier import EMPTY_ROOT, ProofError
 from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
 from consent_ledger.ledger.policy.load import load_pack, require_within_limits
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.reader import Reader
 from consent_ledger.ledger.store.recorder import (
     STORE_FORMAT,
@@ -153,7 +154,7 @@ class Opened(Application[str]):
         return self.recorder
 
     @contextmanager
-    def reading(self) -> Iterator[SQLiteCursor]:
+    def reading(self) -> Iterator[Transaction]:
         """A consistent view of the store: inside an answer, or inside another reading of this thread, the same one."""
         here = self.reading_here
         if here.reader is None and here.connection is None:
@@ -168,7 +169,7 @@ class Opened(Application[str]):
                 yield cursor
 
     @contextmanager
-    def reading_newest(self) -> Iterator[SQLiteCursor]:
+    def reading_newest(self) -> Iterator[Transaction]:
         """A consistent view of the store as it is now, whatever answer this thread is in."""
         here, pool = self.reading_here, self.store.datastore.pool
         before = here.reader, here.connection
@@ -199,7 +200,7 @@ class Opened(Application[str]):
         return reader
 
     @contextmanager
-    def writing(self, *, guarded: bool = True) -> Iterator[SQLiteCursor]:
+    def writing(self, *, guarded: bool = True) -> Iterator[Transaction]:
         """The store's only writer, until the block ends. An exception takes everything back.
 
         Writers take turns: threads by a lock of the application's, processes by one of the keys'. What the block signed
@@ -258,7 +259,7 @@ class Opened(Application[str]):
 
     # -- what was signed -----------------------------------------------------------------------------------------------
 
-    def behind(self, c: SQLiteCursor) -> str | None:
+    def behind(self, c: Transaction) -> str | None:
         """Why this is not the log that its keys have signed: it is shorter, or another one. None where it is."""
         noted = self.keys.signed_head(self.origin)
         head = read_head(c)
@@ -276,7 +277,7 @@ class Opened(Application[str]):
             )
         return None
 
-    def _refuse_behind(self, c: SQLiteCursor) -> None:
+    def _refuse_behind(self, c: Transaction) -> None:
         if self.held is None or self.how == "copy":
             return
         why = self.behind(c)
@@ -362,7 +363,7 @@ class Opened(Application[str]):
         if self.held is not None and self.how != "immutable":
             self.held.remember()
 
-    def upgrade(self, c: SQLiteCursor) -> None:
+    def upgrade(self, c: Transaction) -> None:
         """Bring the tables of a store of an older format to the present one."""
         raise NotImplementedError
 
@@ -391,7 +392,7 @@ class Opened(Application[str]):
         if hasattr(self, "vault"):
             self.vault.forget_cache()
 
-    def refresh(self, c: SQLiteCursor) -> Head:
+    def refresh(self, c: Transaction) -> Head:
         """The head, and everything remembered brought up to it. Requires the write lock."""
         head = read_head(c)
         if self.head is None or head.size != self.head.size or head.root != self.head.root:
@@ -428,7 +429,7 @@ class Opened(Application[str]):
         self._last_packs = {**self._last_packs, pack.controller: pack}
         return pack
 
-    def _registered_packs(self, c: SQLiteCursor) -> dict[str, str]:
+    def _registered_packs(self, c: Transaction) -> dict[str, str]:
         """Controller to the digest of its pack. Raises CorruptEntry where a row was altered."""
         c.execute("SELECT controller, pack_sha256, bound FROM controllers")
         rows = c.fetchall()
@@ -437,10 +438,10 @@ class Opened(Application[str]):
                 raise CorruptEntry(f"{self.where}: the pack of {controller!r} was exchanged (add the right one again)")
         return {controller: sha256 for controller, sha256, _ in rows}
 
-    def _load_controllers(self, c: SQLiteCursor) -> dict[str, Pack]:
+    def _load_controllers(self, c: Transaction) -> dict[str, Pack]:
         return {controller: self.pack(sha256, c) for controller, sha256 in self._registered_packs(c).items()}
 
-    def pack(self, sha256: str, c: SQLiteCursor | None = None) -> Pack:
+    def pack(self, sha256: str, c: Transaction | None = None) -> Pack:
         """A stored pack. Raises PackError where it is absent."""
         if self.any_pack is not None:
             return self.any_pack

@@ -9,16 +9,15 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
 from consent_ledger.ledger.policy.conditions import Minor
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import FOREVER, after_months
 
 
-def linked(c: SQLiteCursor, person: str) -> set[str]:
+def linked(c: Transaction, person: str) -> set[str]:
     """All identifiers ever joined with this one, directly or not, itself included."""
     found, todo = {person}, [person]
     while todo:
@@ -29,7 +28,7 @@ def linked(c: SQLiteCursor, person: str) -> set[str]:
     return found
 
 
-def known_person(c: SQLiteCursor, person: object) -> bool:
+def known_person(c: Transaction, person: object) -> bool:
     """Whether something is the identifier of somebody who has entries, or a name."""
     if not isinstance(person, str) or not person.isascii():
         return False
@@ -40,7 +39,7 @@ def known_person(c: SQLiteCursor, person: object) -> bool:
     return bool(c.fetchone()[0]) and not person.startswith(CONTROLLER_PREFIX)
 
 
-def stream_entries(c: SQLiteCursor, streams: Iterable[str], types: tuple[str, ...] | None = None) -> list[Entry]:
+def stream_entries(c: Transaction, streams: Iterable[str], types: tuple[str, ...] | None = None) -> list[Entry]:
     """Entries of some streams, in the order in which they are in force."""
     found = []
     for stream in streams:
@@ -53,7 +52,7 @@ def stream_entries(c: SQLiteCursor, streams: Iterable[str], types: tuple[str, ..
     return sorted(found, key=lambda entry: entry.order)
 
 
-def connected(c: SQLiteCursor, person: str, at: int | None = None) -> set[str]:
+def connected(c: Transaction, person: str, at: int | None = None) -> set[str]:
     """The identifiers joined with this one at a moment (default: by all that is recorded), itself included."""
     candidates = linked(c, person)
     if len(candidates) == 1:
@@ -157,7 +156,7 @@ def minor_until(need: Minor, told: Told, since: int, *, grow: bool) -> int | Non
     return after_months(since, 12 * (need.under - age)) if grow else FOREVER
 
 
-def is_minor(c: SQLiteCursor, person: str, need: Minor, at: int, pack: Pack) -> bool:
+def is_minor(c: Transaction, person: str, need: Minor, at: int, pack: Pack) -> bool:
     """Whether the person, under any joined name, is known at `at` to be a minor in the pack's sense.
 
     Those who are joined no longer are looked at, too: parting from them set what counts back to what each said.

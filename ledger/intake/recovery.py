@@ -12,8 +12,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import LedgerError, StoreBehind
 from consent_ledger.ledger.events import catalogue as ev
@@ -22,6 +20,7 @@ from consent_ledger.ledger.intake.batch import Batch
 from consent_ledger.ledger.intake.erasure import destroy_again, record_erasures
 from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
 from consent_ledger.ledger.log.verifier import encode_base64
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.recorder import Head, read_head
 from consent_ledger.ledger.vault.heads import SignedHead
 
@@ -100,7 +99,7 @@ def bring_nobody_back(app: LedgerApplication) -> str | None:
     return why
 
 
-def _rename(app: LedgerApplication, c: SQLiteCursor, name: str, head: Head) -> None:
+def _rename(app: LedgerApplication, c: Transaction, name: str, head: Head) -> None:
     """The store is that of another log, under the key that is in use now."""
     app.origin, app.signer = name, Signer(app.keys.signing_seed(), name)
     for key, value in (("origin", name), ("vkey", app.signer.vkey)):

@@ -13,12 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import StoreBusy, StoreError, StoreFull
 from consent_ledger.ledger.files.held import chunks
 from consent_ledger.ledger.intake.opened import Opened, Unscrubbed
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.recorder import readable_errors
 
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
@@ -81,7 +80,7 @@ def finish_scrub(app: Opened) -> None:
         scrub_or_wait(app, [])
 
 
-def note_unscrubbed(c: SQLiteCursor, gone: list[bytes]) -> None:
+def note_unscrubbed(c: Transaction, gone: list[bytes]) -> None:
     """Note that the files are to be scrubbed, in the transaction that destroys."""
     if gone:
         c.execute("INSERT OR IGNORE INTO meta VALUES (?, x'')", [_note_of(gone[0])])

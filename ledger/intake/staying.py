@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
-from eventsourcing.sqlite import SQLiteCursor
 
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.intake.addresses import CHANNELS, binding, had_by, others_with, tags_had
@@ -21,6 +20,7 @@ from consent_ledger.ledger.intake.opened import Opened
 from consent_ledger.ledger.intake.persons import connected, stream_entries
 from consent_ledger.ledger.intake.suppression import noes_said
 from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import DAY
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Carried(NamedTuple):
     time: int
 
 
-def stays_bound(app: Opened, c: SQLiteCursor, group: set[str], now: int) -> list[Carried]:
+def stays_bound(app: Opened, c: Transaction, group: set[str], now: int) -> list[Carried]:
     """What others stay under when these persons are erased."""
     tags = tags_had(c, group)
     shared = {tag: others for tag in tags if (others := set(others_with(c, tag)) - group)}
@@ -63,7 +63,7 @@ def stays_bound(app: Opened, c: SQLiteCursor, group: set[str], now: int) -> list
     return sorted(found)
 
 
-def _of_controller(c: SQLiteCursor, group: Iterable[str]) -> list[Entry]:
+def _of_controller(c: Transaction, group: Iterable[str]) -> list[Entry]:
     return [entry for entry in stream_entries(c, group) if entry.role == "controller"]
 
 
@@ -84,7 +84,7 @@ def _limited(entries: list[Entry], pack: Pack, by: tuple[str, ...]) -> dict[byte
     return found
 
 
-def note_uncarried(c: SQLiteCursor, carried: Iterable[Carried]) -> None:
+def note_uncarried(c: Transaction, carried: Iterable[Carried]) -> None:
     """Note what is an entry as soon as a copy, in which somebody was erased again, is a store that signs."""
     rows = [
         (f"{_UNCARRIED}{one.person}:{one.time}:{number}", orjson.dumps([one.controller, one.said.decode()]))
@@ -93,7 +93,7 @@ def note_uncarried(c: SQLiteCursor, carried: Iterable[Carried]) -> None:
     c.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", rows)
 
 
-def record_uncarried(c: SQLiteCursor) -> list[Carried]:
+def record_uncarried(c: Transaction) -> list[Carried]:
     """Take what `note_uncarried` noted."""
     c.execute("DELETE FROM meta WHERE name GLOB ? RETURNING name, value", [_UNCARRIED + "*"])
     found = []

@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
-from eventsourcing.sqlite import SQLiteCursor
 
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.identifiers.marks import normalised
@@ -26,6 +25,7 @@ from consent_ledger.ledger.identifiers.spellings import COUNTRIES, list_name
 from consent_ledger.ledger.intake.lifts import undoes
 from consent_ledger.ledger.intake.persons import Joined, connected, effective_deletions, linked, stream_entries
 from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import DAY, EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
@@ -297,13 +297,13 @@ def _pieces(said: dict[str, Any]) -> list[dict[str, Any]]:
 # -- the store ---------------------------------------------------------------------------------------------------------
 
 
-def note_addresses(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes]) -> None:
+def note_addresses(c: Transaction, vault: Vault, person: str, keys: Iterable[bytes]) -> None:
     """Remember that a person, whose fields go, had these addresses."""
     rows = [(vault.tag(key), person, vault.masked(key, person)) for key in sorted(keys)]
     c.executemany("INSERT OR IGNORE INTO addresses VALUES (?,?,?)", rows)
 
 
-def take_addresses(c: SQLiteCursor, vault: Vault, persons: Iterable[str]) -> tuple[set[bytes], list[bytes]]:
+def take_addresses(c: Transaction, vault: Vault, persons: Iterable[str]) -> tuple[set[bytes], list[bytes]]:
     """Remove what `note_addresses` remembered of these persons. Returns (hashes, bytes that must be gone)."""
     keys: set[bytes] = set()
     gone: list[bytes] = []
@@ -315,7 +315,7 @@ def take_addresses(c: SQLiteCursor, vault: Vault, persons: Iterable[str]) -> tup
     return keys, gone
 
 
-def keep(c: SQLiteCursor, kept: Iterable[Kept]) -> None:
+def keep(c: Transaction, kept: Iterable[Kept]) -> None:
     """Suppress addresses; of the same no the latest counts."""
     c.executemany(
         "INSERT INTO suppressed VALUES (?,?,?) ON CONFLICT DO UPDATE SET since=max(since, excluded.since)",
@@ -323,13 +323,13 @@ def keep(c: SQLiteCursor, kept: Iterable[Kept]) -> None:
     )
 
 
-def any_kept(c: SQLiteCursor) -> bool:
+def any_kept(c: Transaction) -> bool:
     """Whether there is anything that could come back."""
     c.execute("SELECT EXISTS (SELECT 1 FROM suppressed) OR EXISTS (SELECT 1 FROM addresses)")
     return bool(c.fetchone()[0])
 
 
-def any_of(c: SQLiteCursor, vault: Vault, keys: set[bytes]) -> bool:
+def any_of(c: Transaction, vault: Vault, keys: set[bytes]) -> bool:
     """Whether some of these addresses is that of somebody deleted or erased."""
     marks = ",".join("?" * len(keys))
     c.execute(
@@ -348,7 +348,7 @@ class ToCarry(NamedTuple):
     last: int
 
 
-def to_carry(c: SQLiteCursor, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[ToCarry]:
+def to_carry(c: Transaction, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[ToCarry]:
     """The noes that these addresses bring to a person, new ones only."""
     wanted = sorted(keys)
     marks = ",".join("?" * len(wanted))

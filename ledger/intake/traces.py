@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.identifiers.marks import normal
 from consent_ledger.ledger.identifiers.spellings import forms, name_form
@@ -21,6 +19,7 @@ from consent_ledger.ledger.intake.letter_words import Reader, spellings, telling
 from consent_ledger.ledger.intake.opened import Opened
 from consent_ledger.ledger.intake.suppression import normalise
 from consent_ledger.ledger.log.entry import Entry, decode
+from consent_ledger.ledger.store.contract import Transaction
 
 if TYPE_CHECKING:
     from consent_ledger.ledger.policy.pack import Pack
@@ -49,7 +48,7 @@ class Traces:
 # -- letters -----------------------------------------------------------------------------------------------------------
 
 
-def index_letter(c: SQLiteCursor, vault: Vault, letter: int, said: Iterable[str]) -> None:
+def index_letter(c: Transaction, vault: Vault, letter: int, said: Iterable[str]) -> None:
     """Have a letter found by what it says (`letterwords.strings`)."""
     rows = sorted((vault.word(one), letter) for one in said)
     c.executemany("INSERT OR IGNORE INTO letter_words VALUES (?,?)", rows)
@@ -68,7 +67,7 @@ def address_tags(vault: Vault, controllers: dict[str, Pack], said: Iterable[str]
     return sorted(map(vault.tag, keys))
 
 
-def tie_addresses(c: SQLiteCursor, letter: int, tags: list[bytes]) -> None:
+def tie_addresses(c: Transaction, letter: int, tags: list[bytes]) -> None:
     """Tie a letter to deleted persons who had an address that it names."""
     for some, marks in _portions(tags):
         c.execute(
@@ -77,7 +76,7 @@ def tie_addresses(c: SQLiteCursor, letter: int, tags: list[bytes]) -> None:
         )
 
 
-def tie_values(c: SQLiteCursor, vault: Vault, person: str, values: Iterable[str]) -> None:
+def tie_values(c: Transaction, vault: Vault, person: str, values: Iterable[str]) -> None:
     """Tie letters that say one of these values to the person: nobody can read them in the vault any more."""
     for some, marks in _portions(_value_words(vault, values)):
         c.execute(
@@ -86,7 +85,7 @@ def tie_values(c: SQLiteCursor, vault: Vault, person: str, values: Iterable[str]
         )
 
 
-def note_past(c: SQLiteCursor, vault: Vault, controllers: Iterable[str], letter: int, sealed: bytes) -> None:
+def note_past(c: Transaction, vault: Vault, controllers: Iterable[str], letter: int, sealed: bytes) -> None:
     """Remember of a letter that goes whose it was: a copy of the store that was made before may hold it still."""
     names = {form for one in spellings(vault.open_letter(sealed)) for form in _forms(one)}
     aliases = [one for controller in controllers for name in sorted(names) for one in vault.aliases(controller, name)]
@@ -101,7 +100,7 @@ def _forms(name: str) -> set[str]:
     return {name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)}
 
 
-def letters_by_word(c: SQLiteCursor, words: Iterable[bytes]) -> set[int]:
+def letters_by_word(c: Transaction, words: Iterable[bytes]) -> set[int]:
     """The letters that say one of these."""
     found: set[int] = set()
     for some, marks in _portions(words):
@@ -113,7 +112,7 @@ def letters_by_word(c: SQLiteCursor, words: Iterable[bytes]) -> set[int]:
 Page = list[tuple[int, bytes]]  # letters, sealed
 
 
-def letters_after(c: SQLiteCursor, after: int) -> Page:
+def letters_after(c: Transaction, after: int) -> Page:
     """Some letters, in order, from behind one of them."""
     c.execute("SELECT id, sealed FROM dead_letters WHERE id>? ORDER BY id LIMIT ?", [after, _PAGE])
     return list(c.fetchall())
@@ -129,7 +128,7 @@ def read_letters(vault: Vault, sought: set[str], after: int, page: Callable[[int
     return found, after
 
 
-def remove_letters(c: SQLiteCursor, letters: Iterable[int]) -> list[bytes]:
+def remove_letters(c: Transaction, letters: Iterable[int]) -> list[bytes]:
     """Destroy letters and all that leads to them. Returns the bytes that must be gone."""
     gone: list[bytes] = []
     for letter in sorted(letters):
@@ -159,7 +158,7 @@ class Sought:
         return {normal(name) for name in self.names} | set(values[:READ_VALUES])
 
 
-def sought_for(app: Opened, c: SQLiteCursor, group: set[str], named: Iterable[tuple[str, str]]) -> Sought:
+def sought_for(app: Opened, c: Transaction, group: set[str], named: Iterable[tuple[str, str]]) -> Sought:
     """What is known of these persons now. `named`: (controller, name) under which somebody is asked for."""
     vault, found = app.vault, Sought()
     for controller, name in named:
@@ -182,7 +181,7 @@ def sought_for(app: Opened, c: SQLiteCursor, group: set[str], named: Iterable[tu
     return found
 
 
-def traces_of(app: Opened, c: SQLiteCursor, group: set[str], sought: Sought) -> Traces:
+def traces_of(app: Opened, c: Transaction, group: set[str], sought: Sought) -> Traces:
     """What is found at once. What is inside longer text is not among it: see `read_letters`."""
     found = Traces()
     found.letters = letters_by_word(c, sought.words | _value_words(app.vault, sought.values))
@@ -198,7 +197,7 @@ def traces_of(app: Opened, c: SQLiteCursor, group: set[str], sought: Sought) -> 
     return found
 
 
-def note_handles(c: SQLiteCursor, vault: Vault, traces: Traces) -> None:
+def note_handles(c: Transaction, vault: Vault, traces: Traces) -> None:
     """Add the handles of what is there: a letter's sealed bytes, the leaf hash of the entry that says a refusal."""
     there: dict[int, bytes] = {}
     for some, marks in _portions(traces.letters):
@@ -211,7 +210,7 @@ def note_handles(c: SQLiteCursor, vault: Vault, traces: Traces) -> None:
         traces.handles |= {row[0][:HANDLE_BYTES] for row in c.fetchall()}
 
 
-def remove(app: Opened, c: SQLiteCursor, group: set[str], aliases: set[bytes], traces: Traces) -> list[bytes]:
+def remove(app: Opened, c: Transaction, group: set[str], aliases: set[bytes], traces: Traces) -> list[bytes]:
     """Destroy what was found, and the content digests of entries that name these persons. Returns the gone bytes."""
     gone = remove_letters(c, traces.letters)
     gone += forget_refusals(c, app.vault, traces.refused)
@@ -225,7 +224,7 @@ def remove(app: Opened, c: SQLiteCursor, group: set[str], aliases: set[bytes], t
     return gone
 
 
-def mentioning(c: SQLiteCursor, person: str) -> list[Entry]:
+def mentioning(c: Transaction, person: str) -> list[Entry]:
     """The entries of others that name a person."""
     c.execute("SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=?", [person])
     return [decode(position, state) for position, state in c.fetchall()]
@@ -236,7 +235,7 @@ def says_name(entry: Entry) -> bool:
     return isinstance(entry.data, ev.SubjectLinked | ev.SubjectUnlinked)
 
 
-def forget_digest(c: SQLiteCursor, vault: Vault, entry: Entry) -> list[bytes]:
+def forget_digest(c: Transaction, vault: Vault, entry: Entry) -> list[bytes]:
     """Destroy the digest of an event's content: a guess could be compared with it. Its key stays, for replays."""
     key = vault.event_key(entry.source, entry.id)
     c.execute("SELECT digest FROM keys WHERE key=? AND digest IS NOT NULL", [key])
@@ -245,7 +244,7 @@ def forget_digest(c: SQLiteCursor, vault: Vault, entry: Entry) -> list[bytes]:
     return gone
 
 
-def forget_refusals(c: SQLiteCursor, vault: Vault, positions: Iterable[int]) -> list[bytes]:
+def forget_refusals(c: Transaction, vault: Vault, positions: Iterable[int]) -> list[bytes]:
     """A refused event keeps its key, so that it is refused again, under a digest that compares with nothing."""
     gone: list[bytes] = []
     for position in sorted(positions):
@@ -262,7 +261,7 @@ def forget_refusals(c: SQLiteCursor, vault: Vault, positions: Iterable[int]) -> 
     return gone
 
 
-def handled_again(c: SQLiteCursor, vault: Vault, handles: set[bytes]) -> Traces:
+def handled_again(c: Transaction, vault: Vault, handles: set[bytes]) -> Traces:
     """What a copy still holds of what was destroyed since it was made."""
     found = Traces()
     c.execute("SELECT id, sealed FROM dead_letters")
@@ -272,7 +271,7 @@ def handled_again(c: SQLiteCursor, vault: Vault, handles: set[bytes]) -> Traces:
     return found
 
 
-def aliases_of(c: SQLiteCursor, refused: set[int]) -> set[bytes]:
+def aliases_of(c: Transaction, refused: set[int]) -> set[bytes]:
     """The names in those refused events, whosever they are."""
     c.execute("SELECT alias, position FROM refused_names")
     return {alias for alias, position in c.fetchall() if position in refused}

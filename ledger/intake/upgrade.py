@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.identifiers.spellings import composed
 from consent_ledger.ledger.intake.addresses import Writes, field_forms, head_of, named_name
 from consent_ledger.ledger.intake.destroy import note_deleted
@@ -26,6 +24,7 @@ from consent_ledger.ledger.intake.traces import index_letter
 from consent_ledger.ledger.log.entry import Entry, decode
 from consent_ledger.ledger.policy.load import load_pack
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.recorder import (
     ADDRESSES,
     DELETED,
@@ -42,7 +41,7 @@ from consent_ledger.ledger.vault.vault import Vault
 _PAGE: Final = 5_000
 
 
-def upgrade(c: SQLiteCursor, vault: Vault) -> None:
+def upgrade(c: Transaction, vault: Vault) -> None:
     """Raise a store to today's format. Requires the write lock; another process may have done so already."""
     c.execute("PRAGMA user_version")
     found = c.fetchone()[0]
@@ -66,13 +65,13 @@ def upgrade(c: SQLiteCursor, vault: Vault) -> None:
     c.execute(f"PRAGMA user_version={STORE_FORMAT}")
 
 
-def _streams(c: SQLiteCursor) -> None:
+def _streams(c: Transaction) -> None:
     c.execute(STREAMS)
     # NOT INDEXED: from the table itself, as an index may have lost a row
     c.execute("INSERT INTO streams SELECT stream, max(version), leaf FROM entries NOT INDEXED GROUP BY stream")
 
 
-def _pages(c: SQLiteCursor) -> Iterator[list[tuple[int, bytes]]]:
+def _pages(c: Transaction) -> Iterator[list[tuple[int, bytes]]]:
     """The entries, (position, bytes), page by page. The cursor is free between pages."""
     start = 0
     while True:
@@ -84,7 +83,7 @@ def _pages(c: SQLiteCursor) -> Iterator[list[tuple[int, bytes]]]:
         yield rows
 
 
-def _from_log(c: SQLiteCursor) -> None:
+def _from_log(c: Transaction) -> None:
     """Who is named by whose entries; and the ages of those under one, which were passed over."""
     for statement in MENTIONS:
         c.execute(statement)
@@ -105,7 +104,7 @@ def mentioned(entry: Entry) -> list[str]:
     return sorted({person for person in found if person is not None and person != entry.stream})
 
 
-def _bound(c: SQLiteCursor, vault: Vault) -> None:
+def _bound(c: Transaction, vault: Vault) -> None:
     c.execute("ALTER TABLE aliases ADD COLUMN bound BLOB")
     c.execute("ALTER TABLE aliases ADD COLUMN word BLOB")
     c.execute("SELECT alias, person, sealed FROM aliases")
@@ -120,7 +119,7 @@ def _bound(c: SQLiteCursor, vault: Vault) -> None:
     c.executemany("UPDATE controllers SET bound=? WHERE controller=?", packs)
 
 
-def _letters(c: SQLiteCursor, vault: Vault) -> None:
+def _letters(c: Transaction, vault: Vault) -> None:
     for statement in LETTERS:
         c.execute(statement)
     c.execute(  # a name that nobody can read any more has no word to be found by
@@ -138,14 +137,14 @@ def _letters(c: SQLiteCursor, vault: Vault) -> None:
             index_letter(c, vault, letter, strings(vault.open_letter(sealed)))
 
 
-def _deleted(c: SQLiteCursor) -> None:
+def _deleted(c: Transaction) -> None:
     c.execute(DELETED)
     c.execute("SELECT DISTINCT stream FROM entries WHERE type='deletion.completed'")
     for (person,) in c.fetchall():
         note_deleted(c, connected(c, person))
 
 
-def _names(c: SQLiteCursor, vault: Vault) -> None:
+def _names(c: Transaction, vault: Vault) -> None:
     """Have every name that can be read found by all its spellings; of two persons the older one."""
     c.execute("SELECT alias, person, sealed, word FROM aliases WHERE sealed IS NOT NULL ORDER BY person")
     for alias, person, sealed, word in c.fetchall():
@@ -157,7 +156,7 @@ def _names(c: SQLiteCursor, vault: Vault) -> None:
             c.execute("INSERT OR IGNORE INTO aliases VALUES (?,?,?,?,?)", row)
 
 
-def _controller_of(c: SQLiteCursor, person: str) -> str | None:
+def _controller_of(c: Transaction, person: str) -> str | None:
     """Whose person this is, by an entry about them, or one that names them."""
     about = "SELECT position, state FROM entries WHERE stream=? AND version=1"
     naming = "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? LIMIT 1"
@@ -169,14 +168,14 @@ def _controller_of(c: SQLiteCursor, person: str) -> str | None:
     return None
 
 
-def _recipients(c: SQLiteCursor) -> None:
+def _recipients(c: Transaction) -> None:
     c.execute("SELECT controller, recipient FROM recipients")
     rows = {(controller, composed(recipient)) for controller, recipient in c.fetchall()}
     c.execute("DELETE FROM recipients")
     c.executemany("INSERT INTO recipients VALUES (?,?)", sorted(rows))
 
 
-def _addresses(c: SQLiteCursor, vault: Vault) -> None:
+def _addresses(c: Transaction, vault: Vault) -> None:
     """The addresses of those who are there, as far as they can be read, and which entries may bind them."""
     packs = _packs(c)
     c.execute("SELECT DISTINCT person FROM aliases")
@@ -189,12 +188,12 @@ def _addresses(c: SQLiteCursor, vault: Vault) -> None:
         writes.flush(c)
 
 
-def _packs(c: SQLiteCursor) -> dict[str, Pack]:
+def _packs(c: Transaction) -> dict[str, Pack]:
     c.execute("SELECT c.controller, p.body FROM controllers c JOIN packs p ON p.sha256 = c.pack_sha256")
     return {controller: load_pack(body) for controller, body in c.fetchall()}
 
 
-def _named(c: SQLiteCursor, vault: Vault, entry: Entry, pack: Pack | None) -> Named:
+def _named(c: Transaction, vault: Vault, entry: Entry, pack: Pack | None) -> Named:
     """The addresses of an entry that can still be read."""
     found = Named("")
     if pack is not None and entry.personal:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
-from eventsourcing.sqlite import SQLiteCursor
 
 from consent_ledger.ledger.errors import LedgerError, NewerEntry
 from consent_ledger.ledger.events import catalogue as ev
@@ -26,6 +25,7 @@ from consent_ledger.ledger.intake.upgrade import mentioned
 from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
 from consent_ledger.ledger.log.verifier import leaf_hash
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.vault.vault import ALIAS_BYTES
 
 PAGE: Final = 2_000
@@ -49,7 +49,7 @@ class _Expected:
     newer: int = 0  # entries of a newer program, which may have a key or not
 
 
-def problems(app: LedgerApplication, c: SQLiteCursor, progress: Callable[[int], None] | None = None) -> Iterator[str]:
+def problems(app: LedgerApplication, c: Transaction, progress: Callable[[int], None] | None = None) -> Iterator[str]:
     """What does not follow from the log, one sentence each. Requires a log that verifies."""
     expected, start = _Expected(), 0
     while True:
@@ -115,9 +115,10 @@ def _follow(expected: _Expected, entry: Entry) -> None:
             pass
 
 
-def _keys(app: LedgerApplication, c: SQLiteCursor, entries: list[Entry]) -> Iterator[str]:
+def _keys(app: LedgerApplication, c: Transaction, entries: list[Entry]) -> Iterator[str]:
     wanted = {app.vault.event_key(entry.source, entry.id): entry.position for entry in entries}
-    keys, found = list(wanted), {}
+    keys = list(wanted)
+    found: dict[bytes, int] = {}
     for first in range(0, len(keys), 500):
         some = keys[first : first + 500]
         c.execute(f"SELECT key, position FROM keys WHERE key IN ({','.join('?' * len(some))})", some)
@@ -128,7 +129,7 @@ def _keys(app: LedgerApplication, c: SQLiteCursor, entries: list[Entry]) -> Iter
             return
 
 
-def _compared(c: SQLiteCursor, expected: _Expected) -> Iterator[str]:
+def _compared(c: Transaction, expected: _Expected) -> Iterator[str]:
     yield from _differs(c, "streams", "stream, version, leaf", {(s, *tip) for s, tip in expected.streams.items()})
     yield from _differs(c, "links", "one, other", expected.links)
     yield from _differs(c, "aged", "person", {(person,) for person in expected.aged})
@@ -141,7 +142,7 @@ def _compared(c: SQLiteCursor, expected: _Expected) -> Iterator[str]:
         yield f"keys: {count} events are known, the log has {expected.keys}"
 
 
-def _differs(c: SQLiteCursor, table: str, columns: str, expected: set[Any]) -> Iterator[str]:
+def _differs(c: Transaction, table: str, columns: str, expected: set[Any]) -> Iterator[str]:
     c.execute(f"SELECT {columns} FROM {table}")
     found = {tuple(row) for row in c.fetchall()}
     for what, rows in (("lacks", expected - found), ("has besides", found - expected)):
@@ -150,7 +151,7 @@ def _differs(c: SQLiteCursor, table: str, columns: str, expected: set[Any]) -> I
             yield f"{table}: {what} {len(rows)} rows that the log does not bear out, such as {', '.join(named)}"
 
 
-def _packs(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
+def _packs(app: LedgerApplication, c: Transaction) -> Iterator[str]:
     """Packs are what their digests say, and those are there that were registered or published."""
     try:
         app._load_controllers(c)  # noqa: SLF001  this package's
@@ -167,7 +168,7 @@ def _packs(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
         yield f"packs: {error}"
 
 
-def _deletions(c: SQLiteCursor) -> Iterator[str]:
+def _deletions(c: Transaction) -> Iterator[str]:
     """Until when fields are deleted, of whoever is not erased and was never joined: there it hangs on the order."""
     c.execute(
         "SELECT DISTINCT stream FROM entries WHERE type='deletion.completed' AND stream IN (SELECT person FROM aliases)"
@@ -183,7 +184,7 @@ def _deletions(c: SQLiteCursor) -> Iterator[str]:
         yield f"deleted: {len(found ^ expected)} rows are not as the log has it, such as that of {person}"
 
 
-def _letters(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
+def _letters(app: LedgerApplication, c: Transaction) -> Iterator[str]:
     """Dead letters open, and are found by all that they say."""
     c.execute("SELECT id FROM dead_letters ORDER BY id")
     for (letter,) in c.fetchall():
@@ -198,7 +199,7 @@ def _letters(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
             yield f"letter_words: dead letter {letter} is not found by all that it says"
 
 
-def _names(app: LedgerApplication, c: SQLiteCursor, expected: _Expected) -> Iterator[str]:
+def _names(app: LedgerApplication, c: Transaction, expected: _Expected) -> Iterator[str]:
     """Every name leads where it was made to lead and opens as long as it may; whoever is not erased has one."""
     c.execute("SELECT substr(name, 12) FROM meta WHERE name GLOB 'unrecorded:*'")  # erased again, in a restored copy
     erased = expected.erased | {row[0] for row in c.fetchall()}
@@ -218,7 +219,7 @@ def _names(app: LedgerApplication, c: SQLiteCursor, expected: _Expected) -> Iter
             return
 
 
-def _addresses(app: LedgerApplication, c: SQLiteCursor, expected: _Expected) -> Iterator[str]:
+def _addresses(app: LedgerApplication, c: Transaction, expected: _Expected) -> Iterator[str]:
     """The addresses of those who are there: those that can be read, whose field is one by every pack there was."""
     there = _named_persons(c)
     noes, beside = ({one for one in some if one[0] in there} for some in (expected.noes, expected.beside))
@@ -248,12 +249,12 @@ def _tags(app: LedgerApplication, entry: Entry, pack: Pack, fields: dict[str, st
     return {app.vault.tag(key) for some in found for key in addresses.keys_of(app.vault, entry.controller, some)}
 
 
-def _named_persons(c: SQLiteCursor) -> set[str]:
+def _named_persons(c: Transaction) -> set[str]:
     c.execute("SELECT DISTINCT person FROM aliases")
     return {row[0] for row in c.fetchall()}
 
 
-def _all_packs(app: LedgerApplication, c: SQLiteCursor) -> dict[str, list[Pack]]:
+def _all_packs(app: LedgerApplication, c: Transaction) -> dict[str, list[Pack]]:
     """The packs of every controller: which one was registered when an entry came is not on record."""
     found: dict[str, list[Pack]] = {}
     c.execute("SELECT sha256 FROM packs")
@@ -266,7 +267,7 @@ def _all_packs(app: LedgerApplication, c: SQLiteCursor) -> dict[str, list[Pack]]
     return found
 
 
-def unjournalled(app: LedgerApplication, c: SQLiteCursor) -> set[str]:
+def unjournalled(app: LedgerApplication, c: Transaction) -> set[str]:
     """Persons whom the log tells erased and the journal beside the keys does not: an old backup brings them back."""
     c.execute("SELECT DISTINCT stream FROM entries WHERE type='subject.erased'")
     return {row[0] for row in c.fetchall()} - _journalled(app)
@@ -285,14 +286,14 @@ def _journal(app: LedgerApplication, erased: set[str]) -> Iterator[str]:
         )
 
 
-def _objections(app: LedgerApplication, c: SQLiteCursor) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+def _objections(app: LedgerApplication, c: Transaction) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """What outlives erased persons, (in the store, beside the keys): keyed hash of an address, a no as JSON."""
     c.execute("SELECT key, CAST(said AS TEXT) FROM suppressed")
     kept = {(key.hex(), said) for key, said in c.fetchall()}
     return kept, {(key, said) for key, said, _ in app.keys.outlived()}
 
 
-def _suppression(app: LedgerApplication, c: SQLiteCursor) -> Iterator[str]:
+def _suppression(app: LedgerApplication, c: Transaction) -> Iterator[str]:
     """What outlives erased persons stands beside the keys, too; what still leads to a person is masked by them."""
     kept, noted = _objections(app, c)
     if noted - kept and app.how == "rw":  # an erasure that is under way is noted first: once more when nobody writes

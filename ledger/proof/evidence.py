@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
-from eventsourcing.sqlite import SQLiteCursor
 
 from consent_ledger.ledger.errors import EvidenceTooLarge, NothingToShow, PackError
 from consent_ledger.ledger.intake.application import LedgerApplication
@@ -33,6 +32,7 @@ from consent_ledger.ledger.log.verifier import (
     joined,
     named_documents,
 )
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.recorder import read_head, readers
 from consent_ledger.ledger.vault.vault import field_salt
 
@@ -119,7 +119,7 @@ def write_evidence(
 
 
 def _streams(
-    c: SQLiteCursor, controller: str, person: str, withhold: Callable[[bytes], bool]
+    c: Transaction, controller: str, person: str, withhold: Callable[[bytes], bool]
 ) -> tuple[list[tuple[str, list[_Row]]], list[tuple[str, int]]]:
     """The person's entries and those of every name joined with them, and how many there are of names that are not here.
 
@@ -143,7 +143,7 @@ def _streams(
 
 
 def _rows(
-    c: SQLiteCursor,
+    c: Transaction,
     stream: str,
     withhold: Callable[[bytes], bool] = lambda _: False,
     *,
@@ -175,7 +175,7 @@ def _links(rows: list[_Row]) -> list[Link]:
     return [link for link in links if link]
 
 
-def _context(c: SQLiteCursor, controller: str) -> tuple[list[_Row], list[tuple[int, int]]]:
+def _context(c: Transaction, controller: str) -> tuple[list[_Row], list[tuple[int, int]]]:
     """The stream about the controller, and the versions that are left out of it: refusals, where they are many.
 
     The last entry is shown whatever it is, and proves how many are left out before it.
@@ -190,7 +190,7 @@ def _context(c: SQLiteCursor, controller: str) -> tuple[list[_Row], list[tuple[i
     return shown, [(one + 1, other - 1) for one, other in itertools.pairwise(ends) if other > one + 1]
 
 
-def _documents(c: SQLiteCursor, rows: list[_Row]) -> dict[str, tuple[str, bytes]]:
+def _documents(c: Transaction, rows: list[_Row]) -> dict[str, tuple[str, bytes]]:
     """Media type and bytes of the packs that entries name, and of the texts among them that are stored, by SHA-256."""
     found: dict[str, tuple[str, bytes]] = {}
     for row in rows:
@@ -203,7 +203,7 @@ def _documents(c: SQLiteCursor, rows: list[_Row]) -> dict[str, tuple[str, bytes]
     return dict(sorted(found.items()))
 
 
-def _pack(c: SQLiteCursor, sha256: str) -> tuple[str, bytes]:
+def _pack(c: Transaction, sha256: str) -> tuple[str, bytes]:
     c.execute("SELECT body FROM packs WHERE sha256=?", [sha256])
     row = c.fetchone()
     if row is None or hashlib.sha256(row[0]).hexdigest() != sha256:
@@ -212,7 +212,7 @@ def _pack(c: SQLiteCursor, sha256: str) -> tuple[str, bytes]:
 
 
 def _opened(
-    app: LedgerApplication, c: SQLiteCursor, person: str, row: _Row, disclose: Callable[[str], bool]
+    app: LedgerApplication, c: Transaction, person: str, row: _Row, disclose: Callable[[str], bool]
 ) -> list[dict[str, Any]]:
     sealed = None if row.hidden else app.vault.open_fields(c, person, row.version, row.position)
     if sealed is None:
@@ -228,7 +228,7 @@ def _opened(
 # -- the zip -----------------------------------------------------------------------------------------------------------
 
 
-def _prover(c: SQLiteCursor, size: int, checkpoint: str) -> Callable[[int], bytes]:
+def _prover(c: Transaction, size: int, checkpoint: str) -> Callable[[int], bytes]:
     subtree, leaves = readers(c)
     memo: Memo = {}
 

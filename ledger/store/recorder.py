@@ -46,6 +46,7 @@ from consent_ledger.ledger.errors import (
 from consent_ledger.ledger.files.held import FORKED, guard
 from consent_ledger.ledger.log.merkle import HASH_BYTES, ReadLeaves, ReadSubtree
 from consent_ledger.ledger.log.verifier import ProofError
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import EARLIEST, LATEST
 
 APPLICATION_ID: Final = 0x434C4544  # "CLED", in the file's header
@@ -351,7 +352,7 @@ class LedgerRecorder(SQLiteApplicationRecorder):
 
     # -- the library's interface ---------------------------------------------------------------------------------------
 
-    def _insert_events(self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
+    def _insert_events(self, c: Transaction, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
         """Append at the head. `leaves`: their leaf hashes; `first`: the position of the first."""
         first: int = kwargs["first"]
         leaves: Sequence[bytes] = kwargs["leaves"]
@@ -420,7 +421,7 @@ class LedgerRecorder(SQLiteApplicationRecorder):
         raise NotSupportedError("SQLite has no notification: read pages from a cursor instead")
 
 
-def read_head(c: SQLiteCursor) -> Head:
+def read_head(c: Transaction) -> Head:
     """The head row. Raises StoreError where there is none, CorruptEntry where it is none: only damage does that."""
     c.execute("SELECT size, root, recorded_at, checkpoint, edge FROM head")
     row = c.fetchone()
@@ -435,7 +436,7 @@ def read_head(c: SQLiteCursor) -> Head:
     return head
 
 
-def readers(c: SQLiteCursor) -> tuple[ReadSubtree, ReadLeaves]:
+def readers(c: Transaction) -> tuple[ReadSubtree, ReadLeaves]:
     """How roots and proofs read the store's hashes. They raise CorruptEntry for one that is not there, or is none."""
 
     def checked(found: list[Any], wanted: int, where: str) -> list[bytes]:

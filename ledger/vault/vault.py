@@ -20,12 +20,12 @@ from typing import Final
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from eventsourcing.sqlite import SQLiteCursor
 
 from consent_ledger.ledger.errors import CorruptEntry
 from consent_ledger.ledger.identifiers.marks import normal
 from consent_ledger.ledger.identifiers.spellings import name_form
 from consent_ledger.ledger.log.verifier import commitment
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.vault.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
 
 SECRET_BYTES: Final = 32
@@ -52,7 +52,7 @@ class VaultWrites:
         """Forget what was gathered since a mark."""
         del self.people[mark[0] :], self.aliases[mark[1] :], self.secrets[mark[2] :]
 
-    def flush(self, c: SQLiteCursor) -> None:
+    def flush(self, c: Transaction) -> None:
         """Insert what was gathered and forget it."""
         if self.people:
             c.executemany("INSERT INTO people VALUES (?,?)", self.people)
@@ -90,7 +90,7 @@ class Vault:
         """All hashes under which a name is found, the one that leads first: that of the name as it is written."""
         return list(dict.fromkeys((self.exact_alias(controller, name), self.alias(controller, name))))
 
-    def find_name(self, c: SQLiteCursor, controller: str, name: str) -> str | None:
+    def find_name(self, c: Transaction, controller: str, name: str) -> str | None:
         """The person that a name leads to."""
         aliases = self.aliases(controller, name)
         found = self.find(c, aliases)
@@ -164,7 +164,7 @@ class Vault:
         value = (millis << 80) | (0x7 << 76) | ((noise >> 62 & 0xFFF) << 64) | (0b10 << 62) | (noise & ((1 << 62) - 1))
         return f"{value:032x}"
 
-    def find(self, c: SQLiteCursor, aliases: Iterable[bytes]) -> dict[bytes, str]:
+    def find(self, c: Transaction, aliases: Iterable[bytes]) -> dict[bytes, str]:
         """The persons of those aliases that are known."""
         found: dict[bytes, str] = {}
         wanted = list(aliases)
@@ -180,20 +180,20 @@ class Vault:
         sealed = self._seal(key, name.encode(), f"{person}:name".encode())
         writes.aliases.append((alias, person, sealed, self.bound_name(alias, person), self.word(name)))
 
-    def names(self, c: SQLiteCursor, person: str) -> list[str]:
+    def names(self, c: Transaction, person: str) -> list[str]:
         """The names of a person that can still be read."""
         if self._existing_key(c, person) is None:
             return []
         c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
         return sorted({self.open_name(c, person, row[0]) for row in c.fetchall()})
 
-    def open_name(self, c: SQLiteCursor, person: str, sealed: bytes) -> str:
+    def open_name(self, c: Transaction, person: str, sealed: bytes) -> str:
         """One sealed name. Requires that the person's data key is there."""
         key = self._existing_key(c, person)
         assert key is not None
         return self._open(key, sealed, f"{person}:name".encode(), "a name").decode()
 
-    def check_name(self, c: SQLiteCursor, person: str, sealed: bytes, word: bytes | None) -> None:
+    def check_name(self, c: Transaction, person: str, sealed: bytes, word: bytes | None) -> None:
         """Raise CorruptEntry unless a sealed name opens, and is the one that letters are searched for."""
         if self._existing_key(c, person) is None:
             raise CorruptEntry(f"the key of person {person} is missing: restore the store from a backup")
@@ -204,7 +204,7 @@ class Vault:
 
     def seal(
         self,
-        c: SQLiteCursor,
+        c: Transaction,
         writes: VaultWrites,
         person: str,
         version: int,
@@ -226,7 +226,7 @@ class Vault:
         return commitments
 
     def open_fields(
-        self, c: SQLiteCursor, person: str, version: int, position: int
+        self, c: Transaction, person: str, version: int, position: int
     ) -> tuple[bytes, dict[str, str]] | None:
         """(the event's random bytes, its fields), or None where they are gone. Whoever reads keeps no key."""
         c.execute("SELECT sealed FROM secrets WHERE position=?", [position])
@@ -237,7 +237,7 @@ class Vault:
         body = self._open(key, row[0], f"{person}:{version}".encode(), f"entry {position}")
         return body[:SECRET_BYTES], orjson.loads(body[SECRET_BYTES:])
 
-    def destroy(self, c: SQLiteCursor, person: str, positions: list[int], *, whole: bool) -> None:
+    def destroy(self, c: Transaction, person: str, positions: list[int], *, whole: bool) -> None:
         """Destroy the sealed records of those entries; `whole`: the data key and readable names with them."""
         c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in positions])
         if whole:
@@ -245,7 +245,7 @@ class Vault:
             c.execute("UPDATE aliases SET sealed=NULL WHERE person=?", [person])
             self._data_keys.pop(person, None)
 
-    def forget_names(self, c: SQLiteCursor, person: str) -> None:
+    def forget_names(self, c: Transaction, person: str) -> None:
         """Destroy all names of a person."""
         c.execute("DELETE FROM aliases WHERE person=?", [person])
 
@@ -262,7 +262,7 @@ class Vault:
         """Drop unwrapped data keys: after a rollback, or when another process wrote."""
         self._data_keys.clear()
 
-    def mark(self, c: SQLiteCursor, person: str, content: bytes) -> bytes | None:
+    def mark(self, c: Transaction, person: str, content: bytes) -> bytes | None:
         """16 bytes that only the person's own key makes of some content; None where that is gone."""
         key = self._existing_key(c, person)
         if key is None:
@@ -294,7 +294,7 @@ class Vault:
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
-    def _data_key(self, c: SQLiteCursor, writes: VaultWrites, person: str) -> AESGCM:
+    def _data_key(self, c: Transaction, writes: VaultWrites, person: str) -> AESGCM:
         key = self._existing_key(c, person)
         return self._remember(person, key) if key is not None else self._new_key(writes, person)
 
@@ -303,7 +303,7 @@ class Vault:
         writes.people.append((person, self.keys.wrap(raw, person.encode())))
         return self._remember(person, AESGCM(raw))
 
-    def _existing_key(self, c: SQLiteCursor, person: str) -> AESGCM | None:
+    def _existing_key(self, c: Transaction, person: str) -> AESGCM | None:
         key = self._data_keys.get(person)
         if key is None:
             c.execute("SELECT wrapped FROM people WHERE person=?", [person])

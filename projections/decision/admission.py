@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.events.catalogue import TYPES
 from consent_ledger.ledger.intake.parse import Prepared
 from consent_ledger.ledger.intake.persons import joined_in, linked, stream_entries
 from consent_ledger.ledger.log.entry import controller_stream
 from consent_ledger.ledger.policy.conditions import Need
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.projections.decision.case import Case
 from consent_ledger.projections.decision.conditions import check
 from consent_ledger.projections.decision.question import Question, classify
@@ -26,7 +25,7 @@ _PERSON: Final = tuple(name for name, model in TYPES.items() if not model.about_
 _CONTROLLER: Final = ("policy.published", "recipient.agreement.signed", "recipient.agreement.ended")
 
 
-def holds(need: Need, c: SQLiteCursor, person: str, event: Prepared, pack: Pack) -> bool:
+def holds(need: Need, c: Transaction, person: str, event: Prepared, pack: Pack) -> bool:
     """Whether a condition holds for a collection, as of the event's time, by all that is recorded."""
     entries = [one for one in stream_entries(c, linked(c, person), _PERSON) if one.time <= event.time]
     about = stream_entries(c, [controller_stream(event.controller)], _CONTROLLER)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final
 
-from eventsourcing.sqlite import SQLiteCursor
-
 from consent_ledger.ledger.errors import CorruptEntry, InvalidQuestion
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.events.decision_id import Asked, DecisionId
@@ -21,6 +19,7 @@ from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.intake.persons import joined_in, linked
 from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import FOREVER
 from consent_ledger.projections.decision.case import Bound, Case
 from consent_ledger.projections.fold.record import State
@@ -146,7 +145,7 @@ class People:
         entries.sort(key=lambda entry: (entry.time, entry.position))
         return entries
 
-    def _require_all(self, c: SQLiteCursor, stream: str, found: int) -> None:
+    def _require_all(self, c: Transaction, stream: str, found: int) -> None:
         """Raise CorruptEntry where an index has lost entries of a stream: what is not seen could be a no."""
         if self._size == FOREVER:
             c.execute("SELECT version FROM streams WHERE stream=?", [stream])
@@ -435,7 +434,7 @@ class View:
         return mark.hex()
 
 
-def _has_a_newer_key(c: SQLiteCursor, person: str, size: int) -> bool:
+def _has_a_newer_key(c: Transaction, person: str, size: int) -> bool:
     """Whether a person's key may be of after a deletion that came after so many entries: nothing sealed is older."""
     c.execute(
         "SELECT min(s.position) FROM secrets s JOIN entries e USING (position) WHERE e.stream=?",

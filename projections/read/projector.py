@@ -23,7 +23,6 @@ from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import orjson
-from eventsourcing.sqlite import SQLiteCursor
 
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import Closed, NewerEntry, StoreBusy
@@ -36,6 +35,7 @@ from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, controller
 from consent_ledger.ledger.log.entry import FORMAT as ENTRY_FORMAT
 from consent_ledger.ledger.log.merkle import root_at
 from consent_ledger.ledger.log.verifier import EMPTY_ROOT
+from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.recorder import LOG_BYTES, Head, read_head, readable_errors, readers
 from consent_ledger.projections.fold.record import State, new_state
 from consent_ledger.projections.fold.state import evolve, fold
@@ -238,7 +238,7 @@ class Projector:
             head = read_head(c)
             return cursor == (head.size, head.root) or (cursor[0] >= head.size and self._fits(c, head, *cursor))
 
-    def _fits(self, c: SQLiteCursor, head: Head, size: int, root: bytes) -> bool:
+    def _fits(self, c: Transaction, head: Head, size: int, root: bytes) -> bool:
         """Whether the log has that root at that size. It may be longer than what an answer sees of it."""
         if size <= head.size:
             return root == (head.root if size == head.size else root_at(size, *readers(c)))
@@ -480,7 +480,7 @@ def _create_private(path: Path) -> None:
         durable.create(path)
 
 
-def _page(c: SQLiteCursor, start: int, size: int) -> list[Listed]:
+def _page(c: Transaction, start: int, size: int) -> list[Listed]:
     """The next entries of a log of that size. Of what lies behind, which only damage puts there, nothing is folded."""
     c.execute(
         "SELECT position, stream, leaf, state FROM entries WHERE position>=? AND position<? ORDER BY position LIMIT ?",
@@ -497,12 +497,12 @@ def _page(c: SQLiteCursor, start: int, size: int) -> list[Listed]:
     return page
 
 
-def _has_entries(c: SQLiteCursor, stream: str) -> bool:
+def _has_entries(c: Transaction, stream: str) -> bool:
     c.execute("SELECT EXISTS (SELECT 1 FROM entries WHERE stream=?)", [stream])
     return bool(c.fetchone()[0])
 
 
-def _has_leaf(c: SQLiteCursor, stream: str, leaf: bytes) -> bool:
+def _has_leaf(c: Transaction, stream: str, leaf: bytes) -> bool:
     c.execute("SELECT EXISTS (SELECT 1 FROM entries WHERE stream=? AND leaf=?)", [stream, leaf])
     return bool(c.fetchone()[0])
 

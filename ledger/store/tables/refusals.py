@@ -1,0 +1,1 @@
+"""Refused events by key, and whom they name."""
