@@ -17,6 +17,7 @@ from consent_ledger.ledger.log.verifier import parse_vkey
 from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
 from consent_ledger.ledger.proof.checkup import SHOWN, database, derived
 from consent_ledger.ledger.proof.derived import unjournalled
+from consent_ledger.ledger.store.sqlite import SQLiteStore
 from consent_ledger.ledger.vault.keys import JOURNAL, FileKeys
 from consent_ledger.projections.ledger import Ledger
 
@@ -48,9 +49,9 @@ def vault(ledger: Ledger) -> tuple[str, list[str]]:
 def rights(ledger: Ledger) -> list[str]:
     """Files that others than their owner may read or write."""
     app = ledger.app
-    if app.held is None:
+    if app.store.in_memory or not isinstance(app.store, SQLiteStore):
         return []
-    path = app.held.path
+    path = app.store.path
     beside = [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".projections")]
     folder = app.keys.folder if isinstance(app.keys, FileKeys) else keys_folder(path, None)
     kept = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
@@ -129,7 +130,7 @@ def _problems(name: str, found: list[str], otherwise: str) -> Iterator[tuple[str
 def _signed(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     """What was signed, as it is remembered beside the keys."""
     app = ledger.app
-    if app.held is None:
+    if app.store.in_memory:
         return
     with app.reading() as c:
         why = app.behind(c)

@@ -26,7 +26,6 @@ from consent_ledger.ledger.intake.copying import require_folder, require_free
 from consent_ledger.ledger.intake.dead_letters import drop, listed, text
 from consent_ledger.ledger.intake.erasure import destroy_again
 from consent_ledger.ledger.intake.parse import parse_line
-from consent_ledger.ledger.intake.scrub import truncate_wal
 from consent_ledger.ledger.log.verifier import (
     COSIGNATURE,
     ED25519,
@@ -42,7 +41,6 @@ from consent_ledger.ledger.log.verifier import (
     verify_evidence,
 )
 from consent_ledger.ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
-from consent_ledger.ledger.store.recorder import readable_errors
 from consent_ledger.ledger.times import format_time
 from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
 from consent_ledger.projections.ledger import Ledger
@@ -80,8 +78,8 @@ def check_copy(store: str | None, key: str) -> StoreReport:
     """
     vkey, path = _key("--key", key, ED25519), store_path(store)
     app = open_file(path, MemoryKeys(), only_read=True)
-    with contextlib.closing(app), readable_errors(str(path)):
-        app.store.check(str(path))
+    with contextlib.closing(app), app.store.errors():
+        app.store.check()
         app.origin = vkey.name  # the log that the key is of, or the checkpoint does not hold
         return verify_store(app, vkey)
 
@@ -214,7 +212,7 @@ def _erase_again(path: Path, provider: FileKeys) -> tuple[int, int]:
         app.load()
         size = app.current_head().size
         again = destroy_again(app)
-        truncate_wal(app)
+        app.store.truncate()
     require_one_file(path)
     return size, again
 

@@ -28,12 +28,12 @@ from consent_ledger.ledger.files.durable import read_at_most
 from consent_ledger.ledger.intake.application import LedgerApplication, open_file, require_store
 from consent_ledger.ledger.intake.copying import require_folder, require_free
 from consent_ledger.ledger.intake.erasure import finish_erasures
-from consent_ledger.ledger.intake.opened import memory_name
 from consent_ledger.ledger.intake.recovery import bring_nobody_back
-from consent_ledger.ledger.intake.scrub import finish_scrub, truncate_wal
+from consent_ledger.ledger.intake.scrub import finish_scrub
 from consent_ledger.ledger.limits import PACK_LIMIT_BYTES
 from consent_ledger.ledger.policy.load import load_pack
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.sqlite import SQLiteStore, in_memory
 from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
 from consent_ledger.projections.ledger import Ledger
 
@@ -102,7 +102,7 @@ def _made(path: Path, folder: Path, name: str) -> FileKeys:
         app = open_file(partial, provider, create=True)
         with closing(app):
             app.initialise(name)
-            truncate_wal(app)
+            app.store.truncate()
         require_one_file(partial)
     except BaseException:
         discard(partial)
@@ -150,8 +150,8 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
     path, provider = _found(store, keys)
     app = open_file(path, provider)
     with _closed_on_failure(app):
-        assert app.held is not None
-        path = app.held.path
+        assert isinstance(app.store, SQLiteStore)
+        path = app.store.path
         if app.how == "rw":
             for base in (path, projection_path(path)):
                 for suffix in ("", "-wal", "-shm"):
@@ -212,7 +212,7 @@ def _found(store: str | None, keys: str | None) -> tuple[Path, FileKeys]:
 
 def memory_ledger(pack: Pack | None = None, at: Callable[[], int] = clock) -> Ledger:
     """A ledger that lives as long as the process. `pack`: serves every version, as scenarios want it."""
-    app = LedgerApplication(memory_name(), MemoryKeys(), where="memory")
+    app = LedgerApplication(in_memory(), MemoryKeys())
     app.initialise("consent-ledger.local/memory")
     app.any_pack = pack
     return Ledger(app, at)

@@ -25,7 +25,7 @@ from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.proof.audit import StoreReport
 from consent_ledger.ledger.proof.checkup import check_whole
 from consent_ledger.ledger.proof.evidence import write_evidence
-from consent_ledger.ledger.store.reader import Moved
+from consent_ledger.ledger.store.contract import Moved
 from consent_ledger.ledger.store.recorder import readable_errors
 from consent_ledger.ledger.times import FOREVER, format_time, parse_held, parse_time
 from consent_ledger.projections.decision.admission import holds
@@ -96,8 +96,7 @@ def _of_one_size(answer: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Conc
         finally:
             here.session = reading.reader = None
             try:
-                if reader.open is not None:
-                    reader.end()
+                reader.end()
             finally:
                 ledger._sessions.give(session)  # noqa: SLF001
 

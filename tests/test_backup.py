@@ -12,6 +12,7 @@ from consent_ledger.consumers import maintenance
 from consent_ledger.consumers.opening import create_ledger, keys_folder, open_ledger
 from consent_ledger.ledger.errors import LedgerError, StoreBusy, StoreFull
 from consent_ledger.ledger.files import durable
+from consent_ledger.ledger.store.sqlite import SQLiteStore
 
 
 def sealed(ledger):
@@ -115,17 +116,18 @@ def test_a_copy_that_is_partly_in_its_log_gets_no_name(store, tmp_path, monkeypa
     maintenance.erase(store.ledger, {"controller": "parature", "subject": event()["subject"]})
     readers = []
 
-    def kept(app):
-        with app.writing() as c:
-            c.execute("INSERT INTO meta VALUES ('last', x'00')")
-        readers.append(sqlite3.connect(app.held.path))
+    def kept(store, *_):
+        with store.writing() as c:
+            c.execute("INSERT OR REPLACE INTO meta VALUES ('last', x'00')")
+        readers.append(sqlite3.connect(store.path))
         readers[-1].execute("SELECT count(*) FROM entries").fetchall()
 
     with monkeypatch.context() as patch:
-        patch.setattr(maintenance, "truncate_wal", kept)
+        patch.setattr(SQLiteStore, "truncate", kept)
         with pytest.raises(StoreFull, match="could not be written whole"):
             maintenance.restore(tmp_path / "saved.db", tmp_path / "again.db", store.keys)
-    readers.pop().close()
+    for reader in readers:
+        reader.close()
     assert [path.name for path in tmp_path.glob("again*")] == []
     assert maintenance.restore(tmp_path / "saved.db", tmp_path / "again.db", store.keys).erased == 1
     assert [path.name for path in tmp_path.glob("again*")] == ["again.db"]

@@ -698,7 +698,7 @@ def test_a_journal_that_lacks_who_was_erased_is_seen_and_mended(store, tmp_path,
 
 def test_twenty_of_three_hundred_leave_no_byte_and_the_others_still_open(store, monkeypatch):
     rng, scrub, rebuilt = random.Random(4711), scrubbing.scrub, []
-    monkeypatch.setattr(scrubbing, "scrub", lambda app, gone: rebuilt.append(scrub(app, gone)))
+    monkeypatch.setattr(scrubbing, "scrub", lambda *args, **more: rebuilt.append(scrub(*args, **more)))
     people = [f"crm:{number}" for number in range(300)]
     told = [
         event("information.collected", personal={"words": f"{subject} " + "x" * rng.randrange(400)}, subject=subject)

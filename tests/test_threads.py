@@ -18,8 +18,8 @@ from consent_ledger.consumers import maintenance, opening
 from consent_ledger.consumers.demo.generator import generate
 from consent_ledger.ledger.errors import Closed, InvalidQuestion, LedgerError
 from consent_ledger.ledger.intake import erasure
-from consent_ledger.ledger.intake import scrub as scrubbing
 from consent_ledger.ledger.proof.evidence import write_evidence
+from consent_ledger.ledger.store.sqlite import SQLiteStore
 from consent_ledger.ledger.times import format_time
 from consent_ledger.projections.ledger import Ledger
 from consent_ledger.projections.read import session as sessions
@@ -364,7 +364,7 @@ def test_a_session_in_use_forgets_when_it_is_given_back(store, monkeypatch):
     accept(ledger, event("consent.granted"), event(subject="crm:2"))
     stopped = Stopped(monkeypatch)
     # what is in the write-ahead log stays there while somebody reads: not what this is about
-    monkeypatch.setattr(scrubbing, "truncate_wal", lambda *_: None)
+    monkeypatch.setattr(SQLiteStore, "truncate", lambda *_: None)
     with threads() as pool:
         asked = pool.submit(ledger.decide, ASK)
         stopped.reached()

@@ -15,8 +15,8 @@ from conftest import PACKS, accept, assert_whole, event, rows, stored
 
 from consent_ledger.consumers import maintenance, opening
 from consent_ledger.ledger.errors import CorruptEntry, StoreFull, StoreReadOnly
-from consent_ledger.ledger.intake import scrub as scrubbing
 from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.ledger.store.sqlite import SQLiteStore
 from consent_ledger.ledger.vault.keys import JOURNAL
 
 ANN, BEN = "crm:4711", "crm:ben"
@@ -170,12 +170,12 @@ def test_a_reader_that_holds_the_log_fails_nobodys_event(store):
 def test_where_there_is_no_room_to_rebuild_it_is_erased_and_said_and_done_later(store, cli, monkeypatch):
     accept(store.ledger, event(personal=FIELDS), event(subject=BEN))
 
-    def no_room(app):
-        raise StoreFull(f"{app.where}: the rows are gone, but the disk has no room to rebuild the file: run doctor")
+    def no_room(store):
+        raise StoreFull(f"{store.where}: the rows are gone, but the disk has no room to rebuild the file: run doctor")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scrubbing, "_found", lambda *_: True)
-        patch.setattr(scrubbing, "_rebuild", no_room)
+        patch.setattr(SQLiteStore, "holds", lambda *_: True)
+        patch.setattr(SQLiteStore, "rebuild", no_room)
         said = cli("erase", ANN, "--yes", "--controller", "parature")
         assert said.stdout.startswith("erased; entry 4 says so")
         assert "the files are still to be scrubbed" in said.stderr

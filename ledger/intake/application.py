@@ -36,6 +36,7 @@ from consent_ledger.ledger.store.recorder import (
     APPLICATION_ID,
     readable_errors,
 )
+from consent_ledger.ledger.store.sqlite import SQLiteStore
 from consent_ledger.ledger.vault.keys import KeyProvider
 
 PAGE: Final = 1000
@@ -193,12 +194,11 @@ def open_file(
         with readable_errors(str(path)):
             # by its own full name: the folder this process works in, or a link on the way, may change while it is open
             name = f"file:{quote(os.fsencode(held.path))}?{query}"
-            app = LedgerApplication(name, keys, where=str(path), held=held, how=how)
-        app.still = still
+            store = SQLiteStore(name, where=str(path), held=held, still=still)
+        return LedgerApplication(store, keys, how=how)
     except BaseException:
         release(held)
         raise
-    return app
 
 
 def _how(path: Path, held: Held, *, only_read: bool) -> str:

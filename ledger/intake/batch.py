@@ -555,8 +555,13 @@ class Batch:
         if not self.drafts:
             return
         crashpoints.reached("vault written")
-        stored = [self.app.mapper.to_stored_event(draft) for draft in self.drafts]
-        self.app.store._insert_events(self.c, stored, first=self.first, leaves=self.leaves)  # noqa: SLF001  the library's own hook
+        self.c.executemany(
+            "INSERT INTO entries VALUES (?,?,?,?,?,?)",
+            [
+                (self.first + n, draft.originator_id, draft.originator_version, draft.type, leaf, draft.raw)
+                for n, (draft, leaf) in enumerate(zip(self.drafts, self.leaves, strict=True))
+            ],
+        )
         tips = self.app.tips
         self.c.executemany(
             "INSERT OR REPLACE INTO streams VALUES (?,?,?)", [(stream, *tips[stream]) for stream in sorted(self.grown)]

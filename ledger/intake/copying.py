@@ -12,6 +12,7 @@ from consent_ledger.ledger.errors import NotALedger, StoreError
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.store.recorder import APPLICATION_ID, readable_errors
+from consent_ledger.ledger.store.sqlite import SQLiteStore
 
 
 def back_up(app: LedgerApplication, target: Path) -> int:
@@ -24,7 +25,8 @@ def back_up(app: LedgerApplication, target: Path) -> int:
         durable.partial(target) as (_, partial),
     ):
         require_free(target)
-        backup(app, partial)
+        assert isinstance(app.store, SQLiteStore)
+        app.store.backup(partial)
         copy = sqlite3.connect(f"file:{quote(os.fsencode(partial))}?mode=ro&immutable=1", uri=True)
         try:
             if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
@@ -48,17 +50,3 @@ def require_free(path: Path, what: str = "file") -> None:
     """Raise NotALedger where there is something of that name already."""
     if os.path.lexists(path):
         raise NotALedger(f"{path}: there is a {what} already (name a new path)")
-
-
-def backup(app: LedgerApplication, target: Path) -> None:
-    """An online copy of the whole store, consistent as of one moment. Requires that `target` is an empty file.
-
-    It is one step, as SQLite begins anew whenever another process has written between two.
-    """
-    with app.store.datastore.get_connection(commit=False) as connection:
-        source: sqlite3.Connection = connection._sqlite_conn  # noqa: SLF001  sqlite3's own backup
-        copy = sqlite3.connect(target)
-        try:
-            source.backup(copy, pages=-1)
-        finally:
-            copy.close()

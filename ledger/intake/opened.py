@@ -5,15 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
-
-from eventsourcing.application import Application
-from eventsourcing.persistence import ConnectionPoolClosedError
-from eventsourcing.sqlite import SQLiteConnection
-from eventsourcing.utils import Environment
 
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import (
@@ -27,28 +21,21 @@ from consent_ledger.ledger.errors import (
     StoreError,
     StoreReadOnly,
 )
-from consent_ledger.ledger.files.held import Held, Still, release
 from consent_ledger.ledger.intake.ends import Ends
 from consent_ledger.ledger.intake.persons import linked
 from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
 from consent_ledger.ledger.log.entry import Entry, decode
 from consent_ledger.ledger.log.entry import recorded_at as when_recorded
-from consent_ledger.ledger.log.mapper import EntryMapper
 from consent_ledger.ledger.log.merkle import Frontier, root_at
 from consent_ledger.ledger.log.verifier import EMPTY_ROOT, ProofError
 from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
 from consent_ledger.ledger.policy.load import load_pack, require_within_limits
 from consent_ledger.ledger.policy.pack import Pack
-from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.reader import Reader
+from consent_ledger.ledger.store.contract import Moment, Reader, Store, Transaction
 from consent_ledger.ledger.store.recorder import (
     STORE_FORMAT,
     Head,
-    LedgerFactory,
-    LedgerPool,
-    LedgerRecorder,
     read_head,
-    readable_errors,
     readers,
 )
 from consent_ledger.ledger.vault.heads import SignedHead
@@ -91,28 +78,23 @@ class ReadingHere(threading.local):
     """Through what a thread reads: an answer's reader, else a transaction that it has begun, else nothing yet."""
 
     reader: Reader | None = None
-    connection: SQLiteConnection | None = None
+    moment: Moment | None = None
 
 
-class Opened(Application[str]):
+class Opened:
     """A store opened for use, and what is remembered of it. `ledger.intake.application` adds the way in."""
-
-    name = "ledger"
 
     def __init__(
         self,
-        db_name: str,
+        store: Store,
         keys: KeyProvider,
         *,
-        where: str,
-        held: Held | None = None,
         how: str = "rw",
         randomness: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.where = where
-        self.held = held  # None: in memory
+        self.store = store
+        self.where = store.where
         self.how = how  # rw; copy: not yet a store, nothing is signed; else a key of READ_ONLY
-        self.still: Still | None = None  # of a file that is taken for one that nobody writes
         self.unscrubbed: Unscrubbed | None = None  # why the files still hold what was destroyed
         self._unnoted: SignedHead | None = None  # signed in the transaction that is being written
         self.keys = keys
@@ -120,7 +102,6 @@ class Opened(Application[str]):
         self.reading_here = ReadingHere()
         self._readers: list[Reader] = []
         self.any_pack: Pack | None = None  # scenarios: this pack serves every version, and any time goes
-        super().__init__({"SQLITE_DBNAME": db_name, "SQLITE_LOCK_TIMEOUT": "10", "CREATE_TABLE": "n"})
         self._lock = threading.RLock()
         self._packs: dict[str, Pack] = {}
         self.any_kept = False  # whether noes of deleted or erased persons are kept, when this process looked last
@@ -134,68 +115,38 @@ class Opened(Application[str]):
             return
         for reader in self._readers:
             reader.close()
-        super().close()
         self.keys.close()
-        if self.held is not None:
-            release(self.held)
-            self.held = None
-
-    # -- eventsourcing's extension points ------------------------------------------------------------------------------
-
-    def construct_factory(self, env: Environment) -> LedgerFactory:  # type: ignore[override]
-        return LedgerFactory(env)
-
-    def construct_mapper(self) -> EntryMapper:
-        return EntryMapper()
-
-    @property
-    def store(self) -> LedgerRecorder:
-        assert isinstance(self.recorder, LedgerRecorder)
-        return self.recorder
+        self.store.close()
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A consistent view of the store: inside an answer, or inside another reading of this thread, the same one."""
         here = self.reading_here
-        if here.reader is None and here.connection is None:
+        if here.reader is None and here.moment is None:
             with self.reading_newest() as c:
                 yield c
             return
-        with readable_errors(self.where):
-            current = here.reader or here.connection
-            assert current is not None
-            cursor = current.cursor()
-            with cursor:
-                yield cursor
+        current = here.reader or here.moment
+        assert current is not None
+        with self.store.errors(), current.cursor() as c:
+            yield c
 
     @contextmanager
     def reading_newest(self) -> Iterator[Transaction]:
         """A consistent view of the store as it is now, whatever answer this thread is in."""
-        here, pool = self.reading_here, self.store.datastore.pool
-        before = here.reader, here.connection
-        try:
-            with (
-                readable_errors(self.where),
-                self.store.datastore.get_connection(commit=False) as connection,
-                connection.transaction(commit=False) as c,
-            ):
-                here.reader, here.connection = None, connection
-                try:
-                    yield c
-                finally:
-                    here.reader, here.connection = before
-                self.check_still()
-        except (ConnectionPoolClosedError, StoreError):
-            if pool.closed:
-                raise Closed from None
-            raise
+        here = self.reading_here
+        before = here.reader, here.moment
+        with self.store.reading() as moment, moment.cursor() as c:
+            here.reader, here.moment = None, moment
+            try:
+                yield c
+            finally:
+                here.reader, here.moment = before
+            self.check_still()
 
     def reader(self) -> Reader:
         """A reader of this store, closed with it. A thread reads through it while `reading_here` says so."""
-        pool = self.store.datastore.pool
-        assert isinstance(pool, LedgerPool)
-        with readable_errors(self.where):
-            reader = Reader(pool)
+        reader = self.store.reader()
         self._readers.append(reader)
         return reader
 
@@ -209,17 +160,17 @@ class Opened(Application[str]):
         """
         if self.how not in ("rw", "copy"):
             raise StoreReadOnly(f"{self.where}: is open for reading only: {READ_ONLY[self.how]}")
-        if self.store.datastore.pool.closed:
+        if self.store.closed:
             raise Closed
-        if self.reading_here.reader is not None or self.reading_here.connection is not None:
+        if self.reading_here.reader is not None or self.reading_here.moment is not None:
             raise StoreError(f"{self.where}: cannot be written from inside something that reads it (end that first)")
         self.check_process()
-        with self._lock, readable_errors(self.where), self.keys.turn():
+        with self._lock, self.store.errors(), self.keys.turn():
             self._unnoted = None
             try:
-                if self.held is not None:
+                if not self.store.in_memory:
                     self.keys.reserve_head()
-                with self.store.datastore.transaction(commit=True) as c:
+                with self.store.writing() as c:
                     if guarded:
                         self._refuse_behind(c)
                     yield c
@@ -235,27 +186,23 @@ class Opened(Application[str]):
     @property
     def inherited(self) -> bool:
         """Whether this is a child of the process that opened the store."""
-        return self.held is not None and self.held.inherited
+        return self.store.inherited
 
     def check_to_read(self) -> None:
-        """Raise StoreLost where another file or log has the name of this one, Forked in a child process."""
-        if self.held is not None:
-            self.held.check_to_read()
+        """Raise StoreLost where something else has the name of the store, Forked in a child process."""
+        self.store.check_to_read()
 
     def check_process(self) -> None:
         """Raise Forked in a child process, before it waits for a lock that a thread of its parent has for ever."""
-        if self.held is not None:
-            self.held.check_process()
+        self.store.check_process()
 
     def check_names(self) -> None:
-        """Raise StoreLost unless the files in use still have their names, Forked in a child process."""
-        if self.held is not None:
-            self.held.check()
+        """Raise StoreLost unless what is in use still has its names, Forked in a child process."""
+        self.store.check_names()
 
     def check_still(self) -> None:
-        """After something was read, raise StoreLost where SQLite was told that nobody writes, and somebody did."""
-        if self.still is not None:
-            self.still.check()
+        """After something was read, raise StoreLost where the store was taken for one that nobody writes."""
+        self.store.check_still()
 
     # -- what was signed -----------------------------------------------------------------------------------------------
 
@@ -278,7 +225,7 @@ class Opened(Application[str]):
         return None
 
     def _refuse_behind(self, c: Transaction) -> None:
-        if self.held is None or self.how == "copy":
+        if self.store.in_memory or self.how == "copy":
             return
         why = self.behind(c)
         if why is not None:
@@ -305,7 +252,7 @@ class Opened(Application[str]):
 
     def tell(self, head: Head) -> Head:
         """A head that may be shown outside: that it was signed is noted first. Raises StoreBehind."""
-        if self.held is not None and self.how == "rw":
+        if not self.store.in_memory and self.how == "rw":
             noted = self.keys.signed_head(self.origin)
             if noted is None or noted.size < head.size:
                 with self.writing() as c:
@@ -316,13 +263,10 @@ class Opened(Application[str]):
 
     def initialise(self, origin: str) -> None:
         """Make the tables, the store's own keys and the first checkpoint. Requires an empty store."""
-        if not self.store.datastore.pool.is_sqlite_memory_mode:
-            with self.reading() as c:
-                c.execute("SELECT count(*) FROM sqlite_master")
-                if c.fetchone()[0]:
-                    raise NotALedger(f"{self.where}: there is something already (name a new path)")
+        if not self.store.is_empty():
+            raise NotALedger(f"{self.where}: there is something already (name a new path)")
         signer = Signer(self.keys.signing_seed(), origin)
-        with readable_errors(self.where), self.store.datastore.transaction(commit=True) as c:
+        with self.store.writing() as c:
             self.store.create(c)
             c.execute("INSERT INTO meta VALUES ('origin', ?)", [origin.encode()])
             c.execute("INSERT INTO meta VALUES ('vkey', ?)", [signer.vkey.encode()])
@@ -332,8 +276,7 @@ class Opened(Application[str]):
             checkpoint = signer.sign(format_checkpoint(origin, 0, EMPTY_ROOT))
             c.execute("INSERT INTO head VALUES (1, 0, ?, ?, ?, ?)", [EMPTY_ROOT, -(2**62), checkpoint, b""])
         crashpoints.reached("store made")
-        with readable_errors(self.where), self.store.datastore.get_connection(commit=True) as connection:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header says whose file it is
+        self.store.settle()
         self.load()
         with self.keys.turn():
             self.keys.reserve_head()
@@ -341,8 +284,7 @@ class Opened(Application[str]):
 
     def load(self) -> None:
         """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError, StoreReadOnly, Forked."""
-        with readable_errors(self.where):
-            found = self.store.check(self.where)
+        found = self.store.check()
         with self.reading() as c:
             c.execute("SELECT name, value FROM meta")
             meta = dict(c.fetchall())
@@ -360,8 +302,7 @@ class Opened(Application[str]):
         if found < STORE_FORMAT:
             with self.writing(guarded=False) as c:  # the form alone changes
                 self.upgrade(c)
-        if self.held is not None and self.how != "immutable":
-            self.held.remember()
+        self.store.remember()
 
     def upgrade(self, c: Transaction) -> None:
         """Bring the tables of a store of an older format to the present one."""
@@ -537,8 +478,3 @@ class Opened(Application[str]):
         """All identifiers ever joined with this one, itself included."""
         with self.reading() as c:
             return linked(c, person)
-
-
-def memory_name() -> str:
-    """The name of a new store in memory."""
-    return f"file:{uuid.uuid4().hex}?mode=memory&cache=shared"

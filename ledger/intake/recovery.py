@@ -85,7 +85,7 @@ def bring_nobody_back(app: LedgerApplication) -> str | None:
 
     Nothing is signed by it. Where the file cannot be written nothing is done.
     """
-    if app.held is None or app.how not in ("rw", "retired"):
+    if app.store.in_memory or app.how not in ("rw", "retired"):
         return None
     with app.reading() as c:
         why = app.behind(c)

@@ -8,22 +8,16 @@ by the scrub: where that was cut short, the next one no longer knows what to loo
 
 from __future__ import annotations
 
-import contextlib
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
 from consent_ledger.ledger import crashpoints
-from consent_ledger.ledger.errors import StoreBusy, StoreError, StoreFull
-from consent_ledger.ledger.files.held import chunks
+from consent_ledger.ledger.errors import StoreError
 from consent_ledger.ledger.intake.opened import Opened, Unscrubbed
-from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import readable_errors
+from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Transaction
 
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
-READER_MILLISECONDS: Final = 250  # how long intake, which others wait for, waits for readers of the write-ahead log
 PATIENT_MILLISECONDS: Final = 5_000  # and how long doctor does, which was asked to: longer than an answer takes
-PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
 _NOTE: Final = "unscrubbed:"
 
 
@@ -34,24 +28,24 @@ def scrub(app: Opened, gone: list[bytes], *, patience: int = READER_MILLISECONDS
     where another reader keeps the write-ahead log from being truncated, StoreFull where there is no room to rebuild:
     the rows are gone all the same.
     """
-    if app.held is None:
+    if app.store.in_memory:
         return False
     crashpoints.reached("before scrub")
     with app.keys.turn():  # nobody writes meanwhile
-        truncate_wal(app, patience)
+        app.store.truncate(patience)
         with app.reading() as c:
             c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
             notes = [row[0] for row in c.fetchall()]
         left_undone = set(notes) - {_note_of(needle) for needle in gone}
-        rebuilt = bool(left_undone) or len(gone) > SCAN_LIMIT or _found(app.held.path, gone)
+        rebuilt = bool(left_undone) or len(gone) > SCAN_LIMIT or app.store.holds(gone)
         if rebuilt:
-            _rebuild(app)
+            app.store.rebuild()
     crashpoints.reached("scrubbed")
     if notes:
         with app.writing(guarded=False) as c:
             c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in notes])
         with app.keys.turn():
-            truncate_wal(app, patience)
+            app.store.truncate(patience)
     crashpoints.reached("after scrub")
     return rebuilt
 
@@ -88,44 +82,3 @@ def note_unscrubbed(c: Transaction, gone: list[bytes]) -> None:
 
 def _note_of(needle: bytes) -> str:
     return _NOTE + sha256(needle).hexdigest()
-
-
-def truncate_wal(app: Opened, patience: int = READER_MILLISECONDS) -> None:
-    """Write the write-ahead log back into the file, all of it. Raises StoreBusy where a reader keeps it.
-
-    `patience`: how long readers are waited for, in milliseconds. Those who begin meanwhile do not matter.
-    """
-    with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA busy_timeout")
-        usual = cursor.fetchone()[0]
-        cursor.execute(f"PRAGMA busy_timeout={min(usual, patience)}")
-        try:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            busy = cursor.fetchone()[0]
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout={usual}")
-    if busy:
-        raise StoreBusy(
-            f"{app.where}: the rows are gone, but another reader keeps the write-ahead log: run doctor when it is done"
-        )
-
-
-def _rebuild(app: Opened) -> None:
-    try:
-        with readable_errors(app.where), app.store.datastore.get_connection(commit=True) as connection:
-            connection.cursor().execute("VACUUM")
-    except StoreFull:
-        with contextlib.suppress(StoreError):
-            truncate_wal(app)  # what the attempt took
-        raise StoreFull(
-            f"{app.where}: the rows are gone, but the disk has no room to rebuild the file, which takes twice its "
-            "size: free some and run doctor"
-        ) from None
-    truncate_wal(app)
-
-
-def _found(path: Path, needles: list[bytes]) -> bool:
-    """Whether the beginning or end of a needle is in the store's file: a copy can be cut, a long one is in parts."""
-    pieces = {piece for needle in needles for piece in (needle[:PIECE_BYTES], needle[-PIECE_BYTES:])}
-    return any(piece in chunk for chunk in chunks(path, PIECE_BYTES - 1) for piece in pieces)

@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING
 from eventsourcing.sqlite import SQLiteConnection, SQLiteCursor
 
 from consent_ledger.ledger.errors import Closed
+from consent_ledger.ledger.store.contract import Moved
 
 if TYPE_CHECKING:
     from consent_ledger.ledger.store.recorder import LedgerPool
-
-
-class Moved(Exception):
-    """The store moved between the beginning of an answer and the first thing that it read: it starts again."""
 
 
 class Reader:

@@ -119,7 +119,7 @@ class Projector:
         self._where = (
             f"{path}: the projections can't be used (delete that file, it is folded anew)" if path else "memory"
         )
-        self._in_memory = app.store.datastore.pool.is_sqlite_memory_mode
+        self._in_memory = app.store.in_memory
         self._closed = False
         self._writing = threading.RLock()  # of `db`: for a page, or a batch of judgements
         self._folding = threading.RLock()  # one in this process catches up, the others find it done
