@@ -42,8 +42,7 @@ from consent_ledger.ledger.intake.suppression import any_kept, any_of, note_addr
 from consent_ledger.ledger.intake.vocabulary import check_words
 from consent_ledger.ledger.limits import too_large
 from consent_ledger.ledger.log.checkpoint import format_checkpoint
-from consent_ledger.ledger.log.entry import FORMAT, LIMIT_BYTES, Entry, controller_stream, decode, encode
-from consent_ledger.ledger.log.mapper import Draft
+from consent_ledger.ledger.log.entry import FORMAT, LIMIT_BYTES, Draft, Entry, controller_stream, decode, encode
 from consent_ledger.ledger.log.verifier import encode_base64
 from consent_ledger.ledger.outcome import Outcome, OutcomeKind
 from consent_ledger.ledger.policy.conditions import Minor, Need

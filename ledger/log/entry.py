@@ -174,3 +174,12 @@ def recorded_at(position: int, raw: bytes) -> int:
         except (ValueError, KeyError, TypeError, AttributeError):
             pass  # of a format that says it otherwise
         raise
+
+
+class Draft(NamedTuple):
+    """An entry about to be appended: its stream, version, type and exact bytes."""
+
+    originator_id: str
+    originator_version: int
+    type: str
+    raw: bytes

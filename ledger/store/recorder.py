@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,18 +17,12 @@ from typing import Any, Final
 from eventsourcing.domain import EventSourcingError
 from eventsourcing.persistence import (
     ConnectionPoolClosedError,
-    Notification,
-    NotSupportedError,
-    StoredEvent,
-    Subscription,
 )
 from eventsourcing.sqlite import (
-    SQLiteApplicationRecorder,
     SQLiteConnection,
     SQLiteConnectionPool,
     SQLiteCursor,
     SQLiteDatastore,
-    SQLiteFactory,
 )
 
 from consent_ledger.ledger.errors import (
@@ -36,7 +30,6 @@ from consent_ledger.ledger.errors import (
     CorruptEntry,
     Forked,
     LedgerError,
-    NewerStore,
     NotALedger,
     StoreBusy,
     StoreError,
@@ -287,22 +280,6 @@ class LedgerDatastore(SQLiteDatastore):
         self.pool = LedgerPool(db_name=db_name, lock_timeout=lock_timeout, pool_timeout=PATIENCE_SECONDS)
 
 
-class LedgerFactory(SQLiteFactory):
-    """Makes our datastore and recorder out of the library's environment."""
-
-    def __init__(self, env: Any) -> None:
-        super().__init__(env)
-        self.datastore.close()
-        timeout = self.env.get(self.SQLITE_LOCK_TIMEOUT)
-        name = self.env.get(self.SQLITE_DBNAME)
-        assert name
-        self.datastore = LedgerDatastore(name, lock_timeout=int(timeout) if timeout else None)
-
-    def application_recorder(self) -> LedgerRecorder:
-        assert isinstance(self.datastore, LedgerDatastore)
-        return LedgerRecorder(self.datastore)
-
-
 @dataclass(frozen=True, slots=True)
 class Head:
     """The log's newest signed state."""
@@ -315,110 +292,6 @@ class Head:
 
 
 Row = tuple[int, bytes]  # position, state
-
-
-class LedgerRecorder(SQLiteApplicationRecorder):
-    """Entries in one gapless sequence. Notification ids, which the library counts from 1, are position + 1."""
-
-    def __init__(self, datastore: LedgerDatastore) -> None:
-        super().__init__(datastore, events_table_name="entries")
-
-    def construct_create_table_statements(self) -> list[str]:
-        return list(SCHEMA)
-
-    def create_table(self) -> None:
-        """Nothing: `create` makes the tables, `check` looks whether they are there."""
-
-    def create(self, c: SQLiteCursor) -> None:
-        """Make the tables. Requires that there are none."""
-        for statement in SCHEMA:
-            c.execute(statement)
-        c.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        c.execute(f"PRAGMA user_version={STORE_FORMAT}")
-
-    def check(self, where: str) -> int:
-        """The store's format. Raises NotALedger or NewerStore unless this is a store this program can use."""
-        with self.datastore.transaction(commit=False) as c:
-            c.execute("PRAGMA application_id")
-            if c.fetchone()[0] != APPLICATION_ID:
-                raise NotALedger(f"{where}: not a consent-ledger store (name another file, or run init on a new path)")
-            c.execute("PRAGMA user_version")
-            found = c.fetchone()[0]
-            if found > STORE_FORMAT:
-                raise NewerStore(
-                    f"{where}: store format {found}, this program knows {STORE_FORMAT} (install a newer consent-ledger)"
-                )
-            return int(found)
-
-    # -- the library's interface ---------------------------------------------------------------------------------------
-
-    def _insert_events(self, c: Transaction, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
-        """Append at the head. `leaves`: their leaf hashes; `first`: the position of the first."""
-        first: int = kwargs["first"]
-        leaves: Sequence[bytes] = kwargs["leaves"]
-        c.executemany(
-            "INSERT INTO entries VALUES (?,?,?,?,?,?)",
-            [
-                (first + n, stored.originator_id, stored.originator_version, stored.topic, leaves[n], stored.state)
-                for n, stored in enumerate(stored_events)
-            ],
-        )
-        return range(first + 1, first + 1 + len(stored_events))
-
-    def select_events(
-        self,
-        originator_id: Any,
-        *,
-        gt: int | None = None,
-        lte: int | None = None,
-        desc: bool = False,
-        limit: int | None = None,
-    ) -> Sequence[Notification]:
-        """A stream's entries as notifications, which carry the position."""
-        statement = "SELECT position, stream, version, type, state FROM entries WHERE stream=? AND version>?"
-        params: list[Any] = [str(originator_id), gt or 0]
-        if lte is not None:
-            statement += " AND version<=?"
-            params.append(lte)
-        statement += f" ORDER BY version {'DESC' if desc else 'ASC'} LIMIT ?"
-        params.append(-1 if limit is None else limit)
-        return self._notifications(statement, params)
-
-    def select_notifications(
-        self,
-        start: int | None,
-        limit: int,
-        stop: int | None = None,
-        topics: Sequence[str] = (),
-        *,
-        inclusive_of_start: bool = True,
-    ) -> Sequence[Notification]:
-        statement = "SELECT position, stream, version, type, state FROM entries WHERE position>=?"
-        params: list[Any] = [0 if start is None else start - 1 + (not inclusive_of_start)]
-        if stop is not None:
-            statement += " AND position<=?"
-            params.append(stop - 1)
-        if topics:
-            statement += f" AND type IN ({','.join('?' * len(topics))})"
-            params += topics
-        return self._notifications(statement + " ORDER BY position LIMIT ?", [*params, limit])
-
-    def _notifications(self, statement: str, params: Sequence[Any]) -> Sequence[Notification]:
-        with self.datastore.transaction(commit=False) as c:
-            c.execute(statement, params)
-            return [
-                Notification(
-                    id=position + 1, originator_id=stream, originator_version=version, topic=type_name, state=state
-                )
-                for position, stream, version, type_name, state in c.fetchall()
-            ]
-
-    def max_notification_id(self) -> int:
-        with self.datastore.transaction(commit=False) as c:
-            return read_head(c).size
-
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:  # noqa: ARG002  the interface's
-        raise NotSupportedError("SQLite has no notification: read pages from a cursor instead")
 
 
 def read_head(c: Transaction) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from consent_ledger.ledger.store.contract import Transaction
@@ -34,3 +35,27 @@ def tip(c: Transaction, stream: str) -> tuple[int, bytes]:
     c.execute("SELECT version, leaf FROM streams WHERE stream=?", [stream])
     row = c.fetchone()
     return (row[0], row[1]) if row is not None else NO_TIP
+
+
+# -- as notifications --------------------------------------------------------------------------------------------------
+
+Notice = tuple[int, str, int, str, bytes]  # position, stream, version, type, state
+_NOTICE: Final = "SELECT position, stream, version, type, state FROM entries WHERE"
+NO_LIMIT: Final = 2**62
+
+
+def notices(c: Transaction, start: int, stop: int, types: Sequence[str], limit: int) -> list[Notice]:
+    """Entries at positions start <= p < stop, of these types (none: of all), in order of position."""
+    only = f" AND type IN ({','.join('?' * len(types))})" if types else ""
+    c.execute(f"{_NOTICE} position>=? AND position<?{only} ORDER BY position LIMIT ?", [start, stop, *types, limit])
+    return c.fetchall()
+
+
+def notices_of(c: Transaction, stream: str, after: int, upto: int, limit: int, *, desc: bool) -> list[Notice]:
+    """Entries of a stream with versions after < v <= upto, by version, `desc`: the newest first."""
+    order = "DESC" if desc else "ASC"
+    c.execute(
+        f"{_NOTICE} stream=? AND version>? AND version<=? ORDER BY version {order} LIMIT ?",
+        [stream, after, upto, limit],
+    )
+    return c.fetchall()
