@@ -25,7 +25,7 @@ from consent_ledger.ledger.errors import (
 )
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.files.durable import read_at_most
-from consent_ledger.ledger.intake.application import LedgerApplication, open_file, require_store
+from consent_ledger.ledger.intake.application import LedgerApplication, open_file, open_postgres, require_store
 from consent_ledger.ledger.intake.copying import require_folder, require_free
 from consent_ledger.ledger.intake.erasure import finish_erasures
 from consent_ledger.ledger.intake.recovery import bring_nobody_back
@@ -51,13 +51,27 @@ def _clock() -> Callable[[], int]:
     return clock.steady() if isinstance(clock, Wall) else clock
 
 
+def server_address(store: str | None) -> str | None:
+    """The address of a store in PostgreSQL; None for a file."""
+    name = store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+    return name if name.startswith(("postgresql://", "postgres://")) else None
+
+
+def _server_keys(keys: str | None) -> Path:
+    """The folder of the keys of a store in a server. Raises KeyFileError where nobody named one."""
+    named = keys or os.environ.get(KEYS_VARIABLE)
+    if not named:
+        raise KeyFileError(f"a store in PostgreSQL needs a folder for its keys: --keys FOLDER, or {KEYS_VARIABLE}")
+    return Path(named)
+
+
 def store_path(store: str | None) -> Path:
     """The file of `sqlite:///PATH`. Raises NotALedger for anything else."""
     name = store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
     if name.startswith("sqlite:///"):
         return Path(name.removeprefix("sqlite:///"))
     if "://" in name:
-        raise NotALedger(f"{name.split('://')[0]}://: this version opens sqlite:///PATH only")
+        raise NotALedger(f"{name.split('://')[0]}://: names no file (sqlite:///PATH does)")
     return Path(name)
 
 
@@ -69,6 +83,8 @@ def keys_folder(path: Path, keys: str | None) -> Path:
 def keys_are_elsewhere(store: str | None, keys: str | None) -> bool:
     """Whether a store is there and its keys are not, where nobody named a folder of keys: an auditor's copy."""
     named = keys or os.environ.get(KEYS_VARIABLE)
+    if server_address(store) is not None:
+        return not named
     path = store_path(store)
     return not named and path.exists() and not keys_folder(path, None).exists()
 
@@ -83,6 +99,9 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
 
     The file gets its name when it is whole; an attempt that was cut short is taken up by the next one.
     """
+    address = server_address(store)
+    if address is not None:
+        return _create_in_server(address, _server_keys(keys), origin)
     path = store_path(store)
     require_folder(path)
     name = log_name(origin or "consent-ledger.local/" + re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem))
@@ -90,6 +109,28 @@ def create_ledger(store: str | None = None, keys: str | None = None, *, origin: 
         require_free(path)  # another process may have made it meanwhile
         provider = _made(path, keys_folder(path, keys), name)
     return open_ledger(str(path), str(provider.folder))
+
+
+def _create_in_server(address: str, folder: Path, origin: str | None) -> Ledger:
+    """Make a store in a schema of a server: one transaction, so that it is there wholly or not at all."""
+    provider = FileKeys(folder, create=True)
+    app = open_postgres(address, provider)
+    with _closed_on_failure(app):
+        app.initialise(log_name(origin or "consent-ledger.local/" + app.where.rpartition("=")[2]))
+        provider.finished()
+        return Ledger(app, _clock())
+
+
+def _open_in_server(address: str, folder: Path, *, only_read: bool) -> Ledger:
+    if not folder.is_dir():
+        raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
+    app = open_postgres(address, FileKeys(folder), only_read=only_read)
+    with _closed_on_failure(app):
+        app.load()
+        if not only_read:
+            _finish(app)
+            tell_gap(app.where, clock(), app.current_head().recorded_at)
+        return Ledger(app, _clock())
 
 
 def _made(path: Path, folder: Path, name: str) -> FileKeys:
@@ -147,6 +188,9 @@ def open_ledger(store: str | None = None, keys: str | None = None) -> Ledger:
 
     Raises NotALedger, NewerStore, KeyFileError, StoreShared, Forked.
     """
+    address = server_address(store)
+    if address is not None:
+        return _open_in_server(address, _server_keys(keys), only_read=False)
     path, provider = _found(store, keys)
     app = open_file(path, provider)
     with _closed_on_failure(app):
@@ -183,6 +227,9 @@ def _finish(app: LedgerApplication) -> None:
 
 def open_to_read(store: str | None = None, keys: str | None = None) -> Ledger:
     """Open a store that is there so that neither it nor its projections can be written. Raises as open_ledger does."""
+    address = server_address(store)
+    if address is not None:
+        return _open_in_server(address, _server_keys(keys), only_read=True)
     path, provider = _found(store, keys)
     app = open_file(path, provider, only_read=True)
     with _closed_on_failure(app):

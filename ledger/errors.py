@@ -17,6 +17,7 @@
         NotALedger            a file that is something else
         NewerStore            written by a newer version of this program
         StoreBusy             another writer holds the store                        (retry)
+        StoreAway             the database server cannot be reached                 (retry)
         StoreReadOnly         the disk or the file cannot be written
         StoreFull             no space left
         HeadMoved             another process appended in between                   (retry)
@@ -143,6 +144,12 @@ class NewerStore(StoreError):
 
 class StoreBusy(StoreError):
     """Another writer holds the store; the same call can succeed later."""
+
+    retryable = True
+
+
+class StoreAway(StoreError):
+    """The database server cannot be reached, or went away; what was under way is there wholly or not at all."""
 
     retryable = True
 

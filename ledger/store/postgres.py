@@ -1,0 +1,363 @@
+"""A store in PostgreSQL: one schema for each ledger, any number of writers and readers on any number of machines.
+
+`postgresql://user@host:5432/database?schema=shop`, everything else as libpq has it. The row of `turn` is the sequencer:
+a writing transaction locks it first, so that writers stand in line and a rollback leaves no gap. Readers read one
+snapshot (REPEATABLE READ). Nothing is kept in a session, so that it works behind PgBouncer in transaction mode: no
+prepared statement, no advisory lock, no setting outlasts its transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from consent_ledger.ledger.errors import (
+    Closed,
+    Forked,
+    LedgerError,
+    NewerStore,
+    NotALedger,
+    StoreAway,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+)
+from consent_ledger.ledger.files.held import FORKED
+from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Moved, Transaction
+from consent_ledger.ledger.store.postgres_schema import ERASABLE, column_types, statements
+from consent_ledger.ledger.store.recorder import STORE_FORMAT
+
+SCHEMA: Final = "consent_ledger"
+FORMAT: Final = "format"  # in `meta`
+COPY_ROWS: Final = 500  # from so many rows on COPY is faster than arrays
+CONNECTIONS: Final = 16
+PATIENCE_SECONDS: Final = 30.0  # for the server, before an error says that it is away
+LOCK_SECONDS: Final = 10  # for another writer
+_INSERT: Final = re.compile(r"INSERT INTO (\w+) VALUES \((?:\?, ?)*\?\)(.*)", re.DOTALL)
+_ARRAYS: Final = {"bigint": "bigint[]", "text": "text[]", "bytea": "bytea[]"}
+
+
+def parse_address(address: str) -> tuple[str, str, str]:
+    """(connection string, schema, how it is called in messages: without its password). Raises NotALedger."""
+    parts = urlsplit(address)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    schema = next((value for name, value in pairs if name == "schema"), SCHEMA)
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}", schema):
+        raise NotALedger(f"schema {schema!r}: wants at most 48 small letters, digits and underscores")
+    rest = urlencode([(name, value) for name, value in pairs if name != "schema"])
+    where = urlunsplit(("postgresql", parts.netloc.rpartition("@")[2], parts.path, f"schema={schema}", ""))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, rest, "")), schema, where
+
+
+@lru_cache(maxsize=1024)
+def _translated(statement: str) -> str:
+    """A statement of `ledger.store.tables` as psycopg takes it."""
+    return statement.replace("%", "%%").replace("?", "%s")
+
+
+class PostgresTransaction:
+    """A `Transaction` over a psycopg cursor."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+        self._cursor = cursor
+
+    def execute(self, statement: str, params: Sequence[Any] = (), /) -> PostgresTransaction:
+        if params:
+            self._cursor.execute(_translated(statement).encode(), params)
+        else:
+            self._cursor.execute(statement.encode())
+        return self
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> PostgresTransaction:
+        """Rows of an INSERT go by COPY where they are many, by arrays else: one statement for all of them."""
+        all_rows = list(rows)
+        match = _INSERT.fullmatch(statement)
+        if not all_rows:
+            return self
+        if match is None:
+            self._cursor.executemany(_translated(statement).encode(), all_rows)
+            return self
+        table, rest = match[1], match[2]
+        columns = column_types(table)
+        if len(all_rows) >= COPY_ROWS and not rest.strip():
+            with self._cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)".encode()) as copy:
+                copy.set_types(["int8" if kind == "bigint" else kind for _, kind in columns])
+                for row in all_rows:
+                    copy.write_row(row)
+            return self
+        arrays = ",".join(f"%s::{_ARRAYS[kind]}" for _, kind in columns)
+        insert = f"INSERT INTO {table} SELECT * FROM unnest({arrays}){rest}"
+        self._cursor.execute(insert.encode(), [list(column) for column in zip(*all_rows, strict=True)])
+        return self
+
+    def fetchone(self) -> Any:
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        return self._cursor.fetchall()
+
+
+class PostgresMoment:
+    """A connection with a transaction under way."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    @contextmanager
+    def cursor(self) -> Iterator[Transaction]:
+        """A cursor on it."""
+        with self.connection.cursor(binary=True) as cursor:
+            yield PostgresTransaction(cursor)
+
+
+class PostgresReader:
+    """One moment at a time, over a connection of its own. Knows whether the store may have changed since the last."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._connection: psycopg.Connection[Any] | None = None
+        self._number: int | None = None
+        self._open = False
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._store.closed:
+            raise Closed
+        if self._connection is None or self._connection.closed:
+            self._connection = self._store.connect()
+        return self._connection
+
+    def moved(self) -> bool:
+        with self._store.errors():
+            connection = self._connected()
+            number = connection.execute(f"SELECT number FROM {self._store.schema}.turn".encode()).fetchone()
+            return number is None or number[0] != self._number
+
+    def begin(self) -> None:
+        assert not self._open
+        with self._store.errors():
+            connection = self._connected()
+            connection.execute(self._store.begin_reading)
+            self._open = True
+            row = connection.execute(b"SELECT number FROM turn").fetchone()  # the first thing read fixes the moment
+            self._number = row[0] if row is not None else None
+
+    @contextmanager
+    def cursor(self) -> Iterator[Transaction]:
+        if not self._open:
+            before = self._number
+            self.begin()
+            if self._number != before:
+                self.end()
+                self._number = before
+                raise Moved
+        with PostgresMoment(self._connected()).cursor() as c:
+            yield c
+
+    def end(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        connection = self._connection
+        assert connection is not None
+        try:
+            connection.execute(b"ROLLBACK")
+        except psycopg.Error:
+            connection.close()
+            self._connection = None
+
+    def doubt(self) -> None:
+        self._number = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+class PostgresStore:
+    """A `ledger.store.contract.Store`."""
+
+    in_memory = False
+
+    def __init__(self, address: str, *, only_read: bool = False) -> None:
+        self._address, self.schema, self.where = parse_address(address)
+        self.only_read = only_read
+        search = f'SET LOCAL search_path TO "{self.schema}"'
+        self.begin_reading = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {search}".encode()
+        self._begin_writing = f"BEGIN; {search}; SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'".encode()
+        self._pid = os.getpid()
+        self._made = False  # whether its tables are known to be there
+        self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
+            self._address,
+            min_size=0,
+            max_size=CONNECTIONS,
+            timeout=PATIENCE_SECONDS,
+            open=False,
+            kwargs={"autocommit": True, "prepare_threshold": None},
+            name="consent-ledger",
+        )
+        self._pool.open()
+
+    @property
+    def closed(self) -> bool:
+        return self._pool.closed
+
+    @property
+    def inherited(self) -> bool:
+        return os.getpid() != self._pid
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn the errors of the server and of the pool into ours, which say what to do."""
+        try:
+            yield
+        except LedgerError:
+            raise
+        except PoolClosed:
+            raise Closed from None
+        except psycopg.Error as error:
+            raise translate(error, self.where) from error
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection of its own, outside of the pool."""
+        self.check_process()
+        with self.errors():
+            return psycopg.connect(self._address, autocommit=True, prepare_threshold=None)
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        self.check_process()
+        if self.closed:
+            raise Closed
+        with self.errors(), self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, begin: bytes, *, commit: bool) -> Iterator[psycopg.Connection[Any]]:
+        with self._connection() as connection:
+            try:
+                connection.execute(begin)
+                yield connection
+                connection.execute(b"COMMIT" if commit else b"ROLLBACK")
+            except BaseException:
+                with suppress(psycopg.Error):
+                    if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                        connection.execute(b"ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Moment]:
+        with self._begun(self.begin_reading, commit=False) as connection:
+            yield PostgresMoment(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        if self.only_read:
+            raise StoreReadOnly(f"{self.where}: is open for reading only")
+        with self._begun(self._begin_writing, commit=True) as connection, connection.cursor(binary=True) as cursor:
+            if self._made:
+                cursor.execute(b"UPDATE turn SET number=number+1")  # waits until whoever writes is done
+            yield PostgresTransaction(cursor)
+
+    def reader(self) -> PostgresReader:
+        return PostgresReader(self)
+
+    def is_empty(self) -> bool:
+        with self._connection() as connection:
+            found = connection.execute(
+                b"SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                b"WHERE n.nspname = %s)",
+                [self.schema],
+            ).fetchone()
+            return found is not None and not found[0]
+
+    def create(self, c: Transaction) -> None:
+        c.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
+        for statement in statements():
+            c.execute(statement)
+        c.execute("INSERT INTO meta VALUES (?,?)", [FORMAT, str(STORE_FORMAT).encode()])
+        self._made = True
+
+    def settle(self) -> None:
+        """Nothing is to be done."""
+
+    def check(self) -> int:
+        with self._connection() as connection:
+            there = connection.execute(b"SELECT to_regclass(%s) IS NOT NULL", [f"{self.schema}.meta"]).fetchone()
+            if there is None or not there[0]:
+                raise NotALedger(f"{self.where}: there is no such store (make one with: consent-ledger init)")
+            row = connection.execute(
+                f"SELECT value FROM {self.schema}.meta WHERE name=%s".encode(), [FORMAT]
+            ).fetchone()
+        if row is None or not bytes(row[0]).isdigit():
+            raise NotALedger(f"{self.where}: not a consent-ledger store (name another schema)")
+        found = int(bytes(row[0]))
+        if found > STORE_FORMAT:
+            raise NewerStore(
+                f"{self.where}: store format {found}, this program knows {STORE_FORMAT} (install a newer "
+                "consent-ledger)"
+            )
+        self._made = True
+        return found
+
+    def remember(self) -> None:
+        """Nothing: a server is no file."""
+
+    def check_process(self) -> None:
+        if self.inherited:
+            raise Forked(f"{self.where}: {FORKED}")
+
+    def check_to_read(self) -> None:
+        self.check_process()
+
+    def check_names(self) -> None:
+        self.check_process()
+
+    def check_still(self) -> None:
+        """Nothing: whoever writes is seen."""
+
+    def truncate(self, patience: int = READER_MILLISECONDS) -> None:
+        """Nothing: how long the server's own log keeps what was destroyed is for its settings."""
+
+    def holds(self, needles: list[bytes]) -> bool:
+        """True for any: what rows were is in their pages until these are written anew."""
+        return bool(needles)
+
+    def rebuild(self) -> None:
+        with self._connection() as connection:
+            for table in ERASABLE:
+                connection.execute(f'VACUUM (FULL) "{self.schema}"."{table}"'.encode())
+
+    def close(self) -> None:
+        if not self.inherited:
+            self._pool.close()
+
+
+def translate(error: psycopg.Error, where: str) -> StoreError:
+    """The store error that an error of the server, or of the way to it, means."""
+    match error:
+        case pg.LockNotAvailable() | pg.SerializationFailure() | pg.DeadlockDetected():
+            return StoreBusy(f"{where}: another process is writing (retry when it is done)")
+        case pg.DiskFull() | pg.InsufficientResources():
+            return StoreFull(f"{where}: the server has no room, nothing of this batch was kept (free some, run again)")
+        case pg.ReadOnlySqlTransaction() | pg.InsufficientPrivilege():
+            return StoreReadOnly(f"{where}: {_first(error)} (use a role that may)")
+        case pg.InvalidCatalogName() | pg.InvalidAuthorizationSpecification():
+            return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
+        case PoolTimeout() | pg.OperationalError():
+            return StoreAway(f"{where}: the server cannot be reached, {_first(error)} (look whether it runs; retry)")
+        case _:
+            return StoreError(f"{where}: {_first(error)} (run doctor; where that finds damage, restore a backup)")
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
