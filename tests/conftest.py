@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 import orjson
+import postgres_server
 import pytest
 from hypothesis import settings
 from typer.testing import CliRunner
@@ -394,3 +396,16 @@ def memory(clock):
 @pytest.fixture
 def cli(store):
     return Cli(store.name)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server: see postgres_server.py. Skipped where there is none, unless REQUIRE_SERVICES is set."""
+    try:
+        found = postgres_server.server()
+    except postgres_server.Missing as why:
+        if os.environ.get("REQUIRE_SERVICES"):
+            raise
+        pytest.skip(str(why))
+    yield found
+    found.stop()

@@ -1,0 +1,133 @@
+"""A PostgreSQL server for tests: a named one, else one in a container, else the system's own, started for them.
+
+CONSENT_LEDGER_TEST_POSTGRES=postgresql://user:password@host/database    that one; tests make schemas in it
+else testcontainers, where a Docker engine answers and has the image
+else initdb and postgres of the system, on a port and in a folder of their own, as somebody who is not root
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+VARIABLE = "CONSENT_LEDGER_TEST_POSTGRES"
+IMAGE = "postgres:16"
+WAIT_SECONDS = 60
+
+
+class Missing(Exception):
+    """No server is to be had; says why."""
+
+
+class Server:
+    """A server that is there. Each schema that is asked for is a new one."""
+
+    def __init__(self, address):
+        self._address = address
+        self._numbers = count()
+
+    def schema(self):
+        """The address of a ledger that does not exist yet."""
+        joint = "&" if "?" in self._address else "?"
+        return f"{self._address}{joint}schema=test_{os.getpid()}_{next(self._numbers)}"
+
+    def stop(self):
+        """Stop it, if it was started here."""
+
+
+class Container(Server):
+    """A server in a container."""
+
+    def __init__(self):
+        import docker
+        from testcontainers.community.postgres import PostgresContainer
+
+        client = docker.from_env()
+        client.ping()
+        client.images.get(IMAGE)  # what is not there is not fetched: a test is no download
+        self._container = PostgresContainer(IMAGE, driver=None).start()
+        super().__init__(self._container.get_connection_url())
+
+    def stop(self):
+        self._container.stop()
+
+
+class Own(Server):
+    """The system's own server in a folder that goes with it. Can be killed and started again."""
+
+    def __init__(self):
+        self.bin = _programs()
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # the path of a socket has at most 107 bytes
+        self._as = {"user": "nobody", "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
+        if self._as:
+            shutil.chown(self.folder, "nobody")
+        self.data = self.folder / "data"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._run("initdb", "-D", self.data, "-U", "ledger", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8")
+        super().__init__(f"postgresql://ledger@127.0.0.1:{self.port}/postgres")
+        self.start()
+
+    def _run(self, program, *args):
+        done = subprocess.run(
+            [self.bin / program, *map(str, args)], cwd=self.folder, capture_output=True, text=True, check=False,
+            timeout=WAIT_SECONDS, **self._as,
+        )  # fmt: skip
+        if done.returncode:
+            raise Missing(f"{program}: {(done.stderr or done.stdout)[-500:]}")
+
+    def start(self):
+        # without fsync: what tests kill is the server, never the machine
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+        self._run("pg_ctl", "-D", self.data, "-w", "-l", self.folder / "log", "-o", options, "start")
+
+    def kill(self):
+        """As if the machine had lost it: no server process writes another byte."""
+        pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        self._run("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop") if self._runs(pid) else None
+
+    @staticmethod
+    def _runs(pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            return True
+        return False
+
+    def stop(self):
+        with suppress(Missing):
+            self._run("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _programs():
+    """The folder of initdb and pg_ctl."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        raise Missing("there is no PostgreSQL: install it, or name a server in " + VARIABLE)
+    return folders[-1]
+
+
+def _group():
+    import grp
+    import pwd
+
+    return grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+
+
+def server():
+    """A server. Raises Missing where there is none to be had."""
+    if address := os.environ.get(VARIABLE):
+        return Server(address)
+    with suppress(Exception):  # no library, no engine, no image
+        return Container()
+    return Own()
