@@ -46,7 +46,7 @@ from consent_ledger.consumers.opening import memory_ledger
 from consent_ledger.consumers.packs.check import check_file
 from consent_ledger.consumers.scenarios import load_scenarios, run_files
 from consent_ledger.ledger.errors import LedgerError
-from consent_ledger.ledger.intake.application import LedgerApplication
+from consent_ledger.ledger.intake.opened import Opened
 from consent_ledger.ledger.intake.parse import parse_line
 from consent_ledger.ledger.times import parse_time
 from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
@@ -317,7 +317,7 @@ def _small():
 def fixed_randomness(seed):
     """Keys and identifiers that are the same each time, so that stores and proofs are."""
     rng = random.Random(seed)
-    keywords = [LedgerApplication.__init__.__kwdefaults__, FileKeys.__init__.__kwdefaults__]
+    keywords = [Opened.__init__.__kwdefaults__, FileKeys.__init__.__kwdefaults__]
     before = [one["randomness"] for one in keywords], MemoryKeys.__init__.__defaults__
     for one in keywords:
         one["randomness"] = rng.randbytes
