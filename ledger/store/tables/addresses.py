@@ -148,10 +148,13 @@ def remembered_of(c: Transaction, tags: Sequence[bytes]) -> set[str]:
 
 def suppress(c: Transaction, rows: Iterable[tuple[bytes, bytes, int]]) -> None:
     """Store what stays of erased persons: (key, objection, since when); of the same objection the latest counts."""
+    latest: dict[tuple[bytes, bytes], int] = {}  # a store may take all rows at once, and then none twice
+    for key, said, since in rows:
+        latest[key, said] = max(since, latest.get((key, said), since))
     c.executemany(
         "INSERT INTO suppressed VALUES (?,?,?) ON CONFLICT (key, said) DO UPDATE SET since=excluded.since "
         "WHERE excluded.since>suppressed.since",
-        rows,
+        [(*both, since) for both, since in latest.items()],
     )
 
 
