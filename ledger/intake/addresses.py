@@ -24,6 +24,7 @@ from consent_ledger.ledger.intake.parse import Prepared
 from consent_ledger.ledger.intake.suppression import normalise
 from consent_ledger.ledger.log.entry import Entry
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import addresses
 from consent_ledger.ledger.times import EARLIEST
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ SIGNALS: Final = {"link": "email", "mail": "email", "complaint": "email", "reply
 CHANNELS: Final = {"email": ("email",), "telephone": ("sms", "telephone"), "text": ("post",)}  # kind -> messages by
 KINDS: Final = {channel: kind for kind, channels in CHANNELS.items() for channel in channels}
 _NO_MESSAGE: Final = ("recipient", "advertising")  # scopes that are about something else
-_MARKS: Final = 500
 
 
 # -- what an event says ------------------------------------------------------------------------------------------------
@@ -117,11 +117,11 @@ def keys_named(vault: Vault, controller: str, named: Named) -> set[bytes]:
 def new_keys(c: Transaction, vault: Vault, named: Named, entry: Head, group: set[str]) -> set[bytes]:
     """The same of those addresses that were not on record of a person before an entry."""
     found: set[bytes] = set()
-    older = named.older or {}
+    older, persons = named.older or {}, sorted(group)
     for name in {*named.fields, *older}:
         forms_here = named.fields.get(name, [])
         keys = keys_of(vault, entry.controller, forms_here)
-        fresh = {key for key in keys if not has_before(c, group, vault.tag(key), entry.position)}
+        fresh = {key for key in keys if not addresses.had_before(c, persons, vault.tag(key), entry.position)}
         found |= fresh
         if name in older and (fresh or not keys):
             found.add(vault.older_address_key(entry.controller, *older[name]))
@@ -155,12 +155,12 @@ class Writes:
     def flush(self, c: Transaction) -> None:
         """Insert what was gathered and forget it."""
         if self.noes:
-            c.executemany("INSERT OR IGNORE INTO noes VALUES (?,?)", self.noes)
+            addresses.add_objections(c, self.noes)
         if self.beside:
-            c.executemany("INSERT OR IGNORE INTO beside VALUES (?,?)", self.beside)
+            addresses.add_beside(c, self.beside)
         if self.living:
-            c.executemany("INSERT OR IGNORE INTO living VALUES (?,?,?,?,?,?)", self.living)
-            note_shared(c, {(row[2], row[0]) for row in self.living})
+            addresses.add(c, self.living)
+            addresses.note_shared(c, sorted({(row[2], row[0]) for row in self.living}))
         self.living, self.noes, self.beside = [], [], []
 
 
@@ -202,15 +202,6 @@ def bound_address(vault: Vault, person: str, position: int, tag: bytes, kind: st
     return vault.bound(b"living", tag, f"{person} {position} {kind} {how}".encode())
 
 
-def note_shared(c: Transaction, pairs: Iterable[tuple[bytes, str]]) -> None:
-    """Note those (tag, person) of which another person has the tag, too."""
-    c.executemany(
-        "INSERT OR IGNORE INTO shared SELECT ?1 WHERE EXISTS (SELECT 1 FROM living WHERE tag=?1 AND person<?2) "
-        "OR EXISTS (SELECT 1 FROM living WHERE tag=?1 AND person>?2)",
-        sorted(pairs),
-    )
-
-
 def may_bind(type_name: str, data: Any, personal: Any) -> bool:
     """Whether a no may bind an address: it names one, or came by one."""
     if type_name not in NOES or getattr(data, "scope", None) in _NO_MESSAGE:
@@ -230,46 +221,25 @@ def forget(c: Transaction, persons: Iterable[str]) -> list[bytes]:
     gone: list[bytes] = []
     tags: set[bytes] = set()
     for person in persons:
-        c.execute("DELETE FROM living WHERE person=? RETURNING tag, bound", [person])
-        for tag, bound in c.fetchall():
+        for tag, bound in addresses.take(c, person):
             tags.add(tag)
             gone.append(bound)
-        c.execute("DELETE FROM noes WHERE person=?", [person])
-        c.execute("DELETE FROM beside WHERE person=?", [person])
+        addresses.drop_entries(c, person)
     for tag in sorted(tags):
-        c.execute("SELECT min(person), max(person) FROM living WHERE tag=?", [tag])
-        first, last = c.fetchone()
+        first, last = addresses.first_and_last(c, tag)
         if first == last:
-            c.execute("DELETE FROM shared WHERE tag=?", [tag])
+            addresses.drop_shared(c, tag)
         if first is None:
             gone.append(tag)
     return gone
-
-
-def has_before(c: Transaction, group: Iterable[str], tag: bytes, position: int) -> bool:
-    """Whether an address was on record of a person before an entry."""
-    persons = sorted(group)
-    marks = ",".join("?" * len(persons))
-    c.execute(
-        f"SELECT EXISTS (SELECT 1 FROM living WHERE tag=? AND person IN ({marks}) AND position<? AND how<>'bounced')",
-        [tag, *persons, position],
-    )
-    return bool(c.fetchone()[0])
 
 
 def tags_had(c: Transaction, persons: Iterable[str]) -> dict[bytes, str]:
     """The addresses on record of persons: tag -> kind."""
     found: dict[bytes, str] = {}
     for person in sorted(persons):
-        c.execute("SELECT DISTINCT tag, kind FROM living WHERE person=? AND how<>'bounced'", [person])
-        found.update(c.fetchall())
+        found.update(addresses.kinds(c, person))
     return found
-
-
-def others_with(c: Transaction, tag: bytes) -> list[str]:
-    """All identifiers that have an address."""
-    c.execute("SELECT DISTINCT person FROM living WHERE tag=? AND how<>'bounced' ORDER BY person", [tag])
-    return [row[0] for row in c.fetchall()]
 
 
 # -- one person's ------------------------------------------------------------------------------------------------------
@@ -297,8 +267,7 @@ def had_by(c: Transaction, vault: Vault, entries: Iterable[Entry], persons: Iter
     by_position = {entry.position: entry for entry in entries}
     found = []
     for person in sorted(persons):
-        c.execute("SELECT position, tag, kind, how, bound FROM living WHERE person=?", [person])
-        for position, tag, kind, how, bound in c.fetchall():
+        for position, tag, kind, how, bound in addresses.of_person(c, person):
             if bound != bound_address(vault, person, position, tag, kind, how):
                 raise CorruptEntry(f"an address was made to lead to person {person}: restore the store from a backup")
             if position in by_position:
@@ -337,17 +306,13 @@ def binding(entries: Sequence[Entry], had: Sequence[Had], tag: bytes, kind: str)
 
 def problems(c: Transaction, vault: Vault, noes: set[tuple[str, int]], beside: set[tuple[str, int]]) -> Iterator[str]:
     """What in these tables does not follow from the log, which has these (person, position) for two of them."""
-    for table, wanted in (("noes", noes), ("beside", beside)):
-        c.execute(f"SELECT person, position FROM {table}")
-        if set(c.fetchall()) != wanted:
-            yield f"{table}: is not what the log bears out"
-    c.execute("SELECT person, position, tag, kind, how, bound FROM living")
-    for person, position, tag, kind, how, bound in c.fetchall():
+    if addresses.all_objections(c) != noes:
+        yield "noes: is not what the log bears out"
+    if addresses.all_beside(c) != beside:
+        yield "beside: is not what the log bears out"
+    for person, position, tag, kind, how, bound in addresses.everything(c):
         if bound != bound_address(vault, person, position, tag, kind, how):
             yield f"living: an address was made to lead to person {person}"
             break
-    c.execute("SELECT tag FROM living GROUP BY tag HAVING min(person)<>max(person)")
-    shared = {row[0] for row in c.fetchall()}
-    c.execute("SELECT tag FROM shared")
-    if {row[0] for row in c.fetchall()} != shared:
+    if addresses.of_several(c) != addresses.shared(c):
         yield "shared: is not what the addresses on record bear out"

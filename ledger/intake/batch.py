@@ -48,6 +48,7 @@ from consent_ledger.ledger.outcome import Outcome, OutcomeKind
 from consent_ledger.ledger.policy.conditions import Minor, Need
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import entries, packs, people, refusals
 from consent_ledger.ledger.times import format_time
 from consent_ledger.ledger.vault.vault import VaultWrites
 
@@ -111,11 +112,9 @@ class Batch:
         self.refused: dict[bytes, dict[bytes, int]] = {}
         self.writes = VaultWrites()
         self.watched: set[str] = set()  # persons of this batch whose age is known, or who are joined with others
-        c.execute("SELECT EXISTS (SELECT 1 FROM refused)")
-        self.any_refused = bool(c.fetchone()[0])
+        self.any_refused = refusals.there_are(c)
         self.any_kept = app.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
-        c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
-        self.any_deleted = bool(c.fetchone()[0])
+        self.any_deleted = people.any_deleted(c)
         self.subtrees: list[tuple[int, int, bytes]] = []
         self.grown: set[str] = set()  # streams whose newest entry is not yet written to `streams`
         self.mentions: list[tuple[str, int]] = []  # other persons that entries name
@@ -167,16 +166,10 @@ class Batch:
                 )
                 event.older_alias = older if older != event.alias else b""
         keys = [event.key for event in good]
-        for start in range(0, len(keys), 500):
-            some = keys[start : start + 500]
-            marks = ",".join("?" * len(some))
-            self.c.execute(f"SELECT key, position, digest FROM keys WHERE key IN ({marks})", some)
-            for key, position, digest in self.c.fetchall():
-                self.known.setdefault(key, (position, digest))
-            if self.any_refused:
-                self.c.execute(f"SELECT key, digest, position FROM refused WHERE key IN ({marks})", some)
-                for key, digest, position in self.c.fetchall():
-                    self.refused.setdefault(key, {}).setdefault(digest, position)
+        for key, position, digest in entries.known_keys(self.c, keys):
+            self.known.setdefault(key, (position, digest))
+        for key, digest, position in refusals.of_keys(self.c, keys) if self.any_refused else ():
+            self.refused.setdefault(key, {}).setdefault(digest, position)
         if len(self.app.persons) > CACHED:
             self.flush()  # names of this transaction are found in the store from here on
             self.app.persons.clear()
@@ -187,12 +180,8 @@ class Batch:
         missing = [alias for alias in aliases if alias not in self.app.persons]
         self.app.persons.update(vault.find(self.c, missing))
         touched = [self.app.persons[alias] for alias in aliases if alias in self.app.persons]
-        for start in range(0, len(touched), 500):
-            some_people = touched[start : start + 500]
-            marks = ",".join("?" * len(some_people))
-            for column, table in (("person", "aged"), ("one", "links")):
-                self.c.execute(f"SELECT {column} FROM {table} WHERE {column} IN ({marks})", some_people)
-                self.watched |= {row[0] for row in self.c.fetchall()}
+        self.watched.update(people.of_known_age(self.c, touched))
+        self.watched.update(people.ever_joined(self.c, touched))
 
     def _look_up_older(self, events: list[Prepared]) -> None:
         """A name leads first to whom it led as it is written, in a store that knew no other form of it."""
@@ -247,8 +236,7 @@ class Batch:
         position = said_before.get(digest, said_before.get(b""))  # b"": the digest was erased with its person
         if position is not None:
             self.flush()
-            self.c.execute("SELECT state FROM entries WHERE position=?", [position])
-            said = decode(position, self.c.fetchone()[0]).data
+            said = decode(position, entries.state(self.c, position) or b"").data
             assert isinstance(said, ev.IntakeRefused)
             kind = "conflict" if said.clause == CONFLICT else "refused"
             clause = said.clause if kind == "refused" else None
@@ -264,10 +252,10 @@ class Batch:
         fields = {"source": OWN_SOURCE, "id": f"refusal-{self.next}", "time": time}
         position = self._append(controller_stream(event.controller), event.controller, "intake.refused", fields, data)
         self.refused.setdefault(key, {})[digest] = position
-        self.c.execute("INSERT INTO refused VALUES (?,?,?,?)", [key, digest, event.alias or None, position])
+        refusals.add(self.c, key, digest, event.alias or None, position)
         others = {name for name in (event.personal.get("other"), event.data.get("of")) if name is not None}
         aliases = [one for name in sorted(others) for one in self.app.vault.aliases(event.controller, name)]
-        self.c.executemany("INSERT INTO refused_names VALUES (?,?)", [(alias, position) for alias in aliases])
+        refusals.add_names(self.c, aliases, position)
         clause = refusal.clause if kind == "refused" else None
         return Outcome(kind, position, clause=clause, reason=refusal.reason)
 
@@ -384,17 +372,13 @@ class Batch:
 
         An address among them is remembered as it would be, had it been told in time.
         """
-        if not self._before_deletion(event.time, person, data.get("other")):
+        other = data.get("other")
+        if not people.deleted_after(self.c, [person] if other is None else [person, other], event.time):
             return False
         keys = keys_of(self.app.vault, event.controller, _named(event).said)
         note_addresses(self.c, self.app.vault, person, keys)
         self.any_kept = self.any_kept or bool(keys)
         return True
-
-    def _before_deletion(self, time: int, *persons: str | None) -> bool:
-        marks = ",".join("?" * len(persons))
-        self.c.execute(f"SELECT 1 FROM deleted WHERE person IN ({marks}) AND until>? LIMIT 1", [*persons, time])
-        return self.c.fetchone() is not None
 
     def _carry(self, event: Prepared, entry: Head) -> None:
         """Append the noes that an address of the event brings, just before it, or now if it tells of times before.
@@ -419,15 +403,14 @@ class Batch:
         if event.type == "subject.age.learned" or (
             event.type == "subject.registered" and event.data.get("age") is not None
         ):
-            self.c.execute("INSERT OR IGNORE INTO aged VALUES (?)", [person])
+            people.note_aged(self.c, [person])
             self.watched.add(person)
         elif event.type == "subject.linked":
-            pairs = [(person, data["other"]), (data["other"], person)]
-            self.c.executemany("INSERT OR IGNORE INTO links VALUES (?,?)", pairs)
+            people.join(self.c, person, data["other"])
             self.watched |= {person, data["other"]}
             if self.any_deleted:
                 self.flush()
-                if event.role == "controller" and self._before_deletion(event.time, person, data["other"]):
+                if event.role == "controller" and people.deleted_after(self.c, [person, data["other"]], event.time):
                     self._delete(person)  # who was joined when that was deleted
                 else:
                     spare_held(self.c, person)
@@ -442,8 +425,7 @@ class Batch:
     def _delete(self, person: str) -> None:
         self.destroyed += after_deletion(self.app, self.c, person)
         self.any_kept = self.app.any_kept = any_kept(self.c)
-        self.c.execute("SELECT EXISTS (SELECT 1 FROM deleted)")
-        self.any_deleted = bool(self.c.fetchone()[0])
+        self.any_deleted = people.any_deleted(self.c)
 
     def _append(
         self,
@@ -482,8 +464,7 @@ class Batch:
     def _tip(self, stream: str) -> tuple[int, bytes]:
         tip = self.app.tips.get(stream)
         if tip is None:
-            self.c.execute("SELECT version, leaf FROM streams WHERE stream=?", [stream])
-            tip = self.c.fetchone() or (0, b"")
+            tip = entries.tip(self.c, stream)
             if len(self.app.tips) > CACHED:
                 self.flush()
                 self.app.tips.clear()
@@ -510,7 +491,7 @@ class Batch:
     def _know_recipient(self, controller: str, recipient: str) -> None:
         if (controller, recipient) not in self.app.recipients:
             self.app.recipients.add((controller, recipient))
-            self.c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])
+            packs.add_recipient(self.c, controller, recipient)
 
     def append_erased(self, person: str, method: str, controller: str | None) -> int:
         """The ledger's own record of an erasure. Returns its position.
@@ -518,10 +499,9 @@ class Batch:
         `controller`: whose a name is that was only ever mentioned; None where the entry about others erased says it.
         """
         version = self._tip(person)[0]
-        self.c.execute("SELECT state FROM entries WHERE stream=? AND version=1", [person])
-        row = self.c.fetchone()
-        if row is not None:
-            controller = decode(0, row[0]).controller
+        first = entries.first_of_stream(self.c, person)
+        if first is not None:
+            controller = decode(*first).controller
         elif controller is None:
             return -1
         fields = {"source": OWN_SOURCE, "id": f"erasure-{self.next}", "time": self.recorded_text}
@@ -549,23 +529,19 @@ class Batch:
         self.writes.flush(self.c)
         if self.keys:
             self.keys.sort()  # neighbours in the tree are written together
-            self.c.executemany("INSERT INTO keys VALUES (?,?,?)", self.keys)
+            entries.add_keys(self.c, self.keys)
             self.keys = []
         if not self.drafts:
             return
         crashpoints.reached("vault written")
-        self.c.executemany(
-            "INSERT INTO entries VALUES (?,?,?,?,?,?)",
-            [
-                (self.first + n, draft.originator_id, draft.originator_version, draft.type, leaf, draft.raw)
-                for n, (draft, leaf) in enumerate(zip(self.drafts, self.leaves, strict=True))
-            ],
-        )
+        rows = [
+            (position, draft.originator_id, draft.originator_version, draft.type, leaf, draft.raw)
+            for position, (draft, leaf) in enumerate(zip(self.drafts, self.leaves, strict=True), self.first)
+        ]
+        entries.append(self.c, rows)
         tips = self.app.tips
-        self.c.executemany(
-            "INSERT OR REPLACE INTO streams VALUES (?,?,?)", [(stream, *tips[stream]) for stream in sorted(self.grown)]
-        )
-        self.c.executemany("INSERT OR IGNORE INTO mentions VALUES (?,?)", self.mentions)
+        entries.move_tips(self.c, [(stream, *tips[stream]) for stream in sorted(self.grown)])
+        entries.note_mentions(self.c, self.mentions)
         self.addresses.flush(self.c)
         self.grown, self.mentions = set(), []
         self.subtrees += self.app.frontier.extend(self.leaves)
@@ -579,19 +555,16 @@ class Batch:
         if self.next == self.before.size:
             return
         if self.subtrees:
-            self.c.executemany("INSERT INTO subtrees VALUES (?,?,?)", self.subtrees)
+            entries.add_subtrees(self.c, self.subtrees)
         frontier = self.app.frontier
         root, edge = frontier.root(), b"".join(frontier.nodes())
         assert frontier.size == self.next
         # Compare and swap before a signature exists: two writers can't fork the log.
-        self.c.execute(
-            "UPDATE head SET size=?, root=?, recorded_at=?, edge=? WHERE size=? AND root=? RETURNING size",
-            [self.next, root, self.recorded_at, edge, self.before.size, self.before.root],
-        )
-        if self.c.fetchone() is None:
+        before = self.before.size, self.before.root
+        if not entries.move_head(self.c, before, self.next, root, self.recorded_at, edge):
             raise HeadMoved(f"{self.app.where}: the head moved from {self.before.size} (retry)")
         checkpoint = self.app.signer.sign(format_checkpoint(self.app.origin, self.next, root))
-        self.c.execute("UPDATE head SET checkpoint=?", [checkpoint])
+        entries.sign_head(self.c, checkpoint)
         crashpoints.reached("checkpoint written")
         self.head = type(self.before)(self.next, root, self.recorded_at, checkpoint, edge)
         self.app.will_sign(self.head)

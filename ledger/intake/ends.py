@@ -11,6 +11,7 @@ from typing import Final
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.log.entry import Entry, decode
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import entries
 
 # also a request told late, or taken back late: the completion that was told before it takes effect now, or none
 DECIDES: Final = (
@@ -56,9 +57,7 @@ class Ends:
 
 def brought_up(known: dict[str, Ends], c: Transaction, person: str) -> tuple[Order | None, Ends]:
     """(`until` when it was last looked at, what there is now). Requires that all entries are written."""
-    c.execute("SELECT version FROM streams WHERE stream=?", [person])
-    row = c.fetchone()
-    version: int = row[0] if row is not None else 0  # none: only ever mentioned
+    version, _ = entries.tip(c, person)  # 0: only ever mentioned
     ends = known.pop(person, None) or Ends()
     before = ends.until
     since = _read(c, person, ends.version)
@@ -74,8 +73,5 @@ def brought_up(known: dict[str, Ends], c: Transaction, person: str) -> tuple[Ord
 
 
 def _read(c: Transaction, person: str, version: int) -> list[Entry]:
-    marks = ",".join("?" * len(DECIDES))
-    about = f"SELECT position, state FROM entries WHERE stream=? AND version>? AND type IN ({marks})"
-    c.execute(about, [person, version, *DECIDES])
-    found = [decode(position, state) for position, state in c.fetchall()]
+    found = [decode(position, state) for position, state in entries.of_types(c, person, DECIDES, after=version)]
     return sorted((entry for entry in found if entry.role == "controller"), key=lambda entry: entry.order)

@@ -14,6 +14,7 @@ from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
 from consent_ledger.ledger.policy.conditions import Minor
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import entries, people
 from consent_ledger.ledger.times import FOREVER, after_months
 
 
@@ -21,8 +22,7 @@ def linked(c: Transaction, person: str) -> set[str]:
     """All identifiers ever joined with this one, directly or not, itself included."""
     found, todo = {person}, [person]
     while todo:
-        c.execute("SELECT other FROM links WHERE one=?", [todo.pop()])
-        new = {row[0] for row in c.fetchall()} - found
+        new = set(people.joined_with(c, todo.pop())) - found
         found |= new
         todo += new
     return found
@@ -32,23 +32,15 @@ def known_person(c: Transaction, person: object) -> bool:
     """Whether something is the identifier of somebody who has entries, or a name."""
     if not isinstance(person, str) or not person.isascii():
         return False
-    c.execute(
-        "SELECT EXISTS (SELECT 1 FROM entries WHERE stream=?) OR EXISTS (SELECT 1 FROM aliases WHERE person=?)",
-        [person, person],
-    )
-    return bool(c.fetchone()[0]) and not person.startswith(CONTROLLER_PREFIX)
+    return people.known(c, person) and not person.startswith(CONTROLLER_PREFIX)
 
 
 def stream_entries(c: Transaction, streams: Iterable[str], types: tuple[str, ...] | None = None) -> list[Entry]:
     """Entries of some streams, in the order in which they are in force."""
     found = []
     for stream in streams:
-        statement, params = "SELECT position, state FROM entries WHERE stream=?", [stream]
-        if types is not None:
-            statement += f" AND type IN ({','.join('?' * len(types))})"
-            params += types
-        c.execute(statement, params)
-        found += [decode(position, state) for position, state in c.fetchall()]
+        rows = entries.of_stream(c, stream) if types is None else entries.of_types(c, stream, types)
+        found += [decode(position, state) for position, state in rows]
     return sorted(found, key=lambda entry: entry.order)
 
 

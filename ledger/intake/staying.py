@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import orjson
 
 from consent_ledger.ledger.events import catalogue as ev
-from consent_ledger.ledger.intake.addresses import CHANNELS, binding, had_by, others_with, tags_had
+from consent_ledger.ledger.intake.addresses import CHANNELS, binding, had_by, tags_had
 from consent_ledger.ledger.intake.opened import Opened
 from consent_ledger.ledger.intake.persons import connected, stream_entries
 from consent_ledger.ledger.intake.suppression import noes_said
 from consent_ledger.ledger.log.entry import Entry
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import addresses, meta
 from consent_ledger.ledger.times import DAY
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Carried(NamedTuple):
 def stays_bound(app: Opened, c: Transaction, group: set[str], now: int) -> list[Carried]:
     """What others stay under when these persons are erased."""
     tags = tags_had(c, group)
-    shared = {tag: others for tag in tags if (others := set(others_with(c, tag)) - group)}
+    shared = {tag: others for tag in tags if (others := set(addresses.persons_with(c, tag)) - group)}
     entries = _of_controller(c, group) if shared else []
     pack = app.registered(entries[0].controller) if entries else None
     if pack is None or not pack.addresses_bind:
@@ -90,14 +91,13 @@ def note_uncarried(c: Transaction, carried: Iterable[Carried]) -> None:
         (f"{_UNCARRIED}{one.person}:{one.time}:{number}", orjson.dumps([one.controller, one.said.decode()]))
         for number, one in enumerate(carried)
     ]
-    c.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", rows)
+    meta.note(c, rows)
 
 
 def record_uncarried(c: Transaction) -> list[Carried]:
     """Take what `note_uncarried` noted."""
-    c.execute("DELETE FROM meta WHERE name GLOB ? RETURNING name, value", [_UNCARRIED + "*"])
     found = []
-    for name, value in sorted(c.fetchall()):
+    for name, value in meta.take(c, _UNCARRIED):
         _, person, time, _ = name.split(":")
         controller, said = orjson.loads(value)
         found.append(Carried(controller, person, said.encode(), int(time)))

@@ -26,6 +26,7 @@ from consent_ledger.ledger.intake.lifts import undoes
 from consent_ledger.ledger.intake.persons import Joined, connected, effective_deletions, linked, stream_entries
 from consent_ledger.ledger.log.entry import Entry
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import addresses
 from consent_ledger.ledger.times import DAY, EARLIEST, end_of_day, format_time, parse_time
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def _pieces(said: dict[str, Any]) -> list[dict[str, Any]]:
 def note_addresses(c: Transaction, vault: Vault, person: str, keys: Iterable[bytes]) -> None:
     """Remember that a person, whose fields go, had these addresses."""
     rows = [(vault.tag(key), person, vault.masked(key, person)) for key in sorted(keys)]
-    c.executemany("INSERT OR IGNORE INTO addresses VALUES (?,?,?)", rows)
+    addresses.remember(c, rows)
 
 
 def take_addresses(c: Transaction, vault: Vault, persons: Iterable[str]) -> tuple[set[bytes], list[bytes]]:
@@ -308,8 +309,7 @@ def take_addresses(c: Transaction, vault: Vault, persons: Iterable[str]) -> tupl
     keys: set[bytes] = set()
     gone: list[bytes] = []
     for person in persons:
-        c.execute("DELETE FROM addresses WHERE person=? RETURNING tag, masked", [person])
-        for tag, masked in c.fetchall():
+        for tag, masked in addresses.take_remembered(c, person):
             keys.add(vault.masked(masked, person))
             gone += [tag, masked]
     return keys, gone
@@ -317,27 +317,17 @@ def take_addresses(c: Transaction, vault: Vault, persons: Iterable[str]) -> tupl
 
 def keep(c: Transaction, kept: Iterable[Kept]) -> None:
     """Suppress addresses; of the same no the latest counts."""
-    c.executemany(
-        "INSERT INTO suppressed VALUES (?,?,?) ON CONFLICT DO UPDATE SET since=max(since, excluded.since)",
-        list(kept),
-    )
+    addresses.suppress(c, list(kept))
 
 
 def any_kept(c: Transaction) -> bool:
     """Whether there is anything that could come back."""
-    c.execute("SELECT EXISTS (SELECT 1 FROM suppressed) OR EXISTS (SELECT 1 FROM addresses)")
-    return bool(c.fetchone()[0])
+    return addresses.any_stays(c)
 
 
 def any_of(c: Transaction, vault: Vault, keys: set[bytes]) -> bool:
     """Whether some of these addresses is that of somebody deleted or erased."""
-    marks = ",".join("?" * len(keys))
-    c.execute(
-        f"SELECT EXISTS (SELECT 1 FROM suppressed WHERE key IN ({marks})) "
-        f"OR EXISTS (SELECT 1 FROM addresses WHERE tag IN ({marks}))",
-        [*keys, *(vault.tag(key) for key in keys)],
-    )
-    return bool(c.fetchone()[0])
+    return addresses.stays(c, list(keys), [vault.tag(key) for key in keys])
 
 
 class ToCarry(NamedTuple):
@@ -351,14 +341,8 @@ class ToCarry(NamedTuple):
 def to_carry(c: Transaction, vault: Vault, person: str, keys: Iterable[bytes], pack: Pack) -> list[ToCarry]:
     """The noes that these addresses bring to a person, new ones only."""
     wanted = sorted(keys)
-    marks = ",".join("?" * len(wanted))
-    c.execute(
-        f"SELECT said, max(since), max(since) + ? FROM suppressed WHERE key IN ({marks}) GROUP BY said",
-        [DAY - 1, *wanted],
-    )
-    found = {said: ToCarry(said, first, last) for said, first, last in c.fetchall()}
-    c.execute(f"SELECT person FROM addresses WHERE tag IN ({marks})", [vault.tag(key) for key in wanted])
-    others = {row[0] for row in c.fetchall()}
+    found = {said: ToCarry(said, since, since + DAY - 1) for said, since in addresses.suppressed_under(c, wanted)}
+    others = addresses.remembered_of(c, [vault.tag(key) for key in wanted])
     if not found and not others:
         return []
     group = connected(c, person)

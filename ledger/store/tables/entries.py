@@ -1,11 +1,12 @@
-"""The log: entries by position and by stream, the newest of each stream, idempotency keys, subtrees."""
+"""The log: entries by position and by stream, the newest of each stream, idempotency keys, subtrees, the head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables.many import marks_for, rows_in
 
 Row = tuple[int, bytes]  # position, state
 NO_TIP: Final = (0, b"")
@@ -59,3 +60,74 @@ def notices_of(c: Transaction, stream: str, after: int, upto: int, limit: int, *
         [stream, after, upto, limit],
     )
     return c.fetchall()
+
+
+# -- what intake asks
+
+
+def first_of_stream(c: Transaction, stream: str) -> Row | None:
+    """The first entry of a stream, None where there is none."""
+    c.execute("SELECT position, state FROM entries WHERE stream=? AND version=1", [stream])
+    row = c.fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
+def of_types(c: Transaction, stream: str, types: Sequence[str], after: int = 0) -> list[Row]:
+    """The entries of a stream that have one of these types and a version over `after`, by version."""
+    c.execute(
+        f"SELECT position, state FROM entries WHERE stream=? AND version>? AND type IN ({marks_for(types)}) "
+        "ORDER BY version",
+        [stream, after, *types],
+    )
+    return c.fetchall()
+
+
+def known_keys(c: Transaction, keys: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes | None]]:
+    """(key, position, digest of the content, None once erased) of those idempotency keys that are there."""
+    return rows_in(c, "SELECT key, position, digest FROM keys WHERE key IN ({marks})", keys)
+
+
+# -- what a batch writes
+
+
+def append(c: Transaction, rows: Iterable[tuple[int, str, int, str, bytes, bytes]]) -> None:
+    """Append entries: (position, stream, version, type, leaf hash, state)."""
+    c.executemany("INSERT INTO entries VALUES (?,?,?,?,?,?)", rows)
+
+
+def move_tips(c: Transaction, rows: Iterable[tuple[str, int, bytes]]) -> None:
+    """Store the newest entry of streams, in place of an older one: (stream, version, leaf hash)."""
+    c.executemany(
+        "INSERT INTO streams VALUES (?,?,?) ON CONFLICT (stream) DO UPDATE SET version=excluded.version, "
+        "leaf=excluded.leaf",
+        rows,
+    )
+
+
+def add_keys(c: Transaction, rows: Iterable[tuple[bytes, int, bytes]]) -> None:
+    """Store idempotency keys: (key, position, digest of the content)."""
+    c.executemany("INSERT INTO keys VALUES (?,?,?)", rows)
+
+
+def note_mentions(c: Transaction, rows: Iterable[tuple[str, int]]) -> None:
+    """Note the entries that name other persons than they are about: (person, position)."""
+    c.executemany("INSERT INTO mentions VALUES (?,?) ON CONFLICT DO NOTHING", list(rows))
+
+
+def add_subtrees(c: Transaction, rows: Iterable[tuple[int, int, bytes]]) -> None:
+    """Store hashes of whole subtrees: (level, number, hash)."""
+    c.executemany("INSERT INTO subtrees VALUES (?,?,?)", rows)
+
+
+def move_head(c: Transaction, before: tuple[int, bytes], size: int, root: bytes, recorded_at: int, edge: bytes) -> bool:
+    """Move the head if its (size, root) is still `before`. Returns whether it was. The checkpoint stays the old one."""
+    c.execute(
+        "UPDATE head SET size=?, root=?, recorded_at=?, edge=? WHERE size=? AND root=? RETURNING size",
+        [size, root, recorded_at, edge, *before],
+    )
+    return c.fetchone() is not None
+
+
+def sign_head(c: Transaction, checkpoint: str) -> None:
+    """Store the signed checkpoint of the head."""
+    c.execute("UPDATE head SET checkpoint=?", [checkpoint])

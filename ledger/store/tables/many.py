@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, Final
 
 from consent_ledger.ledger.store.contract import Transaction
@@ -29,3 +29,11 @@ def exists(c: Transaction, statement: str, params: Sequence[Any] = ()) -> bool:
     """Whether a statement has a row."""
     c.execute(f"{statement} LIMIT 1", params)
     return c.fetchone() is not None
+
+
+# -- one statement over few values
+
+
+def marks_for(values: Sized) -> str:
+    """`?,?,...`, as many as there are values: for a statement that takes them all at once."""
+    return ",".join("?" * len(values))

@@ -16,3 +16,11 @@ def registered(c: Transaction) -> list[tuple[str, str, bytes | None]]:
     """(controller, digest of its pack, the tag that binds them)."""
     c.execute("SELECT controller, pack_sha256, bound FROM controllers")
     return c.fetchall()
+
+
+# -- what intake writes
+
+
+def add_recipient(c: Transaction, controller: str, recipient: str) -> None:
+    """Store a recipient of a controller that was not known before."""
+    c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import exists
+from consent_ledger.ledger.store.tables.many import exists, marks_for, rows_in
 
 
 def has_names(c: Transaction, person: str) -> bool:
@@ -15,3 +17,45 @@ def joined_with(c: Transaction, person: str) -> list[str]:
     """The identifiers that one was ever joined with directly."""
     c.execute("SELECT other FROM links WHERE one=?", [person])
     return [row[0] for row in c.fetchall()]
+
+
+# -- what intake asks and writes
+
+
+def known(c: Transaction, person: str) -> bool:
+    """Whether an identifier has entries or names. Streams about controllers have entries, too."""
+    c.execute(
+        "SELECT EXISTS (SELECT 1 FROM entries WHERE stream=?) OR EXISTS (SELECT 1 FROM aliases WHERE person=?)",
+        [person, person],
+    )
+    return bool(c.fetchone()[0])
+
+
+def of_known_age(c: Transaction, persons: Iterable[str]) -> Iterator[str]:
+    """Those of these persons whose age was ever told, in no order."""
+    return (row[0] for row in rows_in(c, "SELECT person FROM aged WHERE person IN ({marks})", persons))
+
+
+def ever_joined(c: Transaction, persons: Iterable[str]) -> Iterator[str]:
+    """Those of these persons who were ever joined with another, once for each other, in no order."""
+    return (row[0] for row in rows_in(c, "SELECT one FROM links WHERE one IN ({marks})", persons))
+
+
+def note_aged(c: Transaction, persons: Iterable[str]) -> None:
+    """Note the persons of whom an age was told."""
+    c.executemany("INSERT INTO aged VALUES (?) ON CONFLICT DO NOTHING", [(person,) for person in persons])
+
+
+def join(c: Transaction, one: str, other: str) -> None:
+    """Note that two persons were joined, for both. It is never taken back."""
+    c.executemany("INSERT INTO links VALUES (?,?) ON CONFLICT DO NOTHING", [(one, other), (other, one)])
+
+
+def any_deleted(c: Transaction) -> bool:
+    """Whether the fields of any person are deleted up to some moment."""
+    return exists(c, "SELECT 1 FROM deleted")
+
+
+def deleted_after(c: Transaction, persons: Sequence[str], time: int) -> bool:
+    """Whether the fields of one of these persons are deleted up to a moment later than that."""
+    return exists(c, f"SELECT 1 FROM deleted WHERE person IN ({marks_for(persons)}) AND until>?", [*persons, time])
