@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from consent_ledger.ledger.store.contract import Transaction
 
 
@@ -16,3 +18,34 @@ def registered(c: Transaction) -> list[tuple[str, str, bytes | None]]:
     """(controller, digest of its pack, the tag that binds them)."""
     c.execute("SELECT controller, pack_sha256, bound FROM controllers")
     return c.fetchall()
+
+
+# -- documents
+
+
+def put_document(c: Transaction, sha256: str, media_type: str, body: bytes) -> None:
+    """Store a text under its digest, in place of the one that may be there."""
+    c.execute(
+        "INSERT INTO documents VALUES (?,?,?) "
+        "ON CONFLICT (sha256) DO UPDATE SET media_type=excluded.media_type, body=excluded.body",
+        [sha256, media_type, body],
+    )
+
+
+def documents(c: Transaction) -> list[tuple[str, str, int]]:
+    """(digest, media type, how many bytes) of all texts, by digest."""
+    c.execute("SELECT sha256, media_type, length(body) FROM documents ORDER BY sha256")
+    return c.fetchall()
+
+
+def document(c: Transaction, sha256: str) -> tuple[str, Any] | None:
+    """(media type, what stands as its bytes) of a text, None where it is not stored."""
+    c.execute("SELECT media_type, body FROM documents WHERE sha256=?", [sha256])
+    row = c.fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
+def document_digests(c: Transaction) -> list[str]:
+    """The digests of all texts, in order."""
+    c.execute("SELECT sha256 FROM documents ORDER BY sha256")
+    return [row[0] for row in c.fetchall()]
