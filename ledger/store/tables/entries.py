@@ -49,6 +49,21 @@ def naming(c: Transaction, person: str) -> list[Row]:
     return c.fetchall()
 
 
+def first_naming(c: Transaction, person: str) -> Row | None:
+    """The first entry about somebody else that names a person, None where there is none."""
+    c.execute(
+        "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? ORDER BY position LIMIT 1",
+        [person],
+    )
+    row = c.fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
+def note_mentions(c: Transaction, rows: Iterable[tuple[str, int]]) -> None:
+    """Note the entries that name other persons than they are about: (person, position)."""
+    c.executemany("INSERT INTO mentions VALUES (?,?) ON CONFLICT DO NOTHING", list(rows))
+
+
 def first_of_stream(c: Transaction, stream: str) -> Row | None:
     """The first entry of a stream, None where there is none."""
     c.execute("SELECT position, state FROM entries WHERE stream=? AND version=1", [stream])

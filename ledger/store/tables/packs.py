@@ -20,6 +20,12 @@ def registered(c: Transaction) -> list[tuple[str, str, bytes | None]]:
     return c.fetchall()
 
 
+def registered_bodies(c: Transaction) -> list[tuple[str, bytes]]:
+    """(controller, the bytes of its pack) of all that are registered with a pack that is stored, in no order."""
+    c.execute("SELECT c.controller, p.body FROM controllers c JOIN packs p ON p.sha256 = c.pack_sha256")
+    return c.fetchall()
+
+
 # -- documents
 
 

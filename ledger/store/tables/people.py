@@ -90,3 +90,8 @@ def note_deleted(c: Transaction, persons: Iterable[str], until: int) -> None:
 def drop_deleted(c: Transaction, persons: Iterable[str]) -> None:
     """Forget until when the fields of persons are deleted."""
     c.executemany("DELETE FROM deleted WHERE person=?", [(person,) for person in persons])
+
+
+def note_aged(c: Transaction, persons: Iterable[str]) -> None:
+    """Note the persons of whom an age was told."""
+    c.executemany("INSERT INTO aged VALUES (?) ON CONFLICT DO NOTHING", [(person,) for person in persons])
