@@ -19,6 +19,7 @@ from consent_ledger.ledger.errors import HoldStanding, InvalidQuestion, KeyFileE
 from consent_ledger.ledger.intake import erasure
 from consent_ledger.ledger.intake import scrub as scrubbing
 from consent_ledger.ledger.intake.dead_letters import drop, listed, text
+from consent_ledger.ledger.intake.traces import forget_refusals
 from consent_ledger.ledger.log.verifier import parse_vkey, verify_evidence
 from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
 from consent_ledger.ledger.store.recorder import LedgerPool
@@ -300,6 +301,21 @@ def test_somebody_known_by_a_letter_and_a_refusal_only_is_erased_by_name(store, 
     store.reopen()
     assert listed(store.ledger.app) == []
     assert rows(store.ledger, "SELECT digest, person_key FROM refused") == [(b"", None)]
+
+
+def test_two_refusals_of_one_event_are_forgotten_as_one_that_stays_refused(store):
+    told = event(*REFUSED, subject="crm:dora", id="dora-1")
+    other = {**told, "data": {**told["data"], "personal": {"email": "dora@elsewhere.example"}}}
+    assert [one.kind for one in store.ledger.record([told, other])] == ["refused", "conflict"]
+    positions = rows(store.ledger, "SELECT position FROM refused ORDER BY position")
+    assert len(positions) == 2
+    app = store.ledger.app
+    for some in (positions, positions[:1]):  # of the first one nothing is left to forget, the second time
+        with app.writing() as c:
+            forget_refusals(c, app.vault, some)
+        assert rows(store.ledger, "SELECT digest, person_key, position FROM refused") == [(b"", None, positions[1])]
+    again = store.ledger.record([told])[0]
+    assert (again.kind, again.duplicate, again.position) == ("conflict", True, positions[1])
 
 
 def test_a_name_of_nobody_is_an_error_and_changes_nothing(store):

@@ -10,7 +10,8 @@ from consent_ledger.ledger.errors import InvalidQuestion
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.intake.letter_words import strings
 from consent_ledger.ledger.intake.suppression import any_kept
-from consent_ledger.ledger.intake.traces import address_tags, index_letter, note_past, remove_letters, tie_addresses
+from consent_ledger.ledger.intake.traces import address_tags, index_letter, note_past
+from consent_ledger.ledger.store.tables import letters
 
 if TYPE_CHECKING:
     from consent_ledger.ledger.policy.pack import Pack
@@ -42,24 +43,21 @@ class Undeliverable:
     reason: str
 
 
-def keep(app: LedgerApplication, origin: str, letters: Sequence[Undeliverable], now: int) -> int:
+def keep(app: LedgerApplication, origin: str, undelivered: Sequence[Undeliverable], now: int) -> int:
     """Keep dead letters; one that is there already is not kept twice. Returns how many are new."""
-    sealed = [_sealed(app, origin, letter, now) for letter in letters]  # all that takes long, before the write lock
+    sealed = [_sealed(app, origin, letter, now) for letter in undelivered]  # all that takes long, before the write lock
     controllers = _controllers(app)
     kept = 0
     with app.writing() as c:
         any_deleted = bool(any_kept(c))
         for row, said in sealed:
-            c.execute(
-                "INSERT OR IGNORE INTO dead_letters (digest, received_at, origin, line, field, reason, bytes, sealed) "
-                "VALUES (?,?,?,?,?,?,?,?) RETURNING id",
-                row,
-            )
-            for (letter,) in c.fetchall():
-                kept += 1
-                index_letter(c, app.vault, letter, said)
-                if any_deleted:
-                    tie_addresses(c, letter, address_tags(app.vault, controllers, said))
+            letter = letters.add(c, row)
+            if letter is None:
+                continue
+            kept += 1
+            index_letter(c, app.vault, letter, said)
+            if any_deleted:
+                letters.tie_addresses(c, letter, address_tags(app.vault, controllers, said))
     return kept
 
 
@@ -78,27 +76,24 @@ def _controllers(app: LedgerApplication) -> dict[str, Pack]:
 def listed(app: LedgerApplication) -> list[Letter]:
     """All dead letters, without their text."""
     with app.reading() as c:
-        c.execute("SELECT id, received_at, origin, line, field, reason, bytes FROM dead_letters ORDER BY id")
-        return [Letter(*row) for row in c.fetchall()]
+        return [Letter(*row) for row in letters.described(c)]
 
 
 def text(app: LedgerApplication, letter: int) -> bytes:
     """What a dead letter said. Raises InvalidQuestion where there is none."""
     with app.reading() as c:
-        c.execute("SELECT sealed FROM dead_letters WHERE id=?", [letter])
-        row = c.fetchone()
-    if row is None:
+        sealed = letters.sealed(c, letter)
+    if sealed is None:
         raise InvalidQuestion("letter", f"there is no dead letter {letter}")
-    return app.vault.open_letter(row[0])
+    return app.vault.open_letter(sealed)
 
 
 def drop(app: LedgerApplication, letter: int) -> None:
     """Destroy a dead letter. Raises InvalidQuestion where there is none."""
     controllers = _controllers(app)
     with app.writing() as c:
-        c.execute("SELECT sealed FROM dead_letters WHERE id=?", [letter])
-        row = c.fetchone()
-        if row is None:
+        sealed = letters.sealed(c, letter)
+        if sealed is None:
             raise InvalidQuestion("letter", f"there is no dead letter {letter}")
-        note_past(c, app.vault, controllers, letter, row[0])
-        remove_letters(c, [letter])
+        note_past(c, app.vault, controllers, letter, sealed)
+        letters.drop(c, letter)

@@ -18,6 +18,7 @@ from consent_ledger.ledger.intake.scrub import note_unscrubbed
 from consent_ledger.ledger.intake.suppression import Kept, note_addresses, standing_noes
 from consent_ledger.ledger.log.entry import Entry, decode
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import entries, people
 from consent_ledger.ledger.times import DAY
 from consent_ledger.ledger.vault.keys import Outlived
 
@@ -57,9 +58,9 @@ def note_deleted(c: Transaction, group: set[str]) -> tuple[int, int] | None:
 
 def _note_until(c: Transaction, group: set[str], last: tuple[int, int] | None) -> None:
     if last is None:
-        c.executemany("DELETE FROM deleted WHERE person=?", [(name,) for name in sorted(group)])
+        people.drop_deleted(c, sorted(group))
     else:
-        c.executemany("INSERT OR REPLACE INTO deleted VALUES (?,?)", [(name, last[0]) for name in sorted(group)])
+        people.note_deleted(c, sorted(group), last[0])
 
 
 def deleted_until(c: Transaction, group: set[str]) -> tuple[int, int] | None:
@@ -74,7 +75,7 @@ def spare_held(c: Transaction, person: str) -> None:
     group = connected(c, person)
     entries = stream_entries(c, group, ("hold.placed", "hold.released"))
     if standing_holds(entry for entry in entries if entry.role == "controller"):
-        c.executemany("DELETE FROM deleted WHERE person=?", [(name,) for name in sorted(group)])
+        people.drop_deleted(c, sorted(group))
 
 
 @dataclass(slots=True)
@@ -94,12 +95,7 @@ def doomed_of(app: Opened, c: Transaction, group: set[str], until: tuple[int, in
     doomed = Doomed()
     controller = _controller(c, group)
     for name in sorted(group):
-        c.execute(
-            "SELECT s.position, s.sealed, e.state FROM secrets s JOIN entries e ON e.position = s.position "
-            "WHERE e.stream=?",
-            [name],
-        )
-        rows = [(decode(position, state), sealed) for position, sealed, state in c.fetchall()]
+        rows = [(decode(position, state), sealed) for position, sealed, state in people.secrets_of(c, name)]
         going = [(entry, sealed) for entry, sealed in rows if until is None or entry.order <= until]
         doomed.positions[name] = [entry.position for entry, _ in going]
         opened = [(entry, _fields(app, c, entry)) for entry, _ in going]
@@ -110,26 +106,21 @@ def doomed_of(app: Opened, c: Transaction, group: set[str], until: tuple[int, in
             doomed.whole.add(name)
             named = [("email", form) for one in app.vault.names(c, name) for form in name_forms(one)]
             doomed.keys[name] |= keys_of(app.vault, controller, named)
-            for statement in (
-                "SELECT wrapped FROM people WHERE person=?",
-                "SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL",
-            ):
-                c.execute(statement, [name])
-                doomed.bytes += [row[0] for row in c.fetchall()]
+            key = people.wrapped_key(c, name)
+            doomed.bytes += [key] if key is not None else []
+            doomed.bytes += people.sealed_names(c, name)
     others = [entry for name in sorted(group) for entry in tr.mentioning(c, name) if tr.says_name(entry)]
     for entry in others:
         if entry.stream not in group and (until is None or entry.order <= until):
-            c.execute("SELECT sealed FROM secrets WHERE position=?", [entry.position])
-            doomed.bytes += [row[0] for row in c.fetchall()]
+            secret = people.secret(c, entry.position)
+            doomed.bytes += [secret] if secret is not None else []
             doomed.elsewhere.append(entry.position)
     return doomed
 
 
 def _controller(c: Transaction, group: set[str]) -> str:
     """Whose persons these are; they have no entry at all where they were only ever mentioned."""
-    marks = ",".join("?" * len(group))
-    c.execute(f"SELECT position, state FROM entries WHERE stream IN ({marks}) LIMIT 1", sorted(group))
-    row = c.fetchone()
+    row = entries.any_of_streams(c, sorted(group))
     return decode(*row).controller if row else ""
 
 
@@ -148,7 +139,7 @@ def _address_keys(app: Opened, entry: Entry, fields: dict[str, str]) -> set[byte
 
 def destroy(app: Opened, c: Transaction, doomed: Doomed) -> None:
     """Destroy it; hashes of addresses, and which letters say what, lead to the persons until these are erased."""
-    c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in doomed.elsewhere])
+    people.drop_secrets(c, doomed.elsewhere)
     for name, positions in doomed.positions.items():
         note_addresses(c, app.vault, name, doomed.keys[name])
         tr.tie_values(c, app.vault, name, doomed.values[name])

@@ -16,6 +16,7 @@ from consent_ledger.ledger.errors import CorruptEntry, InvalidQuestion
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.log.verifier import MAX_DOCUMENT_BYTES, MEDIA_TYPE
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import packs
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 
@@ -41,15 +42,14 @@ def add_document(app: LedgerApplication, body: bytes, media_type: str) -> Docume
         raise InvalidQuestion("document", f"has {len(body)} bytes, the limit is {MAX_DOCUMENT_BYTES}")
     document = Document(hashlib.sha256(body).hexdigest(), media_type, len(body))
     with app.writing() as c:
-        c.execute("INSERT OR REPLACE INTO documents VALUES (?,?,?)", [document.sha256, media_type, body])
+        packs.put_document(c, document.sha256, media_type, body)
     return document
 
 
 def documents(app: LedgerApplication) -> list[Document]:
     """All stored documents, by digest."""
     with app.reading() as c:
-        c.execute("SELECT sha256, media_type, length(body) FROM documents ORDER BY sha256")
-        return [Document(*row) for row in c.fetchall()]
+        return [Document(*row) for row in packs.documents(c)]
 
 
 def document(app: LedgerApplication, sha256: str) -> bytes:
@@ -65,11 +65,10 @@ def read_document(c: Transaction, sha256: str) -> tuple[str, bytes] | None:
     """(media type, exact bytes) of a document, None where it is not stored. Raises CorruptEntry."""
     if not _DIGEST.fullmatch(sha256):
         return None
-    c.execute("SELECT media_type, body FROM documents WHERE sha256=?", [sha256])
-    row = c.fetchone()
-    if row is None:
+    found = packs.document(c, sha256)
+    if found is None:
         return None
-    media_type, body = row
+    media_type, body = found
     if (
         not isinstance(body, bytes)
         or hashlib.sha256(body).hexdigest() != sha256
@@ -81,8 +80,7 @@ def read_document(c: Transaction, sha256: str) -> tuple[str, bytes] | None:
 
 def altered(c: Transaction) -> Iterator[str]:
     """Which documents are not what their digests say, one sentence each."""
-    c.execute("SELECT sha256 FROM documents ORDER BY sha256")
-    for (sha256,) in c.fetchall():
+    for sha256 in packs.document_digests(c):
         try:
             if read_document(c, sha256) is None:
                 yield f"documents: {sha256!r:.80} is no digest"

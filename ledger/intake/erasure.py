@@ -24,6 +24,7 @@ from consent_ledger.ledger.intake.scrub import note_unscrubbed, scrub
 from consent_ledger.ledger.intake.staying import note_uncarried, record_uncarried, stays_bound
 from consent_ledger.ledger.intake.suppression import keep, take_addresses
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import meta, people
 from consent_ledger.ledger.times import FOREVER
 from consent_ledger.ledger.vault.keys import Outlived
 
@@ -83,8 +84,7 @@ def _identified(app: Opened, controller: str, person: str) -> str | None:
         entries = stream_entries(c, [person]) or tr.mentioning(c, person)
         if not entries or entries[0].controller != controller:
             return None
-        c.execute("SELECT EXISTS (SELECT 1 FROM aliases WHERE person=?)", [person])
-        if not c.fetchone()[0]:
+        if not people.has_names(c, person):
             raise InvalidQuestion("subject", f"{person!r} is erased already")
     return person
 
@@ -99,7 +99,7 @@ def erase_persons(
     read = _read_before(app, persons, named)
     with app._lock:  # noqa: SLF001  one writer in this process
         with app.writing() as c:
-            persons = {person for person in persons if _has_names(c, person)}  # others may have been first
+            persons = {person for person in persons if people.has_names(c, person)}  # others may have been first
             group = {name for person in persons for name in connected(c, person)}
             entries = stream_entries(c, group, ("hold.placed", "hold.released"))
             holds = standing_holds(entry for entry in entries if entry.role == "controller")
@@ -139,11 +139,6 @@ def erase_persons(
     return Erased(positions, len(traces.letters), len(traces.refused))
 
 
-def _has_names(c: Transaction, person: str) -> bool:
-    c.execute("SELECT EXISTS (SELECT 1 FROM aliases WHERE person=?)", [person])
-    return bool(c.fetchone()[0])
-
-
 def finish_erasures(app: Opened, now: int) -> None:
     """Finish an erasure that was noted beside the keys and went no further, because the process died there."""
     if app.how != "rw":
@@ -153,7 +148,7 @@ def finish_erasures(app: Opened, now: int) -> None:
             app.keys.finish_note()
     newest = [row for row in app.keys.erasures() if row["kind"] == "erase"][-RECENT:]
     with app.reading() as c:
-        persons = {person for row in newest for person in row["persons"] if _has_names(c, person)}
+        persons = {person for row in newest for person in row["persons"] if people.has_names(c, person)}
     if persons:
         erase_persons(app, persons, now, journal=True)
 
@@ -204,8 +199,7 @@ def _forget(app: Opened, c: Transaction, group: set[str], aliases: set[bytes], t
     """Remove names, content digests and letters of erased persons. Returns the bytes that must be gone."""
     gone = tr.remove(app, c, group, aliases, traces) + forget(c, sorted(group))
     for name in sorted(group):
-        c.execute("SELECT bound, word FROM aliases WHERE person=?", [name])
-        gone += [one for row in c.fetchall() for one in row if one is not None]
+        gone += [one for _, *row in people.names_of(c, name) for one in row if one is not None]
         for entry in stream_entries(c, [name]):
             gone += tr.forget_digest(c, app.vault, entry)
         app.vault.forget_names(c, name)
@@ -248,13 +242,12 @@ def destroy_again(app: Opened) -> int:
 def _note_unrecorded(c: Transaction, persons: list[str], controller: str | None) -> None:
     """Note who was erased again in a copy: that is an entry as soon as the copy is a store that signs."""
     rows = [(_UNRECORDED + person, (controller or "").encode()) for person in persons]
-    c.executemany("INSERT OR IGNORE INTO meta VALUES (?,?)", rows)
+    meta.note(c, rows)
 
 
 def record_erasures(batch: Batch) -> int:
     """Append what `_note_unrecorded` noted. Returns how many persons."""
-    batch.c.execute("DELETE FROM meta WHERE name GLOB ? RETURNING name, value", [_UNRECORDED + "*"])
-    noted = sorted(batch.c.fetchall())
+    noted = meta.take(batch.c, _UNRECORDED)
     for name, controller in noted:
         batch.append_erased(name.removeprefix(_UNRECORDED), METHOD, controller.decode() or None)
     batch.append_carried(record_uncarried(batch.c))

@@ -24,18 +24,9 @@ from consent_ledger.ledger.intake.traces import index_letter
 from consent_ledger.ledger.log.entry import Entry, decode
 from consent_ledger.ledger.policy.load import load_pack
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store import sqlite_formats as formats
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import (
-    ADDRESSES,
-    DELETED,
-    DOCUMENTS,
-    LETTERS,
-    MENTIONS,
-    REFUSED_NAMES,
-    STORE_FORMAT,
-    STREAMS,
-    SUPPRESSION,
-)
+from consent_ledger.ledger.store.tables import entries, letters, packs, people
 from consent_ledger.ledger.vault.vault import Vault
 
 _PAGE: Final = 5_000
@@ -43,40 +34,30 @@ _PAGE: Final = 5_000
 
 def upgrade(c: Transaction, vault: Vault) -> None:
     """Raise a store to today's format. Requires the write lock; another process may have done so already."""
-    c.execute("PRAGMA user_version")
-    found = c.fetchone()[0]
+    found = formats.found(c)
     if found < 2:
-        for statement in SUPPRESSION:
-            c.execute(statement)
+        formats.suppression(c)
     if found < 3:
-        _streams(c)
+        formats.streams(c)
         _from_log(c)
         _bound(c, vault)
-        c.execute(REFUSED_NAMES)
+        formats.refused_names(c)
         _letters(c, vault)
         _deleted(c)
     if found < 4:
-        c.execute(DOCUMENTS)
-        for statement in ADDRESSES:
-            c.execute(statement)
+        formats.documents(c)
+        formats.addresses(c)
         _names(c, vault)
         _recipients(c)
         _addresses(c, vault)
-    c.execute(f"PRAGMA user_version={STORE_FORMAT}")
-
-
-def _streams(c: Transaction) -> None:
-    c.execute(STREAMS)
-    # NOT INDEXED: from the table itself, as an index may have lost a row
-    c.execute("INSERT INTO streams SELECT stream, max(version), leaf FROM entries NOT INDEXED GROUP BY stream")
+    formats.raised(c)
 
 
 def _pages(c: Transaction) -> Iterator[list[tuple[int, bytes]]]:
     """The entries, (position, bytes), page by page. The cursor is free between pages."""
     start = 0
     while True:
-        c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, _PAGE])
-        rows = c.fetchall()
+        rows = entries.page(c, start, _PAGE)
         if not rows:
             return
         start = rows[-1][0] + 1
@@ -85,15 +66,12 @@ def _pages(c: Transaction) -> Iterator[list[tuple[int, bytes]]]:
 
 def _from_log(c: Transaction) -> None:
     """Who is named by whose entries; and the ages of those under one, which were passed over."""
-    for statement in MENTIONS:
-        c.execute(statement)
+    formats.mentions(c)
     for rows in _pages(c):
         wanted = (b'"other":', b'"of":', b'"age":0')
-        entries = [decode(position, state) for position, state in rows if any(piece in state for piece in wanted)]
-        found = [(person, entry.position) for entry in entries for person in mentioned(entry)]
-        c.executemany("INSERT INTO mentions VALUES (?,?)", found)
-        aged = [(entry.stream,) for entry in entries if getattr(entry.data, "age", None) == 0]
-        c.executemany("INSERT OR IGNORE INTO aged VALUES (?)", aged)
+        some = [decode(position, state) for position, state in rows if any(piece in state for piece in wanted)]
+        entries.note_mentions(c, [(person, entry.position) for entry in some for person in mentioned(entry)])
+        people.note_aged(c, [entry.stream for entry in some if getattr(entry.data, "age", None) == 0])
 
 
 def mentioned(entry: Entry) -> list[str]:
@@ -105,31 +83,20 @@ def mentioned(entry: Entry) -> list[str]:
 
 
 def _bound(c: Transaction, vault: Vault) -> None:
-    c.execute("ALTER TABLE aliases ADD COLUMN bound BLOB")
-    c.execute("ALTER TABLE aliases ADD COLUMN word BLOB")
-    c.execute("SELECT alias, person, sealed FROM aliases")
     rows = []
-    for alias, person, sealed in c.fetchall():
+    for alias, person, sealed in formats.bindable_names(c):
         word = vault.word(vault.open_name(c, person, sealed)) if sealed is not None else None
         rows.append((vault.bound_name(alias, person), word, alias))
-    c.executemany("UPDATE aliases SET bound=?, word=? WHERE alias=?", rows)
-    c.execute("ALTER TABLE controllers ADD COLUMN bound BLOB")
-    c.execute("SELECT controller, pack_sha256 FROM controllers")
-    packs = [(vault.bound_pack(controller, sha256), controller) for controller, sha256 in c.fetchall()]
-    c.executemany("UPDATE controllers SET bound=? WHERE controller=?", packs)
+    formats.bind_names(c, rows)
+    bound = [(vault.bound_pack(controller, sha256), controller) for controller, sha256 in formats.bindable_packs(c)]
+    formats.bind_packs(c, bound)
 
 
 def _letters(c: Transaction, vault: Vault) -> None:
-    for statement in LETTERS:
-        c.execute(statement)
-    c.execute(  # a name that nobody can read any more has no word to be found by
-        "INSERT INTO letter_persons SELECT person, id FROM dead_letters JOIN aliases ON alias = person_key"
-    )
-    c.execute("ALTER TABLE dead_letters DROP COLUMN person_key")
+    formats.letters(c)
     start = 0
     while True:
-        c.execute("SELECT id, sealed FROM dead_letters WHERE id>? ORDER BY id LIMIT ?", [start, _PAGE])
-        rows = c.fetchall()
+        rows = letters.page(c, start, _PAGE)
         if not rows:
             return
         start = rows[-1][0]
@@ -138,59 +105,44 @@ def _letters(c: Transaction, vault: Vault) -> None:
 
 
 def _deleted(c: Transaction) -> None:
-    c.execute(DELETED)
-    c.execute("SELECT DISTINCT stream FROM entries WHERE type='deletion.completed'")
-    for (person,) in c.fetchall():
+    formats.deleted(c)
+    for person in entries.streams_with(c, "deletion.completed"):
         note_deleted(c, connected(c, person))
 
 
 def _names(c: Transaction, vault: Vault) -> None:
     """Have every name that can be read found by all its spellings; of two persons the older one."""
-    c.execute("SELECT alias, person, sealed, word FROM aliases WHERE sealed IS NOT NULL ORDER BY person")
-    for alias, person, sealed, word in c.fetchall():
+    for alias, person, sealed, word in formats.readable_names(c):
         controller = _controller_of(c, person)
         name = vault.open_name(c, person, sealed)
         form = vault.alias(controller, name) if controller is not None else alias
         if form != alias:
-            row = [form, person, sealed, vault.bound_name(form, person), word]
-            c.execute("INSERT OR IGNORE INTO aliases VALUES (?,?,?,?,?)", row)
+            formats.add_name(c, form, person, sealed, vault.bound_name(form, person), word)
 
 
 def _controller_of(c: Transaction, person: str) -> str | None:
     """Whose person this is, by an entry about them, or one that names them."""
-    about = "SELECT position, state FROM entries WHERE stream=? AND version=1"
-    naming = "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? LIMIT 1"
-    for statement in (about, naming):
-        c.execute(statement, [person])
-        row = c.fetchone()
-        if row is not None:
-            return decode(*row).controller
-    return None
+    row = entries.first_of_stream(c, person) or entries.first_naming(c, person)
+    return decode(*row).controller if row is not None else None
 
 
 def _recipients(c: Transaction) -> None:
-    c.execute("SELECT controller, recipient FROM recipients")
-    rows = {(controller, composed(recipient)) for controller, recipient in c.fetchall()}
-    c.execute("DELETE FROM recipients")
-    c.executemany("INSERT INTO recipients VALUES (?,?)", sorted(rows))
+    rows = {(controller, composed(recipient)) for controller, recipient in formats.recipients(c)}
+    formats.replace_recipients(c, sorted(rows))
 
 
 def _addresses(c: Transaction, vault: Vault) -> None:
     """The addresses of those who are there, as far as they can be read, and which entries may bind them."""
-    packs = _packs(c)
-    c.execute("SELECT DISTINCT person FROM aliases")
-    persons = {row[0] for row in c.fetchall()}
+    by_controller = {controller: load_pack(body) for controller, body in packs.registered_bodies(c)}
+    persons = people.all_with_names(c)
     for rows in _pages(c):
         writes = Writes()
         for entry in (decode(position, state) for position, state in rows):
             if entry.stream in persons and entry.role == "controller":
-                writes.add(vault, head_of(entry), _named(c, vault, entry, packs.get(entry.controller)), frozenset())
+                writes.add(
+                    vault, head_of(entry), _named(c, vault, entry, by_controller.get(entry.controller)), frozenset()
+                )
         writes.flush(c)
-
-
-def _packs(c: Transaction) -> dict[str, Pack]:
-    c.execute("SELECT c.controller, p.body FROM controllers c JOIN packs p ON p.sha256 = c.pack_sha256")
-    return {controller: load_pack(body) for controller, body in c.fetchall()}
 
 
 def _named(c: Transaction, vault: Vault, entry: Entry, pack: Pack | None) -> Named:

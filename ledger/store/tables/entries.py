@@ -8,6 +8,13 @@ from typing import Final
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.tables.many import marks_for, rows_in
 
+
+from collections.abc import Iterable
+from typing import Final
+
+from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables.many import parts, rows_in
+
 Row = tuple[int, bytes]  # position, state
 NO_TIP: Final = (0, b"")
 
@@ -58,11 +65,35 @@ def notices_of(c: Transaction, stream: str, after: int, upto: int, limit: int, *
     c.execute(
         f"{_NOTICE} stream=? AND version>? AND version<=? ORDER BY version {order} LIMIT ?",
         [stream, after, upto, limit],
+
+
+# -- who is named by others, digests, what an erasure asks
+
+
+def naming(c: Transaction, person: str) -> list[Row]:
+    """The entries about others that name a person, by position."""
+    c.execute(
+        "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? ORDER BY position", [person]
     )
     return c.fetchall()
 
 
 # -- what intake asks
+
+
+def first_naming(c: Transaction, person: str) -> Row | None:
+    """The first entry about somebody else that names a person, None where there is none."""
+    c.execute(
+        "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? ORDER BY position LIMIT 1",
+        [person],
+    )
+    row = c.fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
+def note_mentions(c: Transaction, rows: Iterable[tuple[str, int]]) -> None:
+    """Note the entries that name other persons than they are about: (person, position)."""
+    c.executemany("INSERT INTO mentions VALUES (?,?) ON CONFLICT DO NOTHING", list(rows))
 
 
 def first_of_stream(c: Transaction, stream: str) -> Row | None:
@@ -131,3 +162,32 @@ def move_head(c: Transaction, before: tuple[int, bytes], size: int, root: bytes,
 def sign_head(c: Transaction, checkpoint: str) -> None:
     """Store the signed checkpoint of the head."""
     c.execute("UPDATE head SET checkpoint=?", [checkpoint])
+
+
+def any_of_streams(c: Transaction, streams: Iterable[str]) -> Row | None:
+    """Some entry of one of these streams, None where there is none."""
+    for marks, some in parts(streams):
+        c.execute(f"SELECT position, state FROM entries WHERE stream IN ({marks}) LIMIT 1", some)
+        row = c.fetchone()
+        if row is not None:
+            return row[0], row[1]
+    return None
+
+
+def streams_with(c: Transaction, type_name: str) -> list[str]:
+    """The streams with an entry of a type, in order."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE type=? ORDER BY stream", [type_name])
+    return [row[0] for row in c.fetchall()]
+
+
+def leaves_at(c: Transaction, positions: Iterable[int]) -> list[bytes]:
+    """The leaf hashes of entries, in no order."""
+    return [row[0] for row in rows_in(c, "SELECT leaf FROM entries WHERE position IN ({marks})", positions)]
+
+
+def forget_digest(c: Transaction, key: bytes) -> list[bytes]:
+    """Forget the content digest of an idempotency key. Returns it, if there was one."""
+    c.execute("SELECT digest FROM keys WHERE key=? AND digest IS NOT NULL", [key])
+    gone = [row[0] for row in c.fetchall()]
+    c.execute("UPDATE keys SET digest=NULL WHERE key=?", [key])
+    return gone

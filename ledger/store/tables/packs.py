@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from consent_ledger.ledger.store.contract import Transaction
 
 
@@ -24,3 +26,40 @@ def registered(c: Transaction) -> list[tuple[str, str, bytes | None]]:
 def add_recipient(c: Transaction, controller: str, recipient: str) -> None:
     """Store a recipient of a controller that was not known before."""
     c.execute("INSERT INTO recipients VALUES (?,?)", [controller, recipient])
+
+
+def registered_bodies(c: Transaction) -> list[tuple[str, bytes]]:
+    """(controller, the bytes of its pack) of all that are registered with a pack that is stored, in no order."""
+    c.execute("SELECT c.controller, p.body FROM controllers c JOIN packs p ON p.sha256 = c.pack_sha256")
+    return c.fetchall()
+
+
+# -- documents
+
+
+def put_document(c: Transaction, sha256: str, media_type: str, body: bytes) -> None:
+    """Store a text under its digest, in place of the one that may be there."""
+    c.execute(
+        "INSERT INTO documents VALUES (?,?,?) "
+        "ON CONFLICT (sha256) DO UPDATE SET media_type=excluded.media_type, body=excluded.body",
+        [sha256, media_type, body],
+    )
+
+
+def documents(c: Transaction) -> list[tuple[str, str, int]]:
+    """(digest, media type, how many bytes) of all texts, by digest."""
+    c.execute("SELECT sha256, media_type, length(body) FROM documents ORDER BY sha256")
+    return c.fetchall()
+
+
+def document(c: Transaction, sha256: str) -> tuple[str, Any] | None:
+    """(media type, what stands as its bytes) of a text, None where it is not stored."""
+    c.execute("SELECT media_type, body FROM documents WHERE sha256=?", [sha256])
+    row = c.fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
+def document_digests(c: Transaction) -> list[str]:
+    """The digests of all texts, in order."""
+    c.execute("SELECT sha256 FROM documents ORDER BY sha256")
+    return [row[0] for row in c.fetchall()]

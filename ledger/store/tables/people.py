@@ -41,6 +41,79 @@ def ever_joined(c: Transaction, persons: Iterable[str]) -> Iterator[str]:
     return (row[0] for row in rows_in(c, "SELECT one FROM links WHERE one IN ({marks})", persons))
 
 
+# -- what is sealed, what a deletion destroys
+
+
+def all_with_names(c: Transaction) -> set[str]:
+    """The persons that a name leads to."""
+    c.execute("SELECT DISTINCT person FROM aliases")
+    return {row[0] for row in c.fetchall()}
+
+
+def names_of(c: Transaction, person: str) -> list[tuple[bytes, bytes | None, bytes | None]]:
+    """(name, the tag that binds it, its word) of all names that lead to a person, in no order."""
+    c.execute("SELECT alias, bound, word FROM aliases WHERE person=?", [person])
+    return c.fetchall()
+
+
+def sealed_names(c: Transaction, person: str) -> list[bytes]:
+    """The names that lead to a person as they are sealed, in no order; without those that nobody can read any more."""
+    c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
+    return [row[0] for row in c.fetchall()]
+
+
+def wrapped_key(c: Transaction, person: str) -> bytes | None:
+    """The wrapped data key of a person, None where there is none."""
+    c.execute("SELECT wrapped FROM people WHERE person=?", [person])
+    row = c.fetchone()
+    return row[0] if row is not None else None
+
+
+def secret(c: Transaction, position: int) -> bytes | None:
+    """What is sealed with an entry, None for nothing."""
+    c.execute("SELECT sealed FROM secrets WHERE position=?", [position])
+    row = c.fetchone()
+    return row[0] if row is not None else None
+
+
+def secrets_of(c: Transaction, person: str) -> list[tuple[int, bytes, bytes]]:
+    """(position, sealed, state) of the entries about a person with which something is sealed, by version."""
+    c.execute(
+        "SELECT s.position, s.sealed, e.state FROM secrets s JOIN entries e ON e.position = s.position "
+        "WHERE e.stream=? ORDER BY e.version",
+        [person],
+    )
+    return c.fetchall()
+
+
+def with_secrets(c: Transaction, person: str) -> list[tuple[int, int]]:
+    """(position, version) of the entries about a person with which something is sealed, by version."""
+    c.execute(
+        "SELECT s.position, e.version FROM secrets s JOIN entries e ON e.position = s.position "
+        "WHERE e.stream=? ORDER BY e.version",
+        [person],
+    )
+    return c.fetchall()
+
+
+def drop_secrets(c: Transaction, positions: Iterable[int]) -> None:
+    """Remove what is sealed with entries."""
+    c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in positions])
+
+
+def note_deleted(c: Transaction, persons: Iterable[str], until: int) -> None:
+    """Note until when, in force, the fields of persons are deleted, whatever was noted before."""
+    c.executemany(
+        "INSERT INTO deleted VALUES (?,?) ON CONFLICT (person) DO UPDATE SET until=excluded.until",
+        [(person, until) for person in persons],
+    )
+
+
+def drop_deleted(c: Transaction, persons: Iterable[str]) -> None:
+    """Forget until when the fields of persons are deleted."""
+    c.executemany("DELETE FROM deleted WHERE person=?", [(person,) for person in persons])
+
+
 def note_aged(c: Transaction, persons: Iterable[str]) -> None:
     """Note the persons of whom an age was told."""
     c.executemany("INSERT INTO aged VALUES (?) ON CONFLICT DO NOTHING", [(person,) for person in persons])
