@@ -60,7 +60,7 @@ class VaultWrites:
         if self.aliases:
             people.add_names(c, self.aliases)
         if self.secrets:
-            people.add_sealed(c, self.secrets)
+            people.add_secrets(c, self.secrets)
         self.people, self.aliases, self.secrets = [], [], []
 
 
@@ -223,7 +223,7 @@ class Vault:
         self, c: Transaction, person: str, version: int, position: int
     ) -> tuple[bytes, dict[str, str]] | None:
         """(the event's random bytes, its fields), or None where they are gone. Whoever reads keeps no key."""
-        sealed = people.sealed(c, position)
+        sealed = people.secret(c, position)
         key = self._existing_key(c, person)
         if sealed is None or key is None:
             return None
@@ -232,7 +232,7 @@ class Vault:
 
     def destroy(self, c: Transaction, person: str, positions: list[int], *, whole: bool) -> None:
         """Destroy the sealed records of those entries; `whole`: the data key and readable names with them."""
-        people.drop_sealed(c, positions)
+        people.drop_secrets(c, positions)
         if whole:
             people.drop_key(c, person)
             people.blank_names(c, person)

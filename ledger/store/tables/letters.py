@@ -16,3 +16,18 @@ def page(c: Transaction, after: int, limit: int) -> list[tuple[int, bytes]]:
     """(id, sealed) of letters after one, in order."""
     c.execute("SELECT id, sealed FROM dead_letters WHERE id>? ORDER BY id LIMIT ?", [after, limit])
     return c.fetchall()
+
+
+# -- looked at whole
+
+
+def ids(c: Transaction) -> list[int]:
+    """The ids of all letters, in order."""
+    c.execute("SELECT id FROM dead_letters ORDER BY id")
+    return [row[0] for row in c.fetchall()]
+
+
+def words(c: Transaction, letter: int) -> set[bytes]:
+    """The words that a letter is found by."""
+    c.execute("SELECT word FROM letter_words WHERE letter=?", [letter])
+    return {row[0] for row in c.fetchall()}

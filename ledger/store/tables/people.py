@@ -32,13 +32,13 @@ def add_names(c: Transaction, rows: Iterable[tuple[bytes, str, bytes, bytes, byt
     c.executemany("INSERT INTO aliases VALUES (?,?,?,?,?)", rows)
 
 
-def add_sealed(c: Transaction, rows: Iterable[tuple[int, bytes]]) -> None:
-    """Store sealed records of new entries: (position, sealed)."""
+def add_secrets(c: Transaction, rows: Iterable[tuple[int, bytes]]) -> None:
+    """Store what is sealed with new entries: (position, sealed)."""
     c.executemany("INSERT INTO secrets VALUES (?,?)", rows)
 
 
 def wrapped_key(c: Transaction, person: str) -> bytes | None:
-    """The wrapped key of a person, None where there is none."""
+    """The wrapped data key of a person, None where there is none."""
     c.execute("SELECT wrapped FROM people WHERE person=?", [person])
     row = c.fetchone()
     return row[0] if row is not None else None
@@ -50,20 +50,20 @@ def of_aliases(c: Transaction, aliases: Iterable[bytes]) -> Iterator[tuple[bytes
 
 
 def sealed_names(c: Transaction, person: str) -> list[bytes]:
-    """The sealed names of a person, as far as they are kept, in no order."""
+    """The names that lead to a person as they are sealed, in no order; without those that nobody can read any more."""
     c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
     return [row[0] for row in c.fetchall()]
 
 
-def sealed(c: Transaction, position: int) -> bytes | None:
-    """The sealed record of an entry, None where there is none."""
+def secret(c: Transaction, position: int) -> bytes | None:
+    """What is sealed with an entry, None for nothing."""
     c.execute("SELECT sealed FROM secrets WHERE position=?", [position])
     row = c.fetchone()
     return row[0] if row is not None else None
 
 
-def drop_sealed(c: Transaction, positions: Iterable[int]) -> None:
-    """Remove the sealed records of entries."""
+def drop_secrets(c: Transaction, positions: Iterable[int]) -> None:
+    """Remove what is sealed with entries."""
     c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in positions])
 
 
@@ -80,3 +80,74 @@ def blank_names(c: Transaction, person: str) -> None:
 def drop_names(c: Transaction, person: str) -> None:
     """Remove all names of a person."""
     c.execute("DELETE FROM aliases WHERE person=?", [person])
+
+
+# -- looked at whole
+
+
+def links(c: Transaction) -> list[tuple[str, str]]:
+    """(one, other) of all identifiers that were ever joined directly, each pair both ways, in no order."""
+    c.execute("SELECT one, other FROM links")
+    return c.fetchall()
+
+
+def aged(c: Transaction) -> list[str]:
+    """The persons whose age was ever told, in no order."""
+    c.execute("SELECT person FROM aged")
+    return [row[0] for row in c.fetchall()]
+
+
+def deleted(c: Transaction) -> list[tuple[str, int]]:
+    """(person, until when in force their fields are deleted), in no order."""
+    c.execute("SELECT person, until FROM deleted")
+    return c.fetchall()
+
+
+def all_with_names(c: Transaction) -> set[str]:
+    """The persons that a name leads to."""
+    c.execute("SELECT DISTINCT person FROM aliases")
+    return {row[0] for row in c.fetchall()}
+
+
+def with_names_and(c: Transaction, type_name: str) -> list[str]:
+    """The persons that a name leads to and who have an entry of a type, in no order."""
+    c.execute(
+        "SELECT DISTINCT stream FROM entries WHERE type=? AND stream IN (SELECT person FROM aliases)", [type_name]
+    )
+    return [row[0] for row in c.fetchall()]
+
+
+def names(c: Transaction) -> list[tuple[bytes, str, bytes | None, bytes | None, bytes | None]]:
+    """(alias, person, the tag that binds them, sealed, the word that letters are found by) of all names, by alias."""
+    c.execute("SELECT alias, person, bound, sealed, word FROM aliases ORDER BY alias")
+    return c.fetchall()
+
+
+def count_keys(c: Transaction) -> int:
+    """How many persons have a key."""
+    c.execute("SELECT count(*) FROM people")
+    return int(c.fetchone()[0])
+
+
+def entries_with_secrets(c: Transaction) -> list[tuple[int, bytes]]:
+    """(position, state) of the entries with which something is sealed, in order."""
+    c.execute("SELECT s.position, e.state FROM secrets s JOIN entries e ON e.position = s.position ORDER BY s.position")
+    return c.fetchall()
+
+
+def places_of_secrets(c: Transaction) -> list[tuple[int, str | None, int | None]]:
+    """(position, stream, version) of the entries with which something is sealed, in order; None where there is none."""
+    c.execute(
+        "SELECT s.position, e.stream, e.version FROM secrets s LEFT JOIN entries e ON e.position = s.position "
+        "ORDER BY s.position"
+    )
+    return c.fetchall()
+
+
+def first_secret(c: Transaction, person: str) -> int | None:
+    """The position of the first entry about a person with which something is sealed, None where there is none."""
+    c.execute(
+        "SELECT min(s.position) FROM secrets s JOIN entries e ON e.position = s.position WHERE e.stream=?", [person]
+    )
+    first: int | None = c.fetchone()[0]
+    return first
