@@ -51,7 +51,7 @@ def beside(c: Transaction, persons: Collection[str]) -> tuple[dict[bytes, str], 
     marks = ",".join("?" * len(persons))
     c.execute(
         f"SELECT tag, kind FROM living JOIN shared USING (tag) WHERE person IN ({marks}) AND how<>'bounced' "
-        f"UNION SELECT NULL, NULL FROM beside WHERE person IN ({marks}) ORDER BY 1, 2",
+        f"UNION SELECT NULL, NULL FROM beside WHERE person IN ({marks})",
         [*persons, *persons],
     )
     rows = dict(c.fetchall())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import rows_in
+from consent_ledger.ledger.store.tables.many import exists, parts, rows_in
 
 Row = tuple[int, bytes]  # position, state
 NO_TIP: Final = (0, b"")
@@ -112,3 +112,97 @@ def count(c: Transaction, stream: str, type_name: str) -> tuple[int, int]:
     c.execute("SELECT count(*), count(*) FILTER (WHERE type=?) FROM entries WHERE stream=?", [type_name, stream])
     every, of_it = c.fetchone()
     return every, of_it
+
+
+# -- as of a size
+
+
+def of_stream_before(c: Transaction, stream: str, size: int) -> list[Row]:
+    """The entries of a stream in a log of so many, by version."""
+    c.execute("SELECT position, state FROM entries WHERE stream=? AND position<? ORDER BY version", [stream, size])
+    return c.fetchall()
+
+
+def of_stream_but(c: Transaction, stream: str, size: int, but: str) -> list[Row]:
+    """The same without those of a type."""
+    c.execute(
+        "SELECT position, state FROM entries WHERE stream=? AND position<? AND type<>? ORDER BY version",
+        [stream, size, but],
+    )
+    return c.fetchall()
+
+
+def count_before(c: Transaction, stream: str, size: int) -> int:
+    """How many entries a stream has in a log of so many."""
+    c.execute("SELECT count(*) FROM entries WHERE stream=? AND position<?", [stream, size])
+    return int(c.fetchone()[0])
+
+
+def leaf_before(c: Transaction, stream: str, size: int) -> bytes:
+    """The leaf hash of the newest entry of a stream in a log of so many; b"" for none."""
+    c.execute("SELECT leaf FROM entries WHERE stream=? AND position<? ORDER BY version DESC LIMIT 1", [stream, size])
+    row = c.fetchone()
+    return row[0] if row is not None else b""
+
+
+def has_since(c: Transaction, streams: Iterable[str], types: Sequence[str], position: int) -> bool:
+    """Whether one of these streams has an entry of one of these types from a position on."""
+    marks = ",".join("?" * len(types))
+    return any(
+        exists(
+            c,
+            f"SELECT 1 FROM entries WHERE stream IN ({some}) AND type IN ({marks}) AND position>=?",
+            [*part, *types, position],
+        )
+        for some, part in parts(streams)
+    )
+
+
+def streams_before(c: Transaction, size: int) -> list[str]:
+    """The streams of a log of so many entries, in no order."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE position<?", [size])
+    return [row[0] for row in c.fetchall()]
+
+
+def streams_since(c: Transaction, position: int) -> set[str]:
+    """The streams with an entry from a position on."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE position>=?", [position])
+    return {row[0] for row in c.fetchall()}
+
+
+def touched_since(c: Transaction, position: int) -> set[str]:
+    """The streams with an entry from a position on, and those that were ever joined with one of them."""
+    c.execute(
+        "WITH told (stream) AS (SELECT DISTINCT stream FROM entries WHERE position>=?) "
+        "SELECT stream FROM told UNION SELECT other FROM links JOIN told ON one = stream",
+        [position],
+    )
+    return {row[0] for row in c.fetchall()}
+
+
+def streams_named(c: Transaction, prefix: str) -> list[str]:
+    """The streams whose name begins so, in order. `prefix`: letters, a colon."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE stream LIKE ? ORDER BY stream", [prefix + "%"])
+    return [row[0] for row in c.fetchall()]
+
+
+# -- as the projections fold it
+
+
+def leaf_page(c: Transaction, start: int, size: int, limit: int) -> list[tuple[int, str, bytes, bytes]]:
+    """(position, stream, leaf hash, state) of entries from a position on, in a log of so many, in order."""
+    c.execute(
+        "SELECT position, stream, leaf, state FROM entries WHERE position>=? AND position<? ORDER BY position LIMIT ?",
+        [start, size, limit],
+    )
+    return c.fetchall()
+
+
+def has_stream(c: Transaction, stream: str) -> bool:
+    """Whether a stream has an entry."""
+    return exists(c, "SELECT 1 FROM entries WHERE stream=?", [stream])
+
+
+def has_leaf(c: Transaction, stream: str, leaf: bytes) -> bool:
+    """Whether a stream has an entry with that leaf hash."""
+    return exists(c, "SELECT 1 FROM entries WHERE stream=? AND leaf=?", [stream, leaf])
