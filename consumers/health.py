@@ -18,6 +18,7 @@ from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
 from consent_ledger.ledger.proof.checkup import SHOWN, database, derived
 from consent_ledger.ledger.proof.derived import unjournalled
 from consent_ledger.ledger.store.sqlite import SQLiteStore
+from consent_ledger.ledger.store.tables import addresses, people
 from consent_ledger.ledger.vault.keys import JOURNAL, FileKeys
 from consent_ledger.projections.ledger import Ledger
 
@@ -28,12 +29,10 @@ def vault(ledger: Ledger) -> tuple[str, list[str]]:
     """(how many keys and sealed records there are, what does not open)."""
     app, broken, sealed, orphans = ledger.app, [], 0, 0
     with app.reading() as c:
-        c.execute("SELECT count(*) FROM people")
-        people = c.fetchone()[0]
-        c.execute("SELECT s.position, e.stream, e.version FROM secrets s LEFT JOIN entries e USING (position)")
-        for position, stream, version in c.fetchall():
+        keys = people.count_keys(c)
+        for position, stream, version in people.places_of_secrets(c):
             sealed += 1
-            if stream is None:
+            if stream is None or version is None:
                 orphans += 1
                 continue
             try:
@@ -43,7 +42,7 @@ def vault(ledger: Ledger) -> tuple[str, list[str]]:
                 broken.append(str(error))
     if orphans:
         broken.append(f"{orphans} sealed records belong to no entry")
-    return f"{people} keys, {sealed} sealed records, {orphans} orphans", broken
+    return f"{keys} keys, {sealed} sealed records, {orphans} orphans", broken
 
 
 def rights(ledger: Ledger) -> list[str]:
@@ -86,9 +85,8 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     yield "vault", not broken, says
     yield from (("vault", False, problem) for problem in broken[:SHOWN])
     with app.reading() as c:
-        c.execute("SELECT count(DISTINCT key), count(*) FROM suppressed")
-        addresses, noes = c.fetchone()
-    yield "suppression", True, f"{noes} noes of erased persons are kept, under {addresses} addresses"
+        kept, noes = addresses.count_suppressed(c)
+    yield "suppression", True, f"{noes} noes of erased persons are kept, under {kept} addresses"
     yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded"
     damage = ledger.projector.damaged()
     yield from (("projections", False, f"{one.person}: {one.what}") for one in damage[:SHOWN])

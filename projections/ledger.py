@@ -19,7 +19,7 @@ from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.intake.copying import back_up
 from consent_ledger.ledger.intake.erasure import Erased, erase
 from consent_ledger.ledger.intake.persons import known_person
-from consent_ledger.ledger.log.entry import Entry
+from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry
 from consent_ledger.ledger.outcome import Outcome
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.proof.audit import StoreReport
@@ -27,6 +27,7 @@ from consent_ledger.ledger.proof.checkup import check_whole
 from consent_ledger.ledger.proof.evidence import write_evidence
 from consent_ledger.ledger.store.contract import Moved
 from consent_ledger.ledger.store.recorder import readable_errors
+from consent_ledger.ledger.store.tables import entries
 from consent_ledger.ledger.times import FOREVER, format_time, parse_held, parse_time
 from consent_ledger.projections.decision.admission import holds
 from consent_ledger.projections.decision.case import Case
@@ -452,8 +453,7 @@ class Ledger:
         known = at.known_at if at.known_at is not None else FOREVER
         rows = []
         with self.app.reading() as c:
-            c.execute("SELECT position, state FROM entries WHERE type='intake.refused' ORDER BY position")
-            found = c.fetchall()
+            found = entries.of_type(c, "intake.refused")
         from consent_ledger.ledger.log.entry import decode
 
         for position, state in found:
@@ -507,8 +507,7 @@ class Ledger:
         if self.app.any_pack is not None:
             return [self.app.any_pack.controller]
         with self.app.reading() as c:
-            c.execute("SELECT DISTINCT substr(stream, 12) FROM entries WHERE stream LIKE 'controller:%' ORDER BY 1")
-            return [row[0] for row in c.fetchall()]
+            return [stream.removeprefix(CONTROLLER_PREFIX) for stream in entries.streams_named(c, CONTROLLER_PREFIX)]
 
     def _everywhere(self, body: dict[str, Any]) -> bool:
         """Whether nobody in particular is asked about, and there are several controllers."""

@@ -117,7 +117,7 @@ def check_projections(ledger):
 
 
 def contents(projector):
-    return projector.cursor, projector.db.execute("SELECT * FROM people ORDER BY person").fetchall()
+    return projector.cursor, projector.store.db.execute("SELECT * FROM people ORDER BY person").fetchall()
 
 
 def check_resumed(store, reference):
@@ -349,7 +349,7 @@ def test_two_who_fold_into_one_file_count_each_entry_once(store):
 def test_while_one_folds_a_page_the_other_waits_and_then_leaves_it_to_that(store, monkeypatch):
     path = store.path.with_name("shared")
     one, other = Projector(store.ledger.app, path), Projector(store.ledger.app, path)
-    other.db.execute("PRAGMA busy_timeout=1")
+    other.store.db.execute("PRAGMA busy_timeout=1")
     accept(store.ledger, event())
     fold = one._fold
 
@@ -366,7 +366,7 @@ def test_while_one_folds_a_page_the_other_waits_and_then_leaves_it_to_that(store
 @pytest.mark.parametrize("where", ["locked", "refold", "point"])
 def test_what_could_not_be_folded_is_folded_once_later(store, monkeypatch, where):
     projector = Projector(store.ledger.app, store.path.with_name("other"))
-    projector.db.execute("PRAGMA busy_timeout=1")
+    projector.store.db.execute("PRAGMA busy_timeout=1")
     accept(store.ledger, event(), event(subject="crm:2"))
     projector.catch_up()
     late = event(subject="crm:2", time="2025-06-01T00:00:00Z")

@@ -305,8 +305,8 @@ BUSY = {  # what another thread is doing when the process forks: the locks of th
     "writes": lambda ledger: ledger.app._lock,
     "queues": lambda ledger: ledger.app._queue_lock,
     "folds": lambda ledger: ledger.projector._folding,
-    "saves": lambda ledger: ledger.projector._writing,
-    "loads": lambda ledger: ledger.projector._reading,
+    "saves": lambda ledger: ledger.projector.store._writing,
+    "loads": lambda ledger: ledger.projector.store._reading,
     "takes a session": lambda ledger: ledger._sessions._lock,
     "takes a connection": lambda ledger: ledger.app.store.datastore.pool._get_semaphore,
     "gives a connection back": lambda ledger: ledger.app.store.datastore.pool._put_condition,
@@ -370,7 +370,7 @@ def test_a_child_that_ends_leaves_the_parents_log(store):
     accept(store.ledger, event())
     child = os.fork()
     if child == 0:
-        store.ledger.projector.db = None
+        store.ledger.projector.store.db = None
         del store.ledger
         os._exit(0)
     os.waitpid(child, 0)
@@ -610,7 +610,7 @@ def test_logs_are_cut_back_in_use(store):
         name, value = statement.split("=")
         if name == "journal_size_limit":
             assert rows(store.ledger, f"PRAGMA {name}") == [int(value)]
-            assert store.ledger.projector.db.execute(f"PRAGMA {name}").fetchone()[0] == int(value)
+            assert store.ledger.projector.store.db.execute(f"PRAGMA {name}").fetchone()[0] == int(value)
 
 
 def test_sqlite_still_knows_its_own_locks(store):

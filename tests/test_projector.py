@@ -122,14 +122,14 @@ def test_a_projection_of_another_log_starts_anew(ledger, tmp_path):
     events = list(bench_events(300, 3))
     ledger.record(events)
     assert ledger.findings({"controller": "parature", "at": "2030-01-01T00:00:00Z"})
-    assert ledger.projector.db.execute("SELECT count(*) FROM judged").fetchone()[0] > 0
+    assert ledger.projector.store.db.execute("SELECT count(*) FROM judged").fetchone()[0] > 0
     other = create_ledger(f"sqlite:///{tmp_path / 'other.db'}")
     other.app.add_pack(shipped_packs()["parature"])
     other.record(events[:50])
     strange = Projector(other.app, ledger.projector.path)
     strange.catch_up()
     assert strange.cursor == other.app.current_head().size
-    assert strange.db.execute("SELECT count(*) FROM judged").fetchone()[0] == 0
+    assert strange.store.db.execute("SELECT count(*) FROM judged").fetchone()[0] == 0
     fresh = Projector(other.app, None)
     fresh.catch_up()
     assert digest(strange) == digest(fresh)
@@ -345,7 +345,7 @@ def test_the_cursor_carries_the_root_of_the_log_there(ledger, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 77)
     roots = []
     monkeypatch.setattr(crashpoints, "hook", lambda name: name == "projection committed" and roots.append(None))
-    ledger.projector.catch_up(lambda _: roots.__setitem__(-1, ledger.projector._cursor()))
+    ledger.projector.catch_up(lambda _: roots.__setitem__(-1, ledger.projector.store.cursor()))
     with ledger.app.reading() as c:
         c.execute("SELECT leaf FROM entries ORDER BY position")
         leaves = [row[0] for row in c.fetchall()]

@@ -73,7 +73,7 @@ def test_a_stop_behind_the_beginning_of_a_transaction_leaves_none_open(ledger, m
     ledger.record([event("consent.granted")])
     stops = [Stopped()]
     if what == "fold":
-        monkeypatch.setattr(ledger.projector, "db", Stopping(ledger.projector.db, stops))
+        monkeypatch.setattr(ledger.projector.store, "db", Stopping(ledger.projector.store.db, stops))
     else:
         cursor = LedgerConnection.cursor
         monkeypatch.setattr(LedgerConnection, "cursor", lambda connection: Stopping(cursor(connection), stops))

@@ -263,7 +263,7 @@ def test_a_report_on_several_controllers_is_of_one_size(store, monkeypatch):
 def test_a_report_on_all_leaves_nobody_out_and_takes_nobody_from_later(store, monkeypatch):
     accept(store.ledger, *(event("access.requested", subject=f"crm:{number}") for number in range(3)))
     other = store.open()
-    listed = other.projector._listed
+    listed = other.projector.store.persons
 
     def and_then(controller):
         accept(store.ledger, event("access.requested", subject="crm:9"))
@@ -271,7 +271,7 @@ def test_a_report_on_all_leaves_nobody_out_and_takes_nobody_from_later(store, mo
         return listed(controller)
 
     with monkeypatch.context() as patch:
-        patch.setattr(other.projector, "_listed", and_then)
+        patch.setattr(other.projector.store, "persons", and_then)
         assert len(other.obligations({"controller": "parature"})) == 3
     accept(store.ledger, event("access.requested", subject="crm:8"))
     monkeypatch.setattr(other.projector, "catch_up", lambda: 0)  # somebody else folds, and does not get on

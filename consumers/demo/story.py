@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from consent_ledger.ledger.errors import InvalidQuestion
 from consent_ledger.ledger.intake.application import open_file
 from consent_ledger.ledger.log.verifier import parse_vkey
 from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
+from consent_ledger.ledger.store.sqlite_forgery import flip_a_bit
 from consent_ledger.ledger.times import DAY, format_time, parse_time
 from consent_ledger.projections.ledger import Ledger
 
@@ -222,17 +222,8 @@ def _erase(demo: _Demo) -> bool:
 def _tamper(demo: _Demo) -> bool:
     demo.title("6. A forger flips one byte in a copy of the store")
     copy = demo.folder / "forged.db"
-    source = sqlite3.connect(demo.folder / "demo.db")
-    forged = sqlite3.connect(copy)
-    source.backup(forged)
-    source.close()
     position = demo.ledger.app.current_head().size // 2
-    forged.execute("DROP TRIGGER entries_update")
-    state = bytearray(forged.execute("SELECT state FROM entries WHERE position=?", [position]).fetchone()[0])
-    state[-4] ^= 1
-    forged.execute("UPDATE entries SET state=? WHERE position=?", [bytes(state), position])
-    forged.commit()
-    forged.close()
+    flip_a_bit(demo.folder / "demo.db", copy, position)
     app = open_file(copy, demo.ledger.app.keys)
     app.load()
     try:

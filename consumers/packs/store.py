@@ -7,6 +7,7 @@ from typing import Any
 from consent_ledger.ledger.errors import InvalidQuestion
 from consent_ledger.ledger.policy.load import load_pack
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.tables import packs
 from consent_ledger.projections.ledger import Ledger
 
 Row = dict[str, Any]
@@ -19,8 +20,7 @@ def pack_rows(ledger: Ledger) -> list[Row]:
     """
     registered = {pack.sha256 for pack in ledger.app.controller_packs().values()}
     with ledger.app.reading() as c:
-        c.execute("SELECT controller, sha256, length(body) FROM packs")
-        found = c.fetchall()
+        found = packs.sizes(c)
     served: dict[str, list[str]] = {}
     for controller in sorted({row[0] for row in found}):
         for entry in ledger.app.entries(f"controller:{controller}"):
@@ -46,12 +46,12 @@ def stored_pack(ledger: Ledger, name: str) -> tuple[Pack, bytes]:
     registered = ledger.app.controller_packs().get(name)
     with ledger.app.reading() as c:
         if registered is not None:
-            c.execute("SELECT body FROM packs WHERE sha256=?", [registered.sha256])
+            body = packs.body(c, registered.sha256)
+            bodies = [] if body is None else [body]
         elif len(name) >= 4 and set(name) <= set("0123456789abcdef"):
-            c.execute("SELECT body FROM packs WHERE sha256 GLOB ?", [f"{name}*"])
+            bodies = packs.beginning(c, name)
         else:
             raise InvalidQuestion("pack", f"{name!r} is no controller of this store (pack list has them)")
-        bodies = [row[0] for row in c.fetchall()]
     if len(bodies) != 1:
         what = f"{len(bodies)} packs begin" if bodies else "no pack begins"
         raise InvalidQuestion("pack", f"{what} with {name} (pack list has them)")

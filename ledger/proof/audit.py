@@ -14,6 +14,7 @@ from consent_ledger.ledger.log.entry import FORMAT, decode
 from consent_ledger.ledger.log.merkle import Frontier
 from consent_ledger.ledger.log.verifier import Vkey, encode_base64, leaf_hash, open_checkpoint
 from consent_ledger.ledger.store.recorder import Head, read_head
+from consent_ledger.ledger.store.tables import entries
 
 PAGE: Final = 2_000
 
@@ -50,12 +51,7 @@ def verify_store(app: LedgerApplication, vkey: Vkey, progress: Callable[[int], N
         _check_signature(head, vkey)
         expected = 0
         while True:
-            c.execute(
-                "SELECT position, stream, version, type, leaf, state FROM entries WHERE position>=? "
-                "ORDER BY position LIMIT ?",
-                [expected, PAGE],
-            )
-            rows = c.fetchall()
+            rows = entries.whole_page(c, expected, PAGE)
             if not rows:
                 break
             leaves = []
@@ -67,8 +63,7 @@ def verify_store(app: LedgerApplication, vkey: Vkey, progress: Callable[[int], N
             completed += frontier.extend(leaves)
             if progress:
                 progress(expected)
-        c.execute("SELECT level, number, hash FROM subtrees ORDER BY level, number")
-        stored = c.fetchall()
+        stored = entries.subtrees(c)
     _check_tree(head, frontier, sorted(completed), stored, expected)
     return StoreReport(app.origin, expected, len(tips), newer)
 

@@ -9,6 +9,7 @@ from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.log.verifier import ED25519, NoteError, parse_key, parse_vkey
 from consent_ledger.ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
 from consent_ledger.ledger.proof.derived import problems
+from consent_ledger.ledger.store.sqlite_checks import integrity
 
 SHOWN: Final = 3  # problems of one kind that are named
 
@@ -31,8 +32,7 @@ def check_whole(app: LedgerApplication, key: str | None = None) -> StoreReport:
 def database(app: LedgerApplication) -> list[str]:
     """What SQLite itself finds wrong: pages, cells, rows that an index lacks."""
     with app.reading() as c:
-        c.execute(f"PRAGMA integrity_check({SHOWN})")
-        return [str(row[0]) for row in c.fetchall() if row[0] != "ok"]
+        return integrity(c, SHOWN)
 
 
 def derived(app: LedgerApplication) -> list[str]:

@@ -7,7 +7,7 @@ from its log was altered.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,10 +26,13 @@ from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
 from consent_ledger.ledger.log.verifier import leaf_hash
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import addresses as stored
+from consent_ledger.ledger.store.tables import entries, letters, meta, packs, people, refusals
 from consent_ledger.ledger.vault.vault import ALIAS_BYTES
 
 PAGE: Final = 2_000
 _SHOWN: Final = 3  # rows that are named of each table
+_UNRECORDED: Final = "unrecorded:"
 
 
 @dataclass(slots=True)
@@ -53,11 +56,10 @@ def problems(app: LedgerApplication, c: Transaction, progress: Callable[[int], N
     """What does not follow from the log, one sentence each. Requires a log that verifies."""
     expected, start = _Expected(), 0
     while True:
-        c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, PAGE])
-        rows = c.fetchall()
+        rows = entries.page(c, start, PAGE)
         if not rows:
             break
-        entries = []
+        known = []
         for position, state in rows:
             entry = _entry(position, state)
             if entry is None:
@@ -66,9 +68,9 @@ def problems(app: LedgerApplication, c: Transaction, progress: Callable[[int], N
                 expected.newer += 1
                 continue
             expected.streams[entry.stream] = (entry.version, leaf_hash(state))
-            entries.append(entry)
+            known.append(entry)
             _follow(expected, entry)
-        yield from _keys(app, c, [entry for entry in entries if entry.type not in ev.OWN_TYPES])
+        yield from _keys(app, c, [entry for entry in known if entry.type not in ev.OWN_TYPES])
         start = rows[-1][0] + 1
         if progress:
             progress(start)
@@ -115,14 +117,9 @@ def _follow(expected: _Expected, entry: Entry) -> None:
             pass
 
 
-def _keys(app: LedgerApplication, c: Transaction, entries: list[Entry]) -> Iterator[str]:
-    wanted = {app.vault.event_key(entry.source, entry.id): entry.position for entry in entries}
-    keys = list(wanted)
-    found: dict[bytes, int] = {}
-    for first in range(0, len(keys), 500):
-        some = keys[first : first + 500]
-        c.execute(f"SELECT key, position FROM keys WHERE key IN ({','.join('?' * len(some))})", some)
-        found.update(c.fetchall())
+def _keys(app: LedgerApplication, c: Transaction, known: list[Entry]) -> Iterator[str]:
+    wanted = {app.vault.event_key(entry.source, entry.id): entry.position for entry in known}
+    found = entries.places_of_keys(c, wanted)
     for key, position in wanted.items():
         if found.get(key) != position:
             yield f"keys: entry {position} would be recorded again if it was told again"
@@ -130,21 +127,19 @@ def _keys(app: LedgerApplication, c: Transaction, entries: list[Entry]) -> Itera
 
 
 def _compared(c: Transaction, expected: _Expected) -> Iterator[str]:
-    yield from _differs(c, "streams", "stream, version, leaf", {(s, *tip) for s, tip in expected.streams.items()})
-    yield from _differs(c, "links", "one, other", expected.links)
-    yield from _differs(c, "aged", "person", {(person,) for person in expected.aged})
-    yield from _differs(c, "recipients", "controller, recipient", expected.recipients)
-    yield from _differs(c, "mentions", "person, position", expected.mentions)
-    yield from _differs(c, "refused", "DISTINCT position", {(position,) for position in expected.refused})
-    c.execute("SELECT count(*) FROM keys")
-    count = c.fetchone()[0]
+    yield from _differs("streams", entries.tips(c), {(s, *tip) for s, tip in expected.streams.items()})
+    yield from _differs("links", people.links(c), expected.links)
+    yield from _differs("aged", zip(people.aged(c)), {(person,) for person in expected.aged})
+    yield from _differs("recipients", packs.recipients(c), expected.recipients)
+    yield from _differs("mentions", entries.mentions(c), expected.mentions)
+    yield from _differs("refused", zip(refusals.positions(c)), {(position,) for position in expected.refused})
+    count = entries.count_keys(c)
     if not expected.keys <= count <= expected.keys + expected.newer:
         yield f"keys: {count} events are known, the log has {expected.keys}"
 
 
-def _differs(c: Transaction, table: str, columns: str, expected: set[Any]) -> Iterator[str]:
-    c.execute(f"SELECT {columns} FROM {table}")
-    found = {tuple(row) for row in c.fetchall()}
+def _differs(table: str, there: Iterable[tuple[Any, ...]], expected: set[Any]) -> Iterator[str]:
+    found = {tuple(row) for row in there}
     for what, rows in (("lacks", expected - found), ("has besides", found - expected)):
         if rows:
             named = [" ".join(str(one) for one in row if not isinstance(one, bytes)) for row in sorted(rows)[:_SHOWN]]
@@ -155,12 +150,10 @@ def _packs(app: LedgerApplication, c: Transaction) -> Iterator[str]:
     """Packs are what their digests say, and those are there that were registered or published."""
     try:
         app._load_controllers(c)  # noqa: SLF001  this package's
-        c.execute("SELECT sha256, body FROM packs")
-        for sha256, body in c.fetchall():
+        for sha256, body in packs.bodies(c):
             if not isinstance(body, bytes) or hashlib.sha256(body).hexdigest() != sha256:
                 yield f"packs: {sha256[:16]}… was altered"
-        c.execute("SELECT position, state FROM entries WHERE type='policy.published' ORDER BY position")
-        for position, state in c.fetchall():
+        for position, state in entries.of_type(c, "policy.published"):
             data = decode(position, state).data
             if isinstance(data, ev.PolicyPublished):
                 app.pack(data.pack_sha256, c)
@@ -170,15 +163,10 @@ def _packs(app: LedgerApplication, c: Transaction) -> Iterator[str]:
 
 def _deletions(c: Transaction) -> Iterator[str]:
     """Until when fields are deleted, of whoever is not erased and was never joined: there it hangs on the order."""
-    c.execute(
-        "SELECT DISTINCT stream FROM entries WHERE type='deletion.completed' AND stream IN (SELECT person FROM aliases)"
-    )
-    persons = [row[0] for row in c.fetchall()]
-    c.execute("SELECT one FROM links")
-    joined = {row[0] for row in c.fetchall()}
+    persons = people.with_names_and(c, "deletion.completed")
+    joined = {one for one, _ in people.links(c)}
     expected = {(one, last[0]) for one in persons if one not in joined and (last := deleted_until(c, {one}))}
-    c.execute("SELECT person, until FROM deleted")
-    found = {(person, until) for person, until in c.fetchall() if person not in joined}
+    found = {(person, until) for person, until in people.deleted(c) if person not in joined}
     if found != expected:
         person = min(found ^ expected)[0]
         yield f"deleted: {len(found ^ expected)} rows are not as the log has it, such as that of {person}"
@@ -186,25 +174,23 @@ def _deletions(c: Transaction) -> Iterator[str]:
 
 def _letters(app: LedgerApplication, c: Transaction) -> Iterator[str]:
     """Dead letters open, and are found by all that they say."""
-    c.execute("SELECT id FROM dead_letters ORDER BY id")
-    for (letter,) in c.fetchall():
-        c.execute("SELECT sealed FROM dead_letters WHERE id=?", [letter])
+    for letter in letters.ids(c):
+        sealed = letters.sealed(c, letter)
+        assert sealed is not None
         try:
-            said = strings(app.vault.open_letter(c.fetchone()[0]))
+            said = strings(app.vault.open_letter(sealed))
         except LedgerError as error:
             yield f"dead_letters: {letter} does not open, {error}"
             continue
-        c.execute("SELECT word FROM letter_words WHERE letter=?", [letter])
-        if {row[0] for row in c.fetchall()} != {app.vault.word(one) for one in said}:
+        if letters.words(c, letter) != {app.vault.word(one) for one in said}:
             yield f"letter_words: dead letter {letter} is not found by all that it says"
 
 
 def _names(app: LedgerApplication, c: Transaction, expected: _Expected) -> Iterator[str]:
     """Every name leads where it was made to lead and opens as long as it may; whoever is not erased has one."""
-    c.execute("SELECT substr(name, 12) FROM meta WHERE name GLOB 'unrecorded:*'")  # erased again, in a restored copy
-    erased = expected.erased | {row[0] for row in c.fetchall()}
-    c.execute("SELECT alias, person, bound, sealed, word FROM aliases")
-    rows = c.fetchall()
+    again = meta.names(c, _UNRECORDED)  # erased again, in a restored copy
+    erased = expected.erased | {name.removeprefix(_UNRECORDED) for name in again}
+    rows = people.names(c)
     persons = {stream for stream in expected.streams if not stream.startswith(CONTROLLER_PREFIX)}
     nameless = persons - erased - {row[1] for row in rows}
     if nameless:
@@ -221,12 +207,11 @@ def _names(app: LedgerApplication, c: Transaction, expected: _Expected) -> Itera
 
 def _addresses(app: LedgerApplication, c: Transaction, expected: _Expected) -> Iterator[str]:
     """The addresses of those who are there: those that can be read, whose field is one by every pack there was."""
-    there = _named_persons(c)
+    there = people.all_with_names(c)
     noes, beside = ({one for one in some if one[0] in there} for some in (expected.noes, expected.beside))
     yield from addresses.problems(c, app.vault, noes, beside)
-    packs = _all_packs(app, c)
-    c.execute("SELECT s.position, e.state FROM secrets s JOIN entries e USING (position) ORDER BY s.position")
-    for position, state in c.fetchall():
+    ever = _all_packs(app, c)
+    for position, state in people.entries_with_secrets(c):
         entry = _entry(position, state)
         if entry is None or entry.role != "controller" or entry.stream not in there:
             continue
@@ -234,12 +219,11 @@ def _addresses(app: LedgerApplication, c: Transaction, expected: _Expected) -> I
             opened = app.vault.open_fields(c, entry.stream, entry.version, position)
         except LedgerError:
             continue  # said elsewhere
-        tags = [_tags(app, entry, pack, opened[1]) for pack in packs.get(entry.controller, [])] if opened else []
+        tags = [_tags(app, entry, pack, opened[1]) for pack in ever.get(entry.controller, [])] if opened else []
         wanted = set.intersection(*tags) if tags else set()
         if not wanted:
             continue
-        c.execute("SELECT tag FROM living WHERE person=? AND position=?", [entry.stream, position])
-        if wanted - {row[0] for row in c.fetchall()}:
+        if wanted - stored.tags(c, entry.stream, position):
             yield f"living: lacks an address that entry {position} brought"
             return
 
@@ -249,16 +233,10 @@ def _tags(app: LedgerApplication, entry: Entry, pack: Pack, fields: dict[str, st
     return {app.vault.tag(key) for some in found for key in addresses.keys_of(app.vault, entry.controller, some)}
 
 
-def _named_persons(c: Transaction) -> set[str]:
-    c.execute("SELECT DISTINCT person FROM aliases")
-    return {row[0] for row in c.fetchall()}
-
-
 def _all_packs(app: LedgerApplication, c: Transaction) -> dict[str, list[Pack]]:
     """The packs of every controller: which one was registered when an entry came is not on record."""
     found: dict[str, list[Pack]] = {}
-    c.execute("SELECT sha256 FROM packs")
-    for (sha256,) in c.fetchall():
+    for sha256 in packs.digests(c):
         try:
             pack = app.pack(sha256, c)
         except LedgerError:
@@ -269,8 +247,7 @@ def _all_packs(app: LedgerApplication, c: Transaction) -> dict[str, list[Pack]]:
 
 def unjournalled(app: LedgerApplication, c: Transaction) -> set[str]:
     """Persons whom the log tells erased and the journal beside the keys does not: an old backup brings them back."""
-    c.execute("SELECT DISTINCT stream FROM entries WHERE type='subject.erased'")
-    return {row[0] for row in c.fetchall()} - _journalled(app)
+    return set(entries.streams_with(c, "subject.erased")) - _journalled(app)
 
 
 def _journalled(app: LedgerApplication) -> set[str]:
@@ -288,9 +265,12 @@ def _journal(app: LedgerApplication, erased: set[str]) -> Iterator[str]:
 
 def _objections(app: LedgerApplication, c: Transaction) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """What outlives erased persons, (in the store, beside the keys): keyed hash of an address, a no as JSON."""
-    c.execute("SELECT key, CAST(said AS TEXT) FROM suppressed")
-    kept = {(key.hex(), said) for key, said in c.fetchall()}
+    kept = {(key.hex(), _text(said)) for key, said in stored.suppressed(c)}
     return kept, {(key, said) for key, said, _ in app.keys.outlived()}
+
+
+def _text(said: object) -> str:
+    return said.decode() if isinstance(said, bytes) else str(said)  # SQLite keeps whatever is written into a column
 
 
 def _suppression(app: LedgerApplication, c: Transaction) -> Iterator[str]:
@@ -304,8 +284,7 @@ def _suppression(app: LedgerApplication, c: Transaction) -> Iterator[str]:
     noted |= {(key, said) for row in app.keys.erasures() for key, said, _ in row.get("suppressed", ())}
     if kept - noted:  # a restored copy holds those of deletions, too
         yield f"suppressed: {len(kept - noted)} objections are not noted beside the keys"
-    c.execute("SELECT tag, person, masked FROM addresses")
-    for tag, person, masked in c.fetchall():
+    for tag, person, masked in stored.masked(c):
         if len(masked) != ALIAS_BYTES or app.vault.tag(app.vault.masked(masked, person)) != tag:
             yield f"addresses: an address was made to lead to person {person}"
             return

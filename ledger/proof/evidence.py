@@ -34,6 +34,7 @@ from consent_ledger.ledger.log.verifier import (
 )
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.recorder import read_head, readers
+from consent_ledger.ledger.store.tables import entries, packs
 from consent_ledger.ledger.vault.vault import field_salt
 
 _DATE: Final = (0, 33)  # 1980-01-01: the same evidence is the same bytes
@@ -97,7 +98,7 @@ def write_evidence(
             "person": streams[0][0],
             "streams": [{"person": one, "positions": [row.position for row in those]} for one, those in streams],
             "withheld": [{"position": row.position, "leaf": encode_base64(row.leaf)} for row in rows if row.hidden],
-            "elsewhere": [{"person": one, "entries": entries} for one, entries in elsewhere],
+            "elsewhere": [{"person": one, "entries": number} for one, number in elsewhere],
             "context": {"positions": [row.position for row in context], "left_out": left_out},
             "fields": fields,
             "documents": [
@@ -151,12 +152,7 @@ def _rows(
     last: int = 0,
 ) -> list[_Row]:
     """The entries of a stream `but` those of one type; its version `last` is there in any case."""
-    c.execute(
-        "SELECT position, version, type, state, leaf FROM entries WHERE stream=? AND (type<>? OR version=?) "
-        "ORDER BY version",
-        [stream, but, last],
-    )
-    rows = c.fetchall()
+    rows = entries.shown(c, stream, but, last)
     return [
         _Row(position, version, kind, state, leaf, withhold(state)) for position, version, kind, state, leaf in rows
     ]
@@ -181,11 +177,10 @@ def _context(c: Transaction, controller: str) -> tuple[list[_Row], list[tuple[in
     The last entry is shown whatever it is, and proves how many are left out before it.
     """
     stream = controller_stream(controller)
-    c.execute("SELECT count(*), sum(type='intake.refused') FROM entries WHERE stream=?", [stream])
-    entries, refusals = c.fetchone()
+    every, refusals = entries.count(c, stream, "intake.refused")
     if not refusals or refusals <= verifier.LEAST_LEFT_OUT:
         return _rows(c, stream), []
-    shown = _rows(c, stream, but="intake.refused", last=entries)
+    shown = _rows(c, stream, but="intake.refused", last=every)
     ends = [0, *(row.version for row in shown)]
     return shown, [(one + 1, other - 1) for one, other in itertools.pairwise(ends) if other > one + 1]
 
@@ -204,11 +199,10 @@ def _documents(c: Transaction, rows: list[_Row]) -> dict[str, tuple[str, bytes]]
 
 
 def _pack(c: Transaction, sha256: str) -> tuple[str, bytes]:
-    c.execute("SELECT body FROM packs WHERE sha256=?", [sha256])
-    row = c.fetchone()
-    if row is None or hashlib.sha256(row[0]).hexdigest() != sha256:
+    body = packs.body(c, sha256)
+    if body is None or hashlib.sha256(body).hexdigest() != sha256:
         raise PackError(f"pack {sha256[:16]}… is not in the store, or was altered (add its file with: pack add FILE)")
-    return "application/toml", row[0]
+    return "application/toml", body
 
 
 def _opened(

@@ -26,6 +26,7 @@ from consent_ledger.ledger.identifiers.marks import normal
 from consent_ledger.ledger.identifiers.spellings import name_form
 from consent_ledger.ledger.log.verifier import commitment
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import people
 from consent_ledger.ledger.vault.keys import KEY_BYTES, NONCE_BYTES, KeyProvider
 
 SECRET_BYTES: Final = 32
@@ -55,11 +56,11 @@ class VaultWrites:
     def flush(self, c: Transaction) -> None:
         """Insert what was gathered and forget it."""
         if self.people:
-            c.executemany("INSERT INTO people VALUES (?,?)", self.people)
+            people.add_keys(c, self.people)
         if self.aliases:
-            c.executemany("INSERT INTO aliases VALUES (?,?,?,?,?)", self.aliases)
+            people.add_names(c, self.aliases)
         if self.secrets:
-            c.executemany("INSERT INTO secrets VALUES (?,?)", self.secrets)
+            people.add_secrets(c, self.secrets)
         self.people, self.aliases, self.secrets = [], [], []
 
 
@@ -166,13 +167,7 @@ class Vault:
 
     def find(self, c: Transaction, aliases: Iterable[bytes]) -> dict[bytes, str]:
         """The persons of those aliases that are known."""
-        found: dict[bytes, str] = {}
-        wanted = list(aliases)
-        for start in range(0, len(wanted), 500):
-            some = wanted[start : start + 500]
-            c.execute(f"SELECT alias, person, bound FROM aliases WHERE alias IN ({','.join('?' * len(some))})", some)
-            found.update((row[0], self.person_of(*row)) for row in c.fetchall())
-        return found
+        return {row[0]: self.person_of(*row) for row in people.of_aliases(c, aliases)}
 
     def add_name(self, writes: VaultWrites, alias: bytes, name: str, person: str) -> None:
         """A new name of a new person."""
@@ -184,8 +179,7 @@ class Vault:
         """The names of a person that can still be read."""
         if self._existing_key(c, person) is None:
             return []
-        c.execute("SELECT sealed FROM aliases WHERE person=? AND sealed IS NOT NULL", [person])
-        return sorted({self.open_name(c, person, row[0]) for row in c.fetchall()})
+        return sorted({self.open_name(c, person, sealed) for sealed in people.sealed_names(c, person)})
 
     def open_name(self, c: Transaction, person: str, sealed: bytes) -> str:
         """One sealed name. Requires that the person's data key is there."""
@@ -229,25 +223,24 @@ class Vault:
         self, c: Transaction, person: str, version: int, position: int
     ) -> tuple[bytes, dict[str, str]] | None:
         """(the event's random bytes, its fields), or None where they are gone. Whoever reads keeps no key."""
-        c.execute("SELECT sealed FROM secrets WHERE position=?", [position])
-        row = c.fetchone()
+        sealed = people.secret(c, position)
         key = self._existing_key(c, person)
-        if row is None or key is None:
+        if sealed is None or key is None:
             return None
-        body = self._open(key, row[0], f"{person}:{version}".encode(), f"entry {position}")
+        body = self._open(key, sealed, f"{person}:{version}".encode(), f"entry {position}")
         return body[:SECRET_BYTES], orjson.loads(body[SECRET_BYTES:])
 
     def destroy(self, c: Transaction, person: str, positions: list[int], *, whole: bool) -> None:
         """Destroy the sealed records of those entries; `whole`: the data key and readable names with them."""
-        c.executemany("DELETE FROM secrets WHERE position=?", [(position,) for position in positions])
+        people.drop_secrets(c, positions)
         if whole:
-            c.execute("DELETE FROM people WHERE person=?", [person])
-            c.execute("UPDATE aliases SET sealed=NULL WHERE person=?", [person])
+            people.drop_key(c, person)
+            people.blank_names(c, person)
             self._data_keys.pop(person, None)
 
     def forget_names(self, c: Transaction, person: str) -> None:
         """Destroy all names of a person."""
-        c.execute("DELETE FROM aliases WHERE person=?", [person])
+        people.drop_names(c, person)
 
     def forget_key(self, person: str) -> None:
         """Drop one unwrapped data key."""
@@ -306,11 +299,10 @@ class Vault:
     def _existing_key(self, c: Transaction, person: str) -> AESGCM | None:
         key = self._data_keys.get(person)
         if key is None:
-            c.execute("SELECT wrapped FROM people WHERE person=?", [person])
-            row = c.fetchone()
-            if row is None:
+            wrapped = people.wrapped_key(c, person)
+            if wrapped is None:
                 return None
-            key = AESGCM(self.keys.unwrap(row[0], person.encode()))
+            key = AESGCM(self.keys.unwrap(wrapped, person.encode()))
         return key
 
     def _remember(self, person: str, key: AESGCM) -> AESGCM:

@@ -20,6 +20,7 @@ from consent_ledger.ledger.intake.persons import joined_in, linked
 from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_stream, decode
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
+from consent_ledger.ledger.store.tables import addresses, entries, people
 from consent_ledger.ledger.times import FOREVER
 from consent_ledger.projections.decision.case import Bound, Case
 from consent_ledger.projections.fold.record import State
@@ -123,34 +124,27 @@ class People:
         """The leaf hash of the last entry of a stream; nothing where there is none."""
         with self.app.reading() as c:
             if self._size == FOREVER:
-                c.execute("SELECT leaf FROM streams WHERE stream=?", [stream])
-            else:
-                about = "SELECT leaf FROM entries WHERE stream=? AND position<? ORDER BY version DESC LIMIT 1"
-                c.execute(about, [stream, self._size])
-            row = c.fetchone()
-        return row[0] if row else b""
+                return entries.tip(c, stream)[1]
+            return entries.leaf_before(c, stream, self._size)
 
     def _joined(self, person: str) -> set[str]:
         with self.app.reading() as c:
             return linked(c, person)
 
     def _read(self, names: frozenset[str]) -> list[Entry]:
-        entries: list[Entry] = []
+        found: list[Entry] = []
         with self.app.reading() as c:
             for name in names:
-                c.execute("SELECT position, state FROM entries WHERE stream=? AND position<?", [name, self._size])
-                rows = c.fetchall()
+                rows = entries.of_stream_before(c, name, self._size)
                 self._require_all(c, name, len(rows))
-                entries += [decode(position, state) for position, state in rows]
-        entries.sort(key=lambda entry: (entry.time, entry.position))
-        return entries
+                found += [decode(position, state) for position, state in rows]
+        found.sort(key=lambda entry: (entry.time, entry.position))
+        return found
 
     def _require_all(self, c: Transaction, stream: str, found: int) -> None:
         """Raise CorruptEntry where an index has lost entries of a stream: what is not seen could be a no."""
         if self._size == FOREVER:
-            c.execute("SELECT version FROM streams WHERE stream=?", [stream])
-            row = c.fetchone()
-            there = row[0] if row else 0
+            there, _ = entries.tip(c, stream)
             if found != there:
                 what = f"{found} entries of {stream} are found, and there are {there}"
                 raise CorruptEntry(f"{what}: the store is damaged (run doctor, restore a backup)")
@@ -169,21 +163,12 @@ class People:
     def _has_ties(self) -> bool:
         if self._any_ties is None:
             with self.app.reading() as c:
-                c.execute("SELECT EXISTS (SELECT 1 FROM shared) OR EXISTS (SELECT 1 FROM beside)")
-                self._any_ties = bool(c.fetchone()[0])
+                self._any_ties = addresses.any_beside(c)
         return self._any_ties
 
     def _read_ties(self, person: Person) -> Ties:
-        names = sorted(person.names)
-        marks = ",".join("?" * len(names))
         with self.app.reading() as c:
-            c.execute(
-                f"SELECT tag, kind FROM living JOIN shared USING (tag) WHERE person IN ({marks}) AND how<>'bounced' "
-                f"UNION SELECT NULL, NULL FROM beside WHERE person IN ({marks})",
-                [*names, *names],
-            )
-            rows = dict(c.fetchall())
-        return Ties({tag: kind for tag, kind in rows.items() if tag is not None}, None in rows)
+            return Ties(*addresses.beside(c, sorted(person.names)))
 
     def had(self, entries: Iterable[Entry], names: frozenset[str]) -> list[Had]:
         """The addresses that these entries brought. Raises CorruptEntry."""
@@ -195,12 +180,7 @@ class People:
     ) -> Iterator[tuple[frozenset[str], list[Entry], list[Had]]]:
         """Others with an address who may have said a no that binds one: names, entries that count, addresses."""
         with self.app.reading() as c:
-            c.execute(
-                "SELECT DISTINCT person FROM living WHERE tag=? AND how<>'bounced' AND (EXISTS (SELECT 1 FROM noes "
-                "WHERE noes.person=living.person) OR EXISTS (SELECT 1 FROM links WHERE one=living.person))",
-                [tag],
-            )
-            others = {row[0] for row in c.fetchall()} - names
+            others = addresses.objecting_with(c, tag) - names
         while others:
             name = min(others)
             person = self.person(name)
@@ -222,15 +202,13 @@ class People:
         found = self._controllers.get(stream)
         if found is None:
             with self.app.reading() as c:
-                c.execute("SELECT count(*) FROM entries WHERE stream=? AND position<?", [stream, self._size])
-                self._require_all(c, stream, c.fetchone()[0])
-                about = "SELECT position, state FROM entries WHERE stream=? AND position<? AND type<>'intake.refused'"
-                c.execute(about, [stream, self._size])
-                entries = [decode(position, state) for position, state in c.fetchall()]
-            entries.sort(key=lambda entry: (entry.time, entry.position))
-            last_recorded = max((entry.recorded_at for entry in entries), default=-(2**62))
-            last_time = entries[-1].time if entries else -(2**62)
-            found = ControllerRecord(entries, fold_world(entries), last_recorded, last_time, self._tip(stream))
+                self._require_all(c, stream, entries.count_before(c, stream, self._size))
+                rows = entries.of_stream_but(c, stream, self._size, "intake.refused")
+                about = [decode(position, state) for position, state in rows]
+            about.sort(key=lambda entry: (entry.time, entry.position))
+            last_recorded = max((entry.recorded_at for entry in about), default=-(2**62))
+            last_time = about[-1].time if about else -(2**62)
+            found = ControllerRecord(about, fold_world(about), last_recorded, last_time, self._tip(stream))
             self._controllers[stream] = found
         return found
 
@@ -436,20 +414,10 @@ class View:
 
 def _has_a_newer_key(c: Transaction, person: str, size: int) -> bool:
     """Whether a person's key may be of after a deletion that came after so many entries: nothing sealed is older."""
-    c.execute(
-        "SELECT min(s.position) FROM secrets s JOIN entries e USING (position) WHERE e.stream=?",
-        [person],
-    )
-    first = c.fetchone()[0]
+    first = people.first_secret(c, person)
     if first is not None and first < size:
         return False
-    names = sorted(linked(c, person))
-    marks = ",".join("?" * len(names))
-    c.execute(
-        f"SELECT 1 FROM entries WHERE stream IN ({marks}) AND type IN {_DESTROY} AND position>=? LIMIT 1",
-        [*names, size],
-    )
-    return c.fetchone() is not None
+    return entries.has_since(c, sorted(linked(c, person)), _DESTROY, size)
 
 
 class _Worlds:

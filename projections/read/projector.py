@@ -13,7 +13,6 @@ Any thread may use a projector. Reading goes through a connection of its own, so
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -25,44 +24,26 @@ from zlib import crc32
 import orjson
 
 from consent_ledger.ledger import crashpoints
-from consent_ledger.ledger.errors import Closed, NewerEntry, StoreBusy
+from consent_ledger.ledger.errors import NewerEntry, StoreBusy
 from consent_ledger.ledger.events.catalogue import SCHEMA_VERSION, TYPES
-from consent_ledger.ledger.files import durable
-from consent_ledger.ledger.files.held import guard
 from consent_ledger.ledger.gcpause import paused
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, controller_of, decode
 from consent_ledger.ledger.log.entry import FORMAT as ENTRY_FORMAT
 from consent_ledger.ledger.log.merkle import root_at
-from consent_ledger.ledger.log.verifier import EMPTY_ROOT
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import LOG_BYTES, Head, read_head, readable_errors, readers
+from consent_ledger.ledger.store.recorder import Head, read_head, readers
+from consent_ledger.ledger.store.tables import entries
 from consent_ledger.projections.fold.record import State, new_state
 from consent_ledger.projections.fold.state import evolve, fold
 from consent_ledger.projections.read.snapshot import FORMAT, dump, load
+from consent_ledger.projections.store.sqlite import ProjectionStore, discard
 
 # Rows are written anew by a program that folds otherwise, or reads entries that another one could not.
 SCHEMA_FORMAT: Final = crc32(repr((502, FORMAT, ENTRY_FORMAT, SCHEMA_VERSION, sorted(TYPES))).encode()) & 0x7FFFFFFF
 PAGE: Final = 20_000
 KEPT: Final = 50_000  # states remembered between pages
 SAVED: Final = 1_000  # judgements gathered before they are written
-TIMEOUT_SECONDS: Final = 10  # of waiting for another process that folds
-_SCHEMA: Final = (
-    "CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL, root BLOB NOT NULL)",
-    # An empty snapshot: something of the person was written by a newer program.
-    """CREATE TABLE people (
-        person TEXT PRIMARY KEY, controller TEXT NOT NULL, entries INTEGER NOT NULL, last_time INTEGER NOT NULL,
-        last_recorded INTEGER NOT NULL, linked INTEGER NOT NULL, tip BLOB NOT NULL, snapshot BLOB NOT NULL,
-        tag BLOB NOT NULL) WITHOUT ROWID""",
-    "CREATE INDEX people_by_controller ON people (controller)",
-    # What was done to a person and by which clause, judged when it was first asked for; void when the person, whose
-    # last entry is `tip`, or the controller, whose last one is `about`, have more since.
-    """CREATE TABLE judged (
-        person TEXT PRIMARY KEY, tip BLOB NOT NULL, about BLOB NOT NULL, findings BLOB NOT NULL,
-        permitted_by BLOB NOT NULL, tag BLOB NOT NULL) WITHOUT ROWID""",
-)
-_COLUMNS: Final = "person, controller, entries, last_time, last_recorded, linked, tip, snapshot, tag"
-_JUDGED: Final = "person, tip, about, findings, permitted_by, tag"
 
 
 @dataclass(slots=True)
@@ -116,92 +97,20 @@ class Projector:
     def __init__(self, app: LedgerApplication, path: Path | None) -> None:
         self.app = app
         self.path = path
-        self._where = (
-            f"{path}: the projections can't be used (delete that file, it is folded anew)" if path else "memory"
-        )
         self._in_memory = app.store.in_memory
-        self._closed = False
-        self._writing = threading.RLock()  # of `db`: for a page, or a batch of judgements
         self._folding = threading.RLock()  # one in this process catches up, the others find it done
         self._rows: dict[str, Row] = {}
         self._folded = 0  # the cursor that `_rows` belong to: another process may have moved it
-        with readable_errors(self._where, ""):
-            if path is not None:
-                _create_private(path)
-            self.db = self._connect()
-            self.db.execute("PRAGMA journal_mode=WAL")
-            self.db.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
-            self.db.execute("PRAGMA synchronous=NORMAL")  # what is lost in a power cut is folded again
-            with self._transaction():
-                self._require_format()
-            # in memory there is one connection: reading waits for a page there
-            self._reads, self._reading = (self._connect(), threading.RLock()) if path else (self.db, self._writing)
-        if path is not None:
-            guard(self, "db")
-            guard(self, "_reads")
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
-            str(self.path) if self.path else ":memory:",
-            isolation_level=None,
-            timeout=TIMEOUT_SECONDS,
-            check_same_thread=False,
-        )
-
-    def _require_format(self) -> bool:
-        """Make the tables where they are not those of this program. Requires a transaction. Returns whether it did."""
-        if self.db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_FORMAT:
-            return False
-        for table in ("cursor", "people", "judged"):
-            self.db.execute(f"DROP TABLE IF EXISTS {table}")
-        for statement in _SCHEMA:
-            self.db.execute(statement)
-        self.db.execute("INSERT INTO cursor VALUES (1, 0, ?)", [EMPTY_ROOT])
-        self.db.execute(f"PRAGMA user_version={SCHEMA_FORMAT}")
-        return True
+        self.store = ProjectionStore(path, SCHEMA_FORMAT, app.check_process)
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._writing, self._reading:
-            self._closed = True
-            self._reads.close()
-            self.db.close()
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        """One consistent read, or several statements that need not be."""
-        self.app.check_process()
-        with self._reading, readable_errors(self._where, ""):
-            if self._closed:
-                raise Closed
-            yield self._reads
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Write, or nothing. Waits for another process that does; raises StoreBusy where that goes on too long."""
-        self.app.check_process()
-        with self._writing:
-            if self._closed:
-                raise Closed
-            try:
-                with readable_errors(self._where, ""):
-                    self.db.execute("BEGIN IMMEDIATE")  # which waits, and may be stopped as it returns
-                yield
-                with readable_errors(self._where, ""):
-                    self.db.execute("COMMIT")
-            except BaseException:
-                self.db.rollback()
-                raise
+        self.store.close()
 
     @property
     def cursor(self) -> int:
         """The next position to fold."""
-        return self._cursor()[0]
-
-    def _cursor(self) -> tuple[int, bytes]:
-        with self._read() as db:
-            next_position, root = db.execute("SELECT next, root FROM cursor").fetchone()
-        return next_position, root
+        return self.store.cursor()[0]
 
     # -- folding -------------------------------------------------------------------------------------------------------
 
@@ -217,20 +126,20 @@ class Projector:
         # for all that read
         with self.app.reading() if self._in_memory else nullcontext(), self._folding:
             while True:
-                before = self._cursor()
+                before = self.store.cursor()
                 if self._is_done(before):
                     return done
                 try:
                     with paused():
                         folded = self._fold_page()
                 except StoreBusy:
-                    if self._cursor() == before:
+                    if self.store.cursor() == before:
                         return done
                     continue
                 done += folded
                 if progress and folded:
                     progress(done)
-                if not folded and self._cursor() == before:  # the log lacks its end
+                if not folded and self.store.cursor() == before:  # the log lacks its end
                     return done
 
     def _is_done(self, cursor: tuple[int, bytes]) -> bool:
@@ -247,20 +156,15 @@ class Projector:
         with self.app.reading_newest() as newest:
             return size <= read_head(newest).size and root == root_at(size, *readers(newest))
 
-    def _start_anew(self) -> None:
-        self.db.execute("DELETE FROM people")
-        self.db.execute("DELETE FROM judged")
-        self.db.execute("UPDATE cursor SET next=0, root=?", [EMPTY_ROOT])
-
     def _fold_page(self) -> int:
         """Fold and save the next page. Returns its entries. Others who fold into the same file wait, or were first."""
         try:
-            with self._transaction(), self.app.reading() as c:
-                anew = self._require_format()
-                cursor, root = self.db.execute("SELECT next, root FROM cursor").fetchone()
+            with self.store.transaction(), self.app.reading() as c:
+                anew = self.store.require_kind()
+                cursor, root = self.store.cursor_inside()
                 head = read_head(c)
                 if not self._fits(c, head, cursor, root):
-                    self._start_anew()
+                    self.store.start_anew()
                     anew, cursor = True, 0
                 elif cursor > head.size:
                     return 0  # another process has folded more than is seen here
@@ -271,9 +175,7 @@ class Projector:
                 touched = self._fold(entries)
                 saved = [self._saved(person, row) for person, row in touched.items()]
                 root = head.root if following == head.size else root_at(following, *readers(c))
-                with readable_errors(self._where, ""):
-                    self.db.executemany(f"INSERT OR REPLACE INTO people ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", saved)
-                    self.db.execute("UPDATE cursor SET next=?, root=?", [following, root])
+                self.store.save_page(saved, following, root)
                 crashpoints.reached("projection written")
         except BaseException:
             self._rows.clear()
@@ -313,7 +215,7 @@ class Projector:
     def _row(self, listed: Listed) -> Row:
         row = self._rows.get(listed.stream)
         if row is None:
-            found = self.db.execute(f"SELECT {_COLUMNS} FROM people WHERE person=?", [listed.stream]).fetchone()
+            found = self.store.person_inside(listed.stream)
             if found is None:
                 return Row(listed.controller, -(2**62), 0, linked=False, state=new_state([listed.stream]))
             row = self._loaded(found)
@@ -341,8 +243,7 @@ class Projector:
     def _entries(self, person: str, until: int) -> list[Entry] | None:
         """The person's entries up to a position; None where a newer program wrote one."""
         with self.app.reading() as c:
-            c.execute("SELECT position, state FROM entries WHERE stream=? AND position<=?", [person, until])
-            found = c.fetchall()
+            found = entries.of_stream_before(c, person, until + 1)
         try:
             return [decode(position, state) for position, state in found]
         except NewerEntry:
@@ -368,23 +269,13 @@ class Projector:
 
     def person(self, person: str) -> Row | None:
         """A person's row, if the projection has seen them, nobody altered it, and all of it can be read."""
-        with self._read() as db:
-            found = db.execute(f"SELECT {_COLUMNS} FROM people WHERE person=?", [person]).fetchone()
+        found = self.store.person(person)
         row = self._loaded(found) if found else None
         return row if row is not None and row.state is not None else None
 
     def persons(self, controller: str) -> list[str]:
         """The persons of a controller that are projected, in order of their identifiers."""
-        return self._listed(controller)[2]
-
-    def _listed(self, controller: str) -> tuple[int, bytes, list[str]]:
-        """(cursor, root there, the persons): those of nobody's too, of whom a newer program wrote."""
-        listing = (
-            "SELECT next, root, person FROM cursor LEFT JOIN people ON controller=? OR controller='' ORDER BY person"
-        )
-        with self._read() as db:
-            rows = db.execute(listing, [controller]).fetchall()
-        return rows[0][0], rows[0][1], [row[2] for row in rows if row[2] is not None]
+        return self.store.persons(controller)[2]
 
     def everybody(self, controller: str) -> list[str]:
         """Everybody who may be of a controller, by what this answer sees, in order; catches up before that.
@@ -392,25 +283,21 @@ class Projector:
         Nobody is left out, whatever other threads and processes fold meanwhile; some may be of another controller.
         """
         self.catch_up()
-        cursor, root, persons = self._listed(controller)
+        cursor, root, persons = self.store.persons(controller)  # those of nobody's too, of whom a newer program wrote
         with self.app.reading() as c:
             head = read_head(c)
             if not self._fits(c, head, cursor, root):
                 cursor, persons = 0, []
-            c.execute("SELECT DISTINCT stream FROM entries WHERE position>=?", [cursor])
-            since = {row[0] for row in c.fetchall() if not row[0].startswith(CONTROLLER_PREFIX)}
+            since = {one for one in entries.streams_since(c, cursor) if not one.startswith(CONTROLLER_PREFIX)}
             if cursor > head.size:
-                persons = [one for one in persons if _has_entries(c, one)]
+                persons = [one for one in persons if entries.has_stream(c, one)]
         return sorted(since.union(persons))
 
     # -- what was judged -----------------------------------------------------------------------------------------------
 
     def judged(self, person: str, tip: bytes, about: bytes) -> Judged | None:
         """What was saved for exactly these last entries of the person and about the controller, or None."""
-        with self._read() as db:
-            found = db.execute(
-                f"SELECT {_JUDGED} FROM judged WHERE person=? AND tip=? AND about=?", [person, tip, about]
-            ).fetchone()
+        found = self.store.judged(person, tip, about)
         if found is None or self._tag(b"judged", found[:-1]) != found[-1]:
             return None
         return orjson.loads(found[3]), dict(orjson.loads(found[4]))
@@ -432,8 +319,8 @@ class Projector:
 
     def _save(self, gathered: list[tuple[Any, ...]]) -> None:
         if gathered:
-            with suppress(StoreBusy), self._transaction():  # another process folds: it is judged again
-                self.db.executemany(f"INSERT OR REPLACE INTO judged ({_JUDGED}) VALUES (?,?,?,?,?,?)", gathered)
+            with suppress(StoreBusy), self.store.transaction():  # another process folds: it is judged again
+                self.store.save_judged(gathered)
             gathered.clear()
 
     # -- looking at all of it ------------------------------------------------------------------------------------------
@@ -441,53 +328,33 @@ class Projector:
     def damaged(self) -> list[Damage]:
         """Every row that is not as it was written, or not of this log. Reads all of them, one at a time."""
         damage = []
-        cursor, root = self._cursor()
+        cursor, root = self.store.cursor()
         with self.app.reading() as c:
             if not self._fits(c, read_head(c), cursor, root):
                 damage.append(Damage("all", f"folded up to entry {cursor} of another log (run rebuild)"))
-        for table, columns, tip in (("people", _COLUMNS, 6), ("judged", _JUDGED, 1)):
-            for rows in self._pages(columns, table):
+        for table, pages, tip in (
+            ("people", self.store.pages("people"), 6),
+            ("judged", self.store.pages("judged"), 1),
+        ):
+            for rows in pages:
                 with self.app.reading() as c:  # after the rows: the log has all that they were folded from
                     for *fields, tag in rows:
                         if self._tag(table.encode(), fields) != tag:
                             damage.append(Damage(str(fields[0]), f"the row in {table} was altered (run rebuild)"))
-                        elif not _has_leaf(c, fields[0], fields[tip]):
+                        elif not entries.has_leaf(c, fields[0], fields[tip]):
                             damage.append(Damage(fields[0], f"the row in {table} is of another log (run rebuild)"))
         return damage
 
-    def _pages(self, columns: str, table: str) -> Iterator[list[tuple[Any, ...]]]:
-        """All rows, in order of the persons, a page at a time."""
-        last: Any = ""
-        while True:
-            with self._read() as db:
-                rows = db.execute(
-                    f"SELECT {columns} FROM {table} WHERE person>? ORDER BY person LIMIT {SAVED}", [last]
-                ).fetchall()
-            if not rows:
-                return
-            yield rows
-            last = rows[-1][0]
-
     def _contents(self) -> Iterator[tuple[str, bytes]]:
-        for page in self._pages("person, entries, snapshot", "people"):
-            for person, entries, snapshot in page:
-                yield person, b"%d %s" % (entries, snapshot)
-
-
-def _create_private(path: Path) -> None:
-    """Make the file for its owner alone, whatever the umask; SQLite gives those beside it the same mode."""
-    with suppress(OSError):  # it is there, or SQLite will say what is wrong with the path
-        durable.create(path)
+        for page in self.store.snapshots():
+            for person, number, snapshot in page:
+                yield person, b"%d %s" % (number, snapshot)
 
 
 def _page(c: Transaction, start: int, size: int) -> list[Listed]:
     """The next entries of a log of that size. Of what lies behind, which only damage puts there, nothing is folded."""
-    c.execute(
-        "SELECT position, stream, leaf, state FROM entries WHERE position>=? AND position<? ORDER BY position LIMIT ?",
-        [start, size, PAGE],
-    )
     page = []
-    for position, stream, leaf, state in c.fetchall():
+    for position, stream, leaf, state in entries.leaf_page(c, start, size, PAGE):
         try:
             entry = decode(position, state)
         except NewerEntry:
@@ -495,16 +362,6 @@ def _page(c: Transaction, start: int, size: int) -> list[Listed]:
         else:
             page.append(Listed(position, stream, leaf, entry, entry.controller))
     return page
-
-
-def _has_entries(c: Transaction, stream: str) -> bool:
-    c.execute("SELECT EXISTS (SELECT 1 FROM entries WHERE stream=?)", [stream])
-    return bool(c.fetchone()[0])
-
-
-def _has_leaf(c: Transaction, stream: str, leaf: bytes) -> bool:
-    c.execute("SELECT EXISTS (SELECT 1 FROM entries WHERE stream=? AND leaf=?)", [stream, leaf])
-    return bool(c.fetchone()[0])
 
 
 def _bytes(value: Any) -> bytes:
@@ -523,17 +380,17 @@ def rebuild(
     open, fold into it and write to the log meanwhile. Until then the old rows stay.
     """
     fresh_path = path.with_name(path.name + ".rebuilding")
-    _discard(fresh_path)
+    discard(fresh_path)
     old, fresh = Projector(app, path), Projector(app, fresh_path)
     try:
         folded = fresh.catch_up(progress)
-        old.db.execute("ATTACH DATABASE ? AS fresh", [str(fresh_path)])
+        old.store.attach(fresh_path)
         while (differences := _exchange(app, old, fresh)) is None:
             pass  # somebody else folded more than was seen here: once more
     finally:
         old.close()
         fresh.close()
-        _discard(fresh_path)
+        discard(fresh_path)
     return folded, differences
 
 
@@ -542,21 +399,14 @@ def _exchange(app: LedgerApplication, old: Projector, fresh: Projector) -> list[
     with app.reading_newest():  # both fold up to this moment
         fresh.catch_up()
         old.catch_up()
-        with old._transaction():  # noqa: SLF001  this module's; nobody folds meanwhile
+        with old.store.transaction():  # nobody folds meanwhile
             if old.cursor != fresh.cursor:
                 return None
             differences = list(_compare(old, fresh))
-            for table in ("people", "judged", "cursor"):
-                old.db.execute(f"DELETE FROM main.{table}")
-                old.db.execute(f"INSERT INTO main.{table} SELECT * FROM fresh.{table}")
+            old.store.take_over()
             crashpoints.reached("before swap")
         crashpoints.reached("after swap")
     return differences
-
-
-def _discard(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _compare(old: Projector, fresh: Projector) -> Iterator[Difference]:

@@ -15,6 +15,7 @@ from typing import Final
 from consent_ledger.ledger.errors import Closed
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.store.recorder import Head, read_head, readable_errors
+from consent_ledger.ledger.store.tables import entries
 from consent_ledger.projections.read.people import People, View
 from consent_ledger.projections.read.projector import Projector
 
@@ -55,12 +56,7 @@ class Session:
                 self.people.forget()
             elif head.size != before.size:
                 # who was joined with a name is somebody else since, without an entry of their own
-                c.execute(
-                    "WITH told (stream) AS (SELECT DISTINCT stream FROM entries WHERE position>=?) "
-                    "SELECT stream FROM told UNION SELECT other FROM links JOIN told ON one = stream",
-                    [before.size],
-                )
-                told = {row[0] for row in c.fetchall()}
+                told = entries.touched_since(c, before.size)
         self.forget(told)
         self.head, self.size = head, head.size
         self.app.forget_if_moved(head, without_entries=before is not None and before.size == head.size)

@@ -16,6 +16,7 @@ from consent_ledger.ledger.errors import InvalidQuestion
 from consent_ledger.ledger.events import catalogue as ev
 from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.ledger.store.tables import entries
 from consent_ledger.ledger.times import FOREVER
 from consent_ledger.projections.decision.case import Case
 from consent_ledger.projections.decision.decide import decide, turning_points
@@ -118,8 +119,8 @@ class Rehearsal:
     def streams(self) -> list[str]:
         """The identifiers that anything is on record of, of all controllers."""
         with self.app.reading() as c:
-            c.execute("SELECT DISTINCT stream FROM entries WHERE position<?", [self.size])
-            return sorted(row[0] for row in c.fetchall() if not row[0].startswith(CONTROLLER_PREFIX))
+            found = entries.streams_before(c, self.size)
+            return sorted(stream for stream in found if not stream.startswith(CONTROLLER_PREFIX))
 
     def run(self, progress: Callable[[int], None] | None = None) -> Iterator[Compared]:
         """Everybody who is on record at the moment, in order of their identifiers."""

@@ -25,6 +25,7 @@ from consent_ledger.consumers.cli.commands.shared import (
 )
 from consent_ledger.ledger.errors import StoreReadOnly
 from consent_ledger.ledger.intake.opened import READ_ONLY
+from consent_ledger.ledger.store.tables import entries
 
 
 @app.command(epilog=examples("init --store sqlite:///shop.db --origin shop.example/consent"))
@@ -198,8 +199,7 @@ def export(
     first = True
     while True:
         with log.reading() as c:
-            c.execute("SELECT state FROM entries WHERE position>=? ORDER BY position LIMIT 1000", [start])
-            rows = [row[0] for row in c.fetchall()]
+            rows = [state for _, state in entries.page(c, start, 1000)]
         if not rows:
             break
         show.write((b"" if first else between) + between.join(rows))

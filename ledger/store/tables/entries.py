@@ -1,4 +1,4 @@
-"""The log: entries by position and by stream, the newest of each stream, idempotency keys, subtrees, the head."""
+"""The log: entries by position and by stream, the newest of each stream, idempotency keys, subtrees."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import marks_for, rows_in
-
-
-from collections.abc import Iterable
-from typing import Final
-
-from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import parts, rows_in
+from consent_ledger.ledger.store.tables.many import exists, marks_for, parts, rows_in
 
 Row = tuple[int, bytes]  # position, state
+
+
 NO_TIP: Final = (0, b"")
 
 
@@ -48,7 +43,11 @@ def tip(c: Transaction, stream: str) -> tuple[int, bytes]:
 # -- as notifications --------------------------------------------------------------------------------------------------
 
 Notice = tuple[int, str, int, str, bytes]  # position, stream, version, type, state
+
+
 _NOTICE: Final = "SELECT position, stream, version, type, state FROM entries WHERE"
+
+
 NO_LIMIT: Final = 2**62
 
 
@@ -65,35 +64,11 @@ def notices_of(c: Transaction, stream: str, after: int, upto: int, limit: int, *
     c.execute(
         f"{_NOTICE} stream=? AND version>? AND version<=? ORDER BY version {order} LIMIT ?",
         [stream, after, upto, limit],
-
-
-# -- who is named by others, digests, what an erasure asks
-
-
-def naming(c: Transaction, person: str) -> list[Row]:
-    """The entries about others that name a person, by position."""
-    c.execute(
-        "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? ORDER BY position", [person]
     )
     return c.fetchall()
 
 
 # -- what intake asks
-
-
-def first_naming(c: Transaction, person: str) -> Row | None:
-    """The first entry about somebody else that names a person, None where there is none."""
-    c.execute(
-        "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? ORDER BY position LIMIT 1",
-        [person],
-    )
-    row = c.fetchone()
-    return (row[0], row[1]) if row is not None else None
-
-
-def note_mentions(c: Transaction, rows: Iterable[tuple[str, int]]) -> None:
-    """Note the entries that name other persons than they are about: (person, position)."""
-    c.executemany("INSERT INTO mentions VALUES (?,?) ON CONFLICT DO NOTHING", list(rows))
 
 
 def first_of_stream(c: Transaction, stream: str) -> Row | None:
@@ -164,6 +139,27 @@ def sign_head(c: Transaction, checkpoint: str) -> None:
     c.execute("UPDATE head SET checkpoint=?", [checkpoint])
 
 
+# -- who is named by others, digests, what an erasure asks
+
+
+def naming(c: Transaction, person: str) -> list[Row]:
+    """The entries about others that name a person, by position."""
+    c.execute(
+        "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? ORDER BY position", [person]
+    )
+    return c.fetchall()
+
+
+def first_naming(c: Transaction, person: str) -> Row | None:
+    """The first entry about somebody else that names a person, None where there is none."""
+    c.execute(
+        "SELECT position, state FROM mentions JOIN entries USING (position) WHERE person=? ORDER BY position LIMIT 1",
+        [person],
+    )
+    row = c.fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
 def any_of_streams(c: Transaction, streams: Iterable[str]) -> Row | None:
     """Some entry of one of these streams, None where there is none."""
     for marks, some in parts(streams):
@@ -191,3 +187,167 @@ def forget_digest(c: Transaction, key: bytes) -> list[bytes]:
     gone = [row[0] for row in c.fetchall()]
     c.execute("UPDATE keys SET digest=NULL WHERE key=?", [key])
     return gone
+
+
+# -- looked at whole
+
+
+def whole_page(c: Transaction, start: int, limit: int) -> list[tuple[int, str, int, str, bytes, bytes]]:
+    """(position, stream, version, type, leaf hash, state) of entries from a position on, in order of position."""
+    c.execute(
+        "SELECT position, stream, version, type, leaf, state FROM entries WHERE position>=? ORDER BY position LIMIT ?",
+        [start, limit],
+    )
+    return c.fetchall()
+
+
+def subtrees(c: Transaction) -> list[tuple[int, int, bytes]]:
+    """(level, number, hash) of all subtrees, in order of level and number."""
+    c.execute("SELECT level, number, hash FROM subtrees ORDER BY level, number")
+    return c.fetchall()
+
+
+def tips(c: Transaction) -> list[tuple[str, int, bytes]]:
+    """(stream, version, leaf hash) of the newest entry of every stream, in no order."""
+    c.execute("SELECT stream, version, leaf FROM streams")
+    return c.fetchall()
+
+
+def mentions(c: Transaction) -> list[tuple[str, int]]:
+    """(person, position) of all entries that name another person than the one they are about, in no order."""
+    c.execute("SELECT person, position FROM mentions")
+    return c.fetchall()
+
+
+def of_type(c: Transaction, type_name: str) -> list[Row]:
+    """All entries of a type, in order of position."""
+    c.execute("SELECT position, state FROM entries WHERE type=? ORDER BY position", [type_name])
+    return c.fetchall()
+
+
+def places_of_keys(c: Transaction, keys: Iterable[bytes]) -> dict[bytes, int]:
+    """The positions of those idempotency keys that are known."""
+    return dict(rows_in(c, "SELECT key, position FROM keys WHERE key IN ({marks})", keys))
+
+
+def count_keys(c: Transaction) -> int:
+    """How many idempotency keys are known."""
+    c.execute("SELECT count(*) FROM keys")
+    return int(c.fetchone()[0])
+
+
+# -- of one stream, as evidence shows it
+
+
+def shown(c: Transaction, stream: str, but: str, last: int) -> list[tuple[int, int, str, bytes, bytes]]:
+    """(position, version, type, state, leaf hash) of the entries of a stream, by version.
+
+    Left out are those of the type `but`, other than version `last`.
+    """
+    c.execute(
+        "SELECT position, version, type, state, leaf FROM entries WHERE stream=? AND (type<>? OR version=?) "
+        "ORDER BY version",
+        [stream, but, last],
+    )
+    return c.fetchall()
+
+
+def count(c: Transaction, stream: str, type_name: str) -> tuple[int, int]:
+    """How many entries a stream has, and how many of them of a type."""
+    c.execute("SELECT count(*), count(*) FILTER (WHERE type=?) FROM entries WHERE stream=?", [type_name, stream])
+    every, of_it = c.fetchone()
+    return every, of_it
+
+
+# -- as of a size
+
+
+def of_stream_before(c: Transaction, stream: str, size: int) -> list[Row]:
+    """The entries of a stream in a log of so many, by version."""
+    c.execute("SELECT position, state FROM entries WHERE stream=? AND position<? ORDER BY version", [stream, size])
+    return c.fetchall()
+
+
+def of_stream_but(c: Transaction, stream: str, size: int, but: str) -> list[Row]:
+    """The same without those of a type."""
+    c.execute(
+        "SELECT position, state FROM entries WHERE stream=? AND position<? AND type<>? ORDER BY version",
+        [stream, size, but],
+    )
+    return c.fetchall()
+
+
+def count_before(c: Transaction, stream: str, size: int) -> int:
+    """How many entries a stream has in a log of so many."""
+    c.execute("SELECT count(*) FROM entries WHERE stream=? AND position<?", [stream, size])
+    return int(c.fetchone()[0])
+
+
+def leaf_before(c: Transaction, stream: str, size: int) -> bytes:
+    """The leaf hash of the newest entry of a stream in a log of so many; b"" for none."""
+    c.execute("SELECT leaf FROM entries WHERE stream=? AND position<? ORDER BY version DESC LIMIT 1", [stream, size])
+    row = c.fetchone()
+    return row[0] if row is not None else b""
+
+
+def has_since(c: Transaction, streams: Iterable[str], types: Sequence[str], position: int) -> bool:
+    """Whether one of these streams has an entry of one of these types from a position on."""
+    marks = ",".join("?" * len(types))
+    return any(
+        exists(
+            c,
+            f"SELECT 1 FROM entries WHERE stream IN ({some}) AND type IN ({marks}) AND position>=?",
+            [*part, *types, position],
+        )
+        for some, part in parts(streams)
+    )
+
+
+def streams_before(c: Transaction, size: int) -> list[str]:
+    """The streams of a log of so many entries, in no order."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE position<?", [size])
+    return [row[0] for row in c.fetchall()]
+
+
+def streams_since(c: Transaction, position: int) -> set[str]:
+    """The streams with an entry from a position on."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE position>=?", [position])
+    return {row[0] for row in c.fetchall()}
+
+
+def touched_since(c: Transaction, position: int) -> set[str]:
+    """The streams with an entry from a position on, and those that were ever joined with one of them."""
+    c.execute(
+        "WITH told (stream) AS (SELECT DISTINCT stream FROM entries WHERE position>=?) "
+        "SELECT stream FROM told UNION SELECT other FROM links JOIN told ON one = stream",
+        [position],
+    )
+    return {row[0] for row in c.fetchall()}
+
+
+def streams_named(c: Transaction, prefix: str) -> list[str]:
+    """The streams whose name begins so, in order. `prefix`: letters, a colon."""
+    c.execute("SELECT DISTINCT stream FROM entries WHERE stream LIKE ? ORDER BY stream", [prefix + "%"])
+    return [row[0] for row in c.fetchall()]
+
+
+# -- as the projections fold it
+
+
+def leaf_page(c: Transaction, start: int, size: int, limit: int) -> list[tuple[int, str, bytes, bytes]]:
+    """(position, stream, leaf hash, state) of entries from a position on, in a log of so many, in order."""
+    c.execute(
+        "SELECT position, stream, leaf, state FROM entries WHERE position>=? AND position<? ORDER BY position LIMIT ?",
+        [start, size, limit],
+    )
+    return c.fetchall()
+
+
+def has_stream(c: Transaction, stream: str) -> bool:
+    """Whether a stream has an entry."""
+    return exists(c, "SELECT 1 FROM entries WHERE stream=?", [stream])
+
+
+def has_leaf(c: Transaction, stream: str, leaf: bytes) -> bool:
+    """Whether a stream has an entry with that leaf hash."""
+    return exists(c, "SELECT 1 FROM entries WHERE stream=? AND leaf=?", [stream, leaf])

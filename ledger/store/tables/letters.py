@@ -119,3 +119,18 @@ def past_of(c: Transaction, persons: Iterable[str]) -> set[bytes]:
 def drop_past(c: Transaction, person: str) -> None:
     """Forget which letters that are gone were a person's."""
     c.execute("DELETE FROM past_letters WHERE person=?", [person])
+
+
+# -- looked at whole
+
+
+def ids(c: Transaction) -> list[int]:
+    """The ids of all letters, in order."""
+    c.execute("SELECT id FROM dead_letters ORDER BY id")
+    return [row[0] for row in c.fetchall()]
+
+
+def words(c: Transaction, letter: int) -> set[bytes]:
+    """The words that a letter is found by."""
+    c.execute("SELECT word FROM letter_words WHERE letter=?", [letter])
+    return {row[0] for row in c.fetchall()}

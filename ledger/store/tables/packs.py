@@ -63,3 +63,36 @@ def document_digests(c: Transaction) -> list[str]:
     """The digests of all texts, in order."""
     c.execute("SELECT sha256 FROM documents ORDER BY sha256")
     return [row[0] for row in c.fetchall()]
+
+
+# -- looked at whole
+
+
+def bodies(c: Transaction) -> list[tuple[str, object]]:
+    """(digest, bytes, or whatever damage put there) of all packs, by digest."""
+    c.execute("SELECT sha256, body FROM packs ORDER BY sha256")
+    return c.fetchall()
+
+
+def digests(c: Transaction) -> list[str]:
+    """The digests of all packs, in order."""
+    c.execute("SELECT sha256 FROM packs ORDER BY sha256")
+    return [row[0] for row in c.fetchall()]
+
+
+def sizes(c: Transaction) -> list[tuple[str, str, int]]:
+    """(controller, digest, how many bytes) of all packs, by digest."""
+    c.execute("SELECT controller, sha256, length(body) FROM packs ORDER BY sha256")
+    return c.fetchall()
+
+
+def beginning(c: Transaction, digits: str) -> list[bytes]:
+    """The bytes of the packs whose digest begins so, by digest. `digits`: hexadecimal, in small letters."""
+    c.execute("SELECT body FROM packs WHERE sha256 LIKE ? ORDER BY sha256", [digits + "%"])
+    return [row[0] for row in c.fetchall()]
+
+
+def recipients(c: Transaction) -> list[tuple[str, str]]:
+    """(controller, recipient) of all that are registered, in no order."""
+    c.execute("SELECT controller, recipient FROM recipients")
+    return c.fetchall()

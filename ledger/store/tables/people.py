@@ -41,6 +41,26 @@ def ever_joined(c: Transaction, persons: Iterable[str]) -> Iterator[str]:
     return (row[0] for row in rows_in(c, "SELECT one FROM links WHERE one IN ({marks})", persons))
 
 
+def note_aged(c: Transaction, persons: Iterable[str]) -> None:
+    """Note the persons of whom an age was told."""
+    c.executemany("INSERT INTO aged VALUES (?) ON CONFLICT DO NOTHING", [(person,) for person in persons])
+
+
+def join(c: Transaction, one: str, other: str) -> None:
+    """Note that two persons were joined, for both. It is never taken back."""
+    c.executemany("INSERT INTO links VALUES (?,?) ON CONFLICT DO NOTHING", [(one, other), (other, one)])
+
+
+def any_deleted(c: Transaction) -> bool:
+    """Whether the fields of any person are deleted up to some moment."""
+    return exists(c, "SELECT 1 FROM deleted")
+
+
+def deleted_after(c: Transaction, persons: Sequence[str], time: int) -> bool:
+    """Whether the fields of one of these persons are deleted up to a moment later than that."""
+    return exists(c, f"SELECT 1 FROM deleted WHERE person IN ({marks_for(persons)}) AND until>?", [*persons, time])
+
+
 # -- what is sealed, what a deletion destroys
 
 
@@ -114,21 +134,104 @@ def drop_deleted(c: Transaction, persons: Iterable[str]) -> None:
     c.executemany("DELETE FROM deleted WHERE person=?", [(person,) for person in persons])
 
 
-def note_aged(c: Transaction, persons: Iterable[str]) -> None:
-    """Note the persons of whom an age was told."""
-    c.executemany("INSERT INTO aged VALUES (?) ON CONFLICT DO NOTHING", [(person,) for person in persons])
+# -- keys, names and what is sealed
 
 
-def join(c: Transaction, one: str, other: str) -> None:
-    """Note that two persons were joined, for both. It is never taken back."""
-    c.executemany("INSERT INTO links VALUES (?,?) ON CONFLICT DO NOTHING", [(one, other), (other, one)])
+def add_keys(c: Transaction, rows: Iterable[tuple[str, bytes]]) -> None:
+    """Store wrapped keys of new persons: (person, wrapped)."""
+    c.executemany("INSERT INTO people VALUES (?,?)", rows)
 
 
-def any_deleted(c: Transaction) -> bool:
-    """Whether the fields of any person are deleted up to some moment."""
-    return exists(c, "SELECT 1 FROM deleted")
+def add_names(c: Transaction, rows: Iterable[tuple[bytes, str, bytes, bytes, bytes]]) -> None:
+    """Store new names: (alias, person, sealed, the tag that binds them, the word that letters are found by)."""
+    c.executemany("INSERT INTO aliases VALUES (?,?,?,?,?)", rows)
 
 
-def deleted_after(c: Transaction, persons: Sequence[str], time: int) -> bool:
-    """Whether the fields of one of these persons are deleted up to a moment later than that."""
-    return exists(c, f"SELECT 1 FROM deleted WHERE person IN ({marks_for(persons)}) AND until>?", [*persons, time])
+def add_secrets(c: Transaction, rows: Iterable[tuple[int, bytes]]) -> None:
+    """Store what is sealed with new entries: (position, sealed)."""
+    c.executemany("INSERT INTO secrets VALUES (?,?)", rows)
+
+
+def of_aliases(c: Transaction, aliases: Iterable[bytes]) -> Iterator[tuple[bytes, str, bytes | None]]:
+    """(alias, person, the tag that binds them) of those aliases that are known, in no order."""
+    return rows_in(c, "SELECT alias, person, bound FROM aliases WHERE alias IN ({marks})", aliases)
+
+
+def drop_key(c: Transaction, person: str) -> None:
+    """Remove the key of a person."""
+    c.execute("DELETE FROM people WHERE person=?", [person])
+
+
+def blank_names(c: Transaction, person: str) -> None:
+    """Remove what is sealed of a person's names; they still lead to the person."""
+    c.execute("UPDATE aliases SET sealed=NULL WHERE person=?", [person])
+
+
+def drop_names(c: Transaction, person: str) -> None:
+    """Remove all names of a person."""
+    c.execute("DELETE FROM aliases WHERE person=?", [person])
+
+
+# -- looked at whole
+
+
+def links(c: Transaction) -> list[tuple[str, str]]:
+    """(one, other) of all identifiers that were ever joined directly, each pair both ways, in no order."""
+    c.execute("SELECT one, other FROM links")
+    return c.fetchall()
+
+
+def aged(c: Transaction) -> list[str]:
+    """The persons whose age was ever told, in no order."""
+    c.execute("SELECT person FROM aged")
+    return [row[0] for row in c.fetchall()]
+
+
+def deleted(c: Transaction) -> list[tuple[str, int]]:
+    """(person, until when in force their fields are deleted), in no order."""
+    c.execute("SELECT person, until FROM deleted")
+    return c.fetchall()
+
+
+def with_names_and(c: Transaction, type_name: str) -> list[str]:
+    """The persons that a name leads to and who have an entry of a type, in no order."""
+    c.execute(
+        "SELECT DISTINCT stream FROM entries WHERE type=? AND stream IN (SELECT person FROM aliases)", [type_name]
+    )
+    return [row[0] for row in c.fetchall()]
+
+
+def names(c: Transaction) -> list[tuple[bytes, str, bytes | None, bytes | None, bytes | None]]:
+    """(alias, person, the tag that binds them, sealed, the word that letters are found by) of all names, by alias."""
+    c.execute("SELECT alias, person, bound, sealed, word FROM aliases ORDER BY alias")
+    return c.fetchall()
+
+
+def count_keys(c: Transaction) -> int:
+    """How many persons have a key."""
+    c.execute("SELECT count(*) FROM people")
+    return int(c.fetchone()[0])
+
+
+def entries_with_secrets(c: Transaction) -> list[tuple[int, bytes]]:
+    """(position, state) of the entries with which something is sealed, in order."""
+    c.execute("SELECT s.position, e.state FROM secrets s JOIN entries e ON e.position = s.position ORDER BY s.position")
+    return c.fetchall()
+
+
+def places_of_secrets(c: Transaction) -> list[tuple[int, str | None, int | None]]:
+    """(position, stream, version) of the entries with which something is sealed, in order; None where there is none."""
+    c.execute(
+        "SELECT s.position, e.stream, e.version FROM secrets s LEFT JOIN entries e ON e.position = s.position "
+        "ORDER BY s.position"
+    )
+    return c.fetchall()
+
+
+def first_secret(c: Transaction, person: str) -> int | None:
+    """The position of the first entry about a person with which something is sealed, None where there is none."""
+    c.execute(
+        "SELECT min(s.position) FROM secrets s JOIN entries e ON e.position = s.position WHERE e.stream=?", [person]
+    )
+    first: int | None = c.fetchone()[0]
+    return first

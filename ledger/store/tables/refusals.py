@@ -73,3 +73,12 @@ def forget(c: Transaction, key: bytes, position: int) -> list[bytes]:
             [key, b"", position],
         )
     return [one for row in rows for one in row if one]
+
+
+# -- looked at whole
+
+
+def positions(c: Transaction) -> set[int]:
+    """The positions of the entries that say refusals."""
+    c.execute("SELECT DISTINCT position FROM refused")
+    return {row[0] for row in c.fetchall()}
