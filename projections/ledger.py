@@ -26,7 +26,7 @@ from consent_ledger.ledger.proof.audit import StoreReport
 from consent_ledger.ledger.proof.checkup import check_whole
 from consent_ledger.ledger.proof.evidence import write_evidence
 from consent_ledger.ledger.store.contract import Moved
-from consent_ledger.ledger.store.recorder import readable_errors
+from consent_ledger.ledger.store.sqlite_pool import readable_errors
 from consent_ledger.ledger.store.tables import entries
 from consent_ledger.ledger.times import FOREVER, format_time, parse_held, parse_time
 from consent_ledger.projections.decision.admission import holds

@@ -30,7 +30,7 @@ from consent_ledger.ledger.intake.dead_letters import listed
 from consent_ledger.ledger.log.entry import decode
 from consent_ledger.ledger.log.verifier import parse_vkey
 from consent_ledger.ledger.proof.audit import verify_store
-from consent_ledger.ledger.store.recorder import LedgerPool
+from consent_ledger.ledger.store.sqlite_pool import LedgerPool
 from consent_ledger.ledger.times import SECOND, format_time, parse_time
 
 settings.register_profile("patient", deadline=None)  # how fast a machine is, is no property

@@ -27,7 +27,7 @@ from consent_ledger.consumers import ingest, maintenance, opening
 from consent_ledger.consumers.demo.generator import NOW
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.intake.recovery import recover
-from consent_ledger.ledger.store.recorder import LedgerPool
+from consent_ledger.ledger.store.sqlite_pool import LedgerPool
 from consent_ledger.ledger.times import parse_time
 from consent_ledger.projections.read import projector
 

@@ -19,7 +19,7 @@ from consent_ledger.consumers.demo.generator import generate
 from consent_ledger.ledger.events.catalogue import TYPES
 from consent_ledger.ledger.policy.pack import ACTIONS, Clause, Pack
 from consent_ledger.ledger.policy.personal_fields import DEFAULT_NAMES
-from consent_ledger.ledger.store.recorder import APPLICATION_ID
+from consent_ledger.ledger.store.sqlite_schema import APPLICATION_ID
 from consent_ledger.projections.decision.question import FIELDS
 
 CONTROLLERS = ("parature", "whereverworks")

@@ -32,7 +32,8 @@ from consent_ledger.ledger.errors import (
 )
 from consent_ledger.ledger.intake.dead_letters import KEPT_BYTES, listed, text
 from consent_ledger.ledger.intake.upgrade import upgrade
-from consent_ledger.ledger.store.recorder import STORE_FORMAT, LedgerPool
+from consent_ledger.ledger.store.sqlite_pool import LedgerPool
+from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
 
 FEW = [event(id=f"few-{n}", subject=f"crm:{n}", personal={"email": f"p{n}@example.com"}) for n in range(3)]
 MANY = [event(id=f"many-{n}", subject=f"crm:{n % 7}", personal={"words": "x" * 200}) for n in range(60)]

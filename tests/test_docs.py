@@ -26,7 +26,7 @@ from consent_ledger.consumers.cli.app import app
 from consent_ledger.consumers.files import importing
 from consent_ledger.ledger.policy import conditions
 from consent_ledger.ledger.policy import pack as pk
-from consent_ledger.ledger.store.recorder import SCHEMA
+from consent_ledger.ledger.store.sqlite_schema import SCHEMA
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

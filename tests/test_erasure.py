@@ -22,7 +22,7 @@ from consent_ledger.ledger.intake.dead_letters import drop, listed, text
 from consent_ledger.ledger.intake.traces import forget_refusals
 from consent_ledger.ledger.log.verifier import parse_vkey, verify_evidence
 from consent_ledger.ledger.proof.audit import StoreCorrupt, verify_store
-from consent_ledger.ledger.store.recorder import LedgerPool
+from consent_ledger.ledger.store.sqlite_pool import LedgerPool
 
 SUBJECT, OTHER = "crm:quillfeather-ann", "web:quillfeather-anna"
 FIELDS = {

@@ -24,7 +24,7 @@ from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import KeyFileError, NotALedger, StoreBusy, StoreLost, StoreReadOnly, StoreShared
 from consent_ledger.ledger.files import held
 from consent_ledger.ledger.intake.application import open_file
-from consent_ledger.ledger.store import recorder
+from consent_ledger.ledger.store import sqlite_pool
 from consent_ledger.ledger.vault import keys
 from consent_ledger.ledger.vault.heads import SignedHead
 from consent_ledger.ledger.vault.keys import FileKeys
@@ -592,7 +592,7 @@ def test_a_stop_between_taking_a_lock_and_using_it_gives_it_back(store, monkeypa
 
 
 def test_a_log_that_grew_under_a_reader_is_cut_back_when_that_is_gone(store, monkeypatch):
-    monkeypatch.setattr(recorder, "PRAGMAS", (*recorder.PRAGMAS[:-1], "journal_size_limit=65536"))
+    monkeypatch.setattr(sqlite_pool, "PRAGMAS", (*sqlite_pool.PRAGMAS[:-1], "journal_size_limit=65536"))
     ledger = store.open()
     log = store.path.with_name(store.path.name + "-wal")
     with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
@@ -606,7 +606,7 @@ def test_a_log_that_grew_under_a_reader_is_cut_back_when_that_is_gone(store, mon
 
 
 def test_logs_are_cut_back_in_use(store):
-    for statement in recorder.PRAGMAS:
+    for statement in sqlite_pool.PRAGMAS:
         name, value = statement.split("=")
         if name == "journal_size_limit":
             assert rows(store.ledger, f"PRAGMA {name}") == [int(value)]

@@ -29,7 +29,7 @@ from consent_ledger.ledger.errors import (
 )
 from consent_ledger.ledger.log.verifier import ProofError, parse_vkey, verify_evidence
 from consent_ledger.ledger.proof.audit import StoreCorrupt
-from consent_ledger.ledger.store.recorder import readable_errors
+from consent_ledger.ledger.store.sqlite_pool import readable_errors
 from consent_ledger.ledger.times import parse_time
 from consent_ledger.projections import Answer
 

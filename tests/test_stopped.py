@@ -15,7 +15,7 @@ from eventsourcing.persistence import InterfaceError
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import StoreError
 from consent_ledger.ledger.intake.batch import Batch
-from consent_ledger.ledger.store.recorder import LedgerConnection, LedgerPool
+from consent_ledger.ledger.store.sqlite_pool import LedgerConnection, LedgerPool
 
 PATIENCE = 20  # seconds for what would else hang
 

@@ -32,11 +32,9 @@ from consent_ledger.ledger.intake.upgrade import upgrade
 from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import (
-    APPLICATION_ID,
-    readable_errors,
-)
 from consent_ledger.ledger.store.sqlite import SQLiteStore
+from consent_ledger.ledger.store.sqlite_pool import readable_errors
+from consent_ledger.ledger.store.sqlite_schema import APPLICATION_ID
 from consent_ledger.ledger.vault.keys import KeyProvider
 
 PAGE: Final = 1000

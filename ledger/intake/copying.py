@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from pathlib import Path
-from urllib.parse import quote
 
 from consent_ledger.ledger import crashpoints
-from consent_ledger.ledger.errors import NotALedger, StoreError
+from consent_ledger.ledger.errors import NotALedger
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.intake.application import LedgerApplication
-from consent_ledger.ledger.store.recorder import APPLICATION_ID, readable_errors
-from consent_ledger.ledger.store.sqlite import SQLiteStore
+from consent_ledger.ledger.store.sqlite import SQLiteStore, size_of_copy
+from consent_ledger.ledger.store.sqlite_pool import readable_errors
 
 
 def back_up(app: LedgerApplication, target: Path) -> int:
@@ -27,13 +25,7 @@ def back_up(app: LedgerApplication, target: Path) -> int:
         require_free(target)
         assert isinstance(app.store, SQLiteStore)
         app.store.backup(partial)
-        copy = sqlite3.connect(f"file:{quote(os.fsencode(partial))}?mode=ro&immutable=1", uri=True)
-        try:
-            if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                raise StoreError(f"{partial}: the copy is no store (look at the disk, run it again)")
-            size: int = copy.execute("SELECT size FROM head").fetchone()[0]
-        finally:
-            copy.close()
+        size = size_of_copy(partial)
         crashpoints.reached("backup written")
     return size
 

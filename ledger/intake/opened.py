@@ -32,12 +32,10 @@ from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  h
 from consent_ledger.ledger.policy.load import load_pack, require_within_limits
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Moment, Reader, Store, Transaction
-from consent_ledger.ledger.store.recorder import (
-    STORE_FORMAT,
-    Head,
-    read_head,
-    readers,
-)
+from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
+from consent_ledger.ledger.store.tables import entries, meta, packs, people
+from consent_ledger.ledger.store.tables.head import Head, read_head, readers
+from consent_ledger.ledger.store.tables.head import make as make_head
 from consent_ledger.ledger.vault.heads import SignedHead
 from consent_ledger.ledger.vault.keys import KEY_BYTES, KeyProvider
 from consent_ledger.ledger.vault.vault import Vault
@@ -268,13 +266,13 @@ class Opened:
         signer = Signer(self.keys.signing_seed(), origin)
         with self.store.writing() as c:
             self.store.create(c)
-            c.execute("INSERT INTO meta VALUES ('origin', ?)", [origin.encode()])
-            c.execute("INSERT INTO meta VALUES ('vkey', ?)", [signer.vkey.encode()])
+            meta.put(c, "origin", origin.encode())
+            meta.put(c, "vkey", signer.vkey.encode())
             for name in _KEY_NAMES:
                 wrapped = self.keys.wrap(self.randomness(KEY_BYTES), name)
-                c.execute("INSERT INTO meta VALUES (?, ?)", [name.decode() + "_key", wrapped])
+                meta.put(c, name.decode() + "_key", wrapped)
             checkpoint = signer.sign(format_checkpoint(origin, 0, EMPTY_ROOT))
-            c.execute("INSERT INTO head VALUES (1, 0, ?, ?, ?, ?)", [EMPTY_ROOT, -(2**62), checkpoint, b""])
+            make_head(c, EMPTY_ROOT, -(2**62), checkpoint)
         crashpoints.reached("store made")
         self.store.settle()
         self.load()
@@ -286,12 +284,11 @@ class Opened:
         """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError, StoreReadOnly, Forked."""
         found = self.store.check()
         with self.reading() as c:
-            c.execute("SELECT name, value FROM meta")
-            meta = dict(c.fetchall())
+            said = meta.everything(c)
             read_head(c)
         try:
-            self.origin, vkey = meta["origin"].decode(), meta["vkey"].decode()
-            wrapped = [(meta[name.decode() + "_key"], name) for name in _KEY_NAMES]
+            self.origin, vkey = said["origin"].decode(), said["vkey"].decode()
+            wrapped = [(said[name.decode() + "_key"], name) for name in _KEY_NAMES]
         except (KeyError, ValueError) as error:
             raise CorruptEntry(
                 f"{self.where}: meta: what it says of the store is damaged, {error} (restore a backup)"
@@ -351,8 +348,7 @@ class Opened:
             self._registered = registered
             self.controllers = {controller: self.pack(sha256, c) for controller, sha256 in registered.items()}
             self._last_packs = dict(self.controllers)
-            c.execute("SELECT controller, recipient FROM recipients")
-            self.recipients = set(c.fetchall())
+            self.recipients = set(packs.recipients(c))
         return head
 
     # -- packs ---------------------------------------------------------------------------------------------------------
@@ -362,18 +358,15 @@ class Opened:
         require_within_limits(body)
         pack = load_pack(body)
         with self.writing() as c:
-            c.execute("INSERT OR IGNORE INTO packs VALUES (?,?,?)", [pack.sha256, pack.controller, body])
-            c.execute(
-                "INSERT OR REPLACE INTO controllers VALUES (?,?,?)",
-                [pack.controller, pack.sha256, self.vault.bound_pack(pack.controller, pack.sha256)],
-            )
+            packs.add(c, pack.sha256, pack.controller, body)
+            bound = self.vault.bound_pack(pack.controller, pack.sha256)
+            packs.register(c, pack.controller, pack.sha256, bound)
         self._last_packs = {**self._last_packs, pack.controller: pack}
         return pack
 
     def _registered_packs(self, c: Transaction) -> dict[str, str]:
         """Controller to the digest of its pack. Raises CorruptEntry where a row was altered."""
-        c.execute("SELECT controller, pack_sha256, bound FROM controllers")
-        rows = c.fetchall()
+        rows = packs.registered(c)
         for controller, sha256, bound in rows:
             if bound != self.vault.bound_pack(controller, sha256):
                 raise CorruptEntry(f"{self.where}: the pack of {controller!r} was exchanged (add the right one again)")
@@ -391,13 +384,12 @@ class Opened:
             if c is None:
                 with self.reading() as cursor:
                     return self.pack(sha256, cursor)
-            c.execute("SELECT body FROM packs WHERE sha256=?", [sha256])
-            row = c.fetchone()
-            if row is None:
+            body = packs.body(c, sha256)
+            if body is None:
                 raise PackError(f"pack {sha256[:16]}… is not in the store (add its file with: pack add FILE)")
-            if hashlib.sha256(row[0]).hexdigest() != sha256:
+            if hashlib.sha256(body).hexdigest() != sha256:
                 raise PackError(f"pack {sha256[:16]}… was altered in the store (add its file again, check the disk)")
-            found = self._packs[sha256] = load_pack(row[0])
+            found = self._packs[sha256] = load_pack(body)
         return found
 
     def registered(self, controller: str) -> Pack | None:
@@ -437,21 +429,17 @@ class Opened:
     def known_names(self, person: str) -> int:
         """How many names lead to a person; none after erasure."""
         with self.reading() as c:
-            c.execute("SELECT count(*) FROM aliases WHERE person=?", [person])
-            count: int = c.fetchone()[0]
-        return count
+            return people.count_names(c, person)
 
     def entries(self, stream: str) -> list[Entry]:
         """All entries of a stream, by version."""
         with self.reading() as c:
-            c.execute("SELECT position, state FROM entries WHERE stream=? ORDER BY version", [stream])
-            return [decode(position, state) for position, state in c.fetchall()]
+            return [decode(*row) for row in entries.of_stream(c, stream)]
 
     def page(self, start: int, limit: int = PAGE) -> list[Entry]:
         """Entries from a position on, in order of position."""
         with self.reading() as c:
-            c.execute("SELECT position, state FROM entries WHERE position>=? ORDER BY position LIMIT ?", [start, limit])
-            return [decode(position, state) for position, state in c.fetchall()]
+            return [decode(*row) for row in entries.page(c, start, limit)]
 
     def current_head(self) -> Head:
         """The newest head."""
@@ -467,8 +455,9 @@ class Opened:
             low, high = 0, head.size
             while low < high:
                 middle = (low + high) // 2
-                c.execute("SELECT state FROM entries WHERE position=?", [middle])
-                if when_recorded(middle, c.fetchone()[0]) <= recorded_at:
+                state = entries.state(c, middle)
+                assert state is not None
+                if when_recorded(middle, state) <= recorded_at:
                     low = middle + 1
                 else:
                     high = middle

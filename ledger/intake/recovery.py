@@ -21,7 +21,8 @@ from consent_ledger.ledger.intake.erasure import destroy_again, record_erasures
 from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
 from consent_ledger.ledger.log.verifier import encode_base64
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import Head, read_head
+from consent_ledger.ledger.store.tables import entries, meta
+from consent_ledger.ledger.store.tables.head import Head, read_head
 from consent_ledger.ledger.vault.heads import SignedHead
 
 
@@ -103,9 +104,9 @@ def _rename(app: LedgerApplication, c: Transaction, name: str, head: Head) -> No
     """The store is that of another log, under the key that is in use now."""
     app.origin, app.signer = name, Signer(app.keys.signing_seed(), name)
     for key, value in (("origin", name), ("vkey", app.signer.vkey)):
-        c.execute("UPDATE meta SET value=? WHERE name=?", [value.encode(), key])
+        meta.change(c, key, value.encode())
     checkpoint = app.signer.sign(format_checkpoint(name, head.size, head.root))
-    c.execute("UPDATE head SET checkpoint=?", [checkpoint])
+    entries.sign_head(c, checkpoint)
 
 
 def _begin(app: LedgerApplication, old: str, name: str, head: Head) -> None:

@@ -15,6 +15,7 @@ from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import StoreError
 from consent_ledger.ledger.intake.opened import Opened, Unscrubbed
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Transaction
+from consent_ledger.ledger.store.tables import meta
 
 SCAN_LIMIT: Final = 200  # needles looked for one by one; with more the file is rebuilt without looking
 PATIENT_MILLISECONDS: Final = 5_000  # and how long doctor does, which was asked to: longer than an answer takes
@@ -34,8 +35,7 @@ def scrub(app: Opened, gone: list[bytes], *, patience: int = READER_MILLISECONDS
     with app.keys.turn():  # nobody writes meanwhile
         app.store.truncate(patience)
         with app.reading() as c:
-            c.execute("SELECT name FROM meta WHERE name GLOB ?", [_NOTE + "*"])
-            notes = [row[0] for row in c.fetchall()]
+            notes = meta.names(c, _NOTE)
         left_undone = set(notes) - {_note_of(needle) for needle in gone}
         rebuilt = bool(left_undone) or len(gone) > SCAN_LIMIT or app.store.holds(gone)
         if rebuilt:
@@ -43,7 +43,7 @@ def scrub(app: Opened, gone: list[bytes], *, patience: int = READER_MILLISECONDS
     crashpoints.reached("scrubbed")
     if notes:
         with app.writing(guarded=False) as c:
-            c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in notes])
+            meta.drop(c, notes)
         with app.keys.turn():
             app.store.truncate(patience)
     crashpoints.reached("after scrub")
@@ -68,8 +68,7 @@ def finish_scrub(app: Opened) -> None:
     if app.how != "rw":
         return
     with app.reading() as c:
-        c.execute("SELECT 1 FROM meta WHERE name GLOB ? LIMIT 1", [_NOTE + "*"])
-        waiting = c.fetchone() is not None
+        waiting = bool(meta.names(c, _NOTE))
     if waiting:
         scrub_or_wait(app, [])
 
@@ -77,7 +76,7 @@ def finish_scrub(app: Opened) -> None:
 def note_unscrubbed(c: Transaction, gone: list[bytes]) -> None:
     """Note that the files are to be scrubbed, in the transaction that destroys."""
     if gone:
-        c.execute("INSERT OR IGNORE INTO meta VALUES (?, x'')", [_note_of(gone[0])])
+        meta.note(c, [(_note_of(gone[0]), b"")])
 
 
 def _note_of(needle: bytes) -> str:

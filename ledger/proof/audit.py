@@ -13,8 +13,8 @@ from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.log.entry import FORMAT, decode
 from consent_ledger.ledger.log.merkle import Frontier
 from consent_ledger.ledger.log.verifier import Vkey, encode_base64, leaf_hash, open_checkpoint
-from consent_ledger.ledger.store.recorder import Head, read_head
 from consent_ledger.ledger.store.tables import entries
+from consent_ledger.ledger.store.tables.head import Head, read_head
 
 PAGE: Final = 2_000
 

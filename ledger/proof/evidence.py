@@ -33,8 +33,8 @@ from consent_ledger.ledger.log.verifier import (
     named_documents,
 )
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import read_head, readers
 from consent_ledger.ledger.store.tables import entries, packs
+from consent_ledger.ledger.store.tables.head import read_head, readers
 from consent_ledger.ledger.vault.vault import field_salt
 
 _DATE: Final = (0, 33)  # 1980-01-01: the same evidence is the same bytes

@@ -31,8 +31,8 @@ from eventsourcing.utils import Environment
 from consent_ledger.ledger.errors import CorruptEntry
 from consent_ledger.ledger.log.entry import Entry, decode
 from consent_ledger.ledger.store.contract import Store
-from consent_ledger.ledger.store.recorder import read_head
 from consent_ledger.ledger.store.tables import entries
+from consent_ledger.ledger.store.tables.head import read_head
 
 _READ_ONLY = "a ledger is written through record, which validates, refuses, seals and signs"
 

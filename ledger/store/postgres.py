@@ -35,7 +35,7 @@ from consent_ledger.ledger.errors import (
 from consent_ledger.ledger.files.held import FORKED
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Moved, Transaction
 from consent_ledger.ledger.store.postgres_schema import ERASABLE, column_types, statements
-from consent_ledger.ledger.store.recorder import STORE_FORMAT
+from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
 
 SCHEMA: Final = "consent_ledger"
 FORMAT: Final = "format"  # in `meta`

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from eventsourcing.persistence import ConnectionPoolClosedError
 
 from consent_ledger.ledger.errors import Closed, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull
 from consent_ledger.ledger.files.held import Held, Still, chunks, release
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Transaction
-from consent_ledger.ledger.store.reader import Reader
-from consent_ledger.ledger.store.recorder import (
-    APPLICATION_ID,
-    SCHEMA,
-    STORE_FORMAT,
-    LedgerDatastore,
-    LedgerPool,
-    readable_errors,
-)
+from consent_ledger.ledger.store.sqlite_pool import LedgerDatastore, LedgerPool, readable_errors
+from consent_ledger.ledger.store.sqlite_reader import Reader
+from consent_ledger.ledger.store.sqlite_schema import APPLICATION_ID, SCHEMA, STORE_FORMAT
 
 LOCK_SECONDS: Final = 10  # how long a writer waits for another process
 PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
@@ -202,3 +198,15 @@ class SQLiteStore:
 def in_memory() -> SQLiteStore:
     """A new store in memory, for as long as it is not closed."""
     return SQLiteStore(f"file:{uuid.uuid4().hex}?mode=memory&cache=shared", where="memory")
+
+
+def size_of_copy(file: Path) -> int:
+    """How many entries are in a copy that nobody has open. Raises StoreError where it is no store."""
+    copy = sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro&immutable=1", uri=True)
+    try:
+        if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreError(f"{file}: the copy is no store (look at the disk, run it again)")
+        size: int = copy.execute("SELECT size FROM head").fetchone()[0]
+    finally:
+        copy.close()
+    return size

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import (
+from consent_ledger.ledger.store.sqlite_schema import (
     ADDRESSES,
     DELETED,
     DOCUMENTS,

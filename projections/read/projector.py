@@ -32,8 +32,8 @@ from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, controller
 from consent_ledger.ledger.log.entry import FORMAT as ENTRY_FORMAT
 from consent_ledger.ledger.log.merkle import root_at
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.recorder import Head, read_head, readers
 from consent_ledger.ledger.store.tables import entries
+from consent_ledger.ledger.store.tables.head import Head, read_head, readers
 from consent_ledger.projections.fold.record import State, new_state
 from consent_ledger.projections.fold.state import evolve, fold
 from consent_ledger.projections.read.snapshot import FORMAT, dump, load

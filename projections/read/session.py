@@ -14,8 +14,9 @@ from typing import Final
 
 from consent_ledger.ledger.errors import Closed
 from consent_ledger.ledger.intake.application import LedgerApplication
-from consent_ledger.ledger.store.recorder import Head, read_head, readable_errors
+from consent_ledger.ledger.store.sqlite_pool import readable_errors
 from consent_ledger.ledger.store.tables import entries
+from consent_ledger.ledger.store.tables.head import Head, read_head
 from consent_ledger.projections.read.people import People, View
 from consent_ledger.projections.read.projector import Projector
 

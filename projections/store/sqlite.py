@@ -17,7 +17,7 @@ from consent_ledger.ledger.errors import Closed
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.files.held import guard
 from consent_ledger.ledger.log.verifier import EMPTY_ROOT
-from consent_ledger.ledger.store.recorder import LOG_BYTES, readable_errors
+from consent_ledger.ledger.store.sqlite_pool import LOG_BYTES, readable_errors
 
 PAGE: Final = 1_000  # rows that are read at a time by whoever looks at all of them
 TIMEOUT_SECONDS: Final = 10  # of waiting for another process that folds

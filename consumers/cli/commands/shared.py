@@ -26,7 +26,7 @@ from consent_ledger.ledger.errors import (
     PackError,
 )
 from consent_ledger.ledger.intake.recovery import NothingToRecover
-from consent_ledger.ledger.store.recorder import translate
+from consent_ledger.ledger.store.sqlite_pool import translate
 
 P = ParamSpec("P")
 NO: Final = 1  # the answer is no, or not applicable; evidence does not hold

@@ -38,3 +38,8 @@ def take(c: Transaction, prefix: str) -> list[tuple[str, bytes]]:
 def drop(c: Transaction, these: Iterable[str]) -> None:
     """Remove names."""
     c.executemany("DELETE FROM meta WHERE name=?", [(name,) for name in these])
+
+
+def change(c: Transaction, name: str, value: bytes) -> None:
+    """Store another value under a name that there is one for."""
+    c.execute("UPDATE meta SET value=? WHERE name=?", [value, name])

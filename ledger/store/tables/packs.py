@@ -96,3 +96,17 @@ def recipients(c: Transaction) -> list[tuple[str, str]]:
     """(controller, recipient) of all that are registered, in no order."""
     c.execute("SELECT controller, recipient FROM recipients")
     return c.fetchall()
+
+
+def add(c: Transaction, sha256: str, controller: str, body: bytes) -> None:
+    """Store a pack under its digest; one that is there already stays."""
+    c.execute("INSERT INTO packs VALUES (?,?,?) ON CONFLICT DO NOTHING", [sha256, controller, body])
+
+
+def register(c: Transaction, controller: str, sha256: str, bound: bytes) -> None:
+    """Register a controller with a pack, in place of an earlier one."""
+    c.execute(
+        "INSERT INTO controllers VALUES (?,?,?) "
+        "ON CONFLICT (controller) DO UPDATE SET pack_sha256=excluded.pack_sha256, bound=excluded.bound",
+        [controller, sha256, bound],
+    )

@@ -235,3 +235,10 @@ def first_secret(c: Transaction, person: str) -> int | None:
     )
     first: int | None = c.fetchone()[0]
     return first
+
+
+def count_names(c: Transaction, person: str) -> int:
+    """How many names lead to a person; none after erasure."""
+    c.execute("SELECT count(*) FROM aliases WHERE person=?", [person])
+    found: int = c.fetchone()[0]
+    return found

@@ -18,7 +18,7 @@ from consent_ledger.ledger.errors import Closed
 from consent_ledger.ledger.store.contract import Moved
 
 if TYPE_CHECKING:
-    from consent_ledger.ledger.store.recorder import LedgerPool
+    from consent_ledger.ledger.store.sqlite_pool import LedgerPool
 
 
 class Reader:
