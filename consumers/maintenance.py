@@ -41,7 +41,6 @@ from consent_ledger.ledger.log.verifier import (
     verify_evidence,
 )
 from consent_ledger.ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
-from consent_ledger.ledger.store.sqlite_checks import integrity
 from consent_ledger.ledger.times import format_time
 from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
 from consent_ledger.projections.ledger import Ledger
@@ -193,7 +192,7 @@ def _checked(partial: Path, provider: FileKeys, target: Path) -> Restored:
     try:
         app.load()
         with app.reading() as c:
-            wrong = integrity(c, 1)
+            wrong = app.store.damage(c, 1)
             if wrong:
                 raise StoreCorrupt(f"the copy is damaged, or was made while something was writing: {wrong[0]}")
             behind = app.behind(c)

@@ -26,7 +26,6 @@ from consent_ledger.ledger.proof.audit import StoreReport
 from consent_ledger.ledger.proof.checkup import check_whole
 from consent_ledger.ledger.proof.evidence import write_evidence
 from consent_ledger.ledger.store.contract import Moved
-from consent_ledger.ledger.store.sqlite_pool import readable_errors
 from consent_ledger.ledger.store.tables import entries
 from consent_ledger.ledger.times import FOREVER, format_time, parse_held, parse_time
 from consent_ledger.projections.decision.admission import holds
@@ -65,7 +64,7 @@ def _own_errors(method: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Conca
 
     @wraps(method)
     def told(ledger: Ledger, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with readable_errors(ledger.app.where):
+        with ledger.app.store.errors():
             return method(ledger, *args, **kwargs)
 
     return told

@@ -9,7 +9,6 @@ from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.log.verifier import ED25519, NoteError, parse_key, parse_vkey
 from consent_ledger.ledger.proof.audit import StoreCorrupt, StoreReport, verify_store
 from consent_ledger.ledger.proof.derived import problems
-from consent_ledger.ledger.store.sqlite_checks import integrity
 
 SHOWN: Final = 3  # problems of one kind that are named
 
@@ -30,9 +29,9 @@ def check_whole(app: LedgerApplication, key: str | None = None) -> StoreReport:
 
 
 def database(app: LedgerApplication) -> list[str]:
-    """What SQLite itself finds wrong: pages, cells, rows that an index lacks."""
+    """What the store itself finds wrong: pages, cells, rows that an index lacks."""
     with app.reading() as c:
-        return integrity(c, SHOWN)
+        return app.store.damage(c, SHOWN)
 
 
 def derived(app: LedgerApplication) -> list[str]:

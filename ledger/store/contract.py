@@ -156,6 +156,10 @@ class Store(Protocol):
         """Raise StoreLost where it was opened as one that nobody writes, and somebody did."""
         ...
 
+    def damage(self, c: Transaction, most: int) -> list[str]:
+        """What the store itself finds wrong with what is at rest in it, at most so much; nothing where all is sound."""
+        ...
+
     def truncate(self, patience: int = READER_MILLISECONDS) -> None:
         """Bring all that was written to where it stays, so that logs beside it keep nothing that was destroyed.
 

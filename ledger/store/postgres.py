@@ -325,6 +325,10 @@ class PostgresStore:
     def check_still(self) -> None:
         """Nothing: whoever writes is seen."""
 
+    def damage(self, c: Transaction, most: int) -> list[str]:  # noqa: ARG002
+        """Nothing: the server finds a damaged page when it reads it, and only where it has checksums."""
+        return []
+
     def truncate(self, patience: int = READER_MILLISECONDS) -> None:
         """Nothing: how long the server's own log keeps what was destroyed is for its settings."""
 

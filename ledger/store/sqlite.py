@@ -139,6 +139,10 @@ class SQLiteStore:
         if self.still is not None:
             self.still.check()
 
+    def damage(self, c: Transaction, most: int) -> list[str]:
+        c.execute(f"PRAGMA integrity_check({most})")
+        return [str(row[0]) for row in c.fetchall() if row[0] != "ok"]
+
     def truncate(self, patience: int = READER_MILLISECONDS) -> None:
         """Write the write-ahead log back into the file. Those who begin to read meanwhile do not matter."""
         with self.errors(), self.datastore.get_connection(commit=True) as connection:

@@ -14,7 +14,6 @@ from typing import Final
 
 from consent_ledger.ledger.errors import Closed
 from consent_ledger.ledger.intake.application import LedgerApplication
-from consent_ledger.ledger.store.sqlite_pool import readable_errors
 from consent_ledger.ledger.store.tables import entries
 from consent_ledger.ledger.store.tables.head import Head, read_head
 from consent_ledger.projections.read.people import People, View
@@ -42,7 +41,7 @@ class Session:
         Requires that the thread reads through this session's reader.
         """
         try:
-            with readable_errors(self.app.where):
+            with self.app.store.errors():
                 self.reader.begin()
             return self._brought_up()
         except BaseException:
