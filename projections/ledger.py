@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
@@ -210,7 +209,7 @@ class Ledger:
         with self._sessions.entered():
             done = erase(self.app, *self.named(body), self.clock())
             self.forget()
-            with suppress(LedgerError, sqlite3.Error):  # the projections follow when they can
+            with suppress(LedgerError), self.projector.store.errors():  # the projections follow when they can
                 self.projector.catch_up()
             return done
 

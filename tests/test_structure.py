@@ -80,8 +80,7 @@ def copy_under_one_name(folder):
 
 SPEAKS_SQL = {"execute", "executemany", "executescript"}
 BARE = ROOT / "consumers" / "demo" / "bench.py"  # measures what a store costs beside bare SQL
-# `ledger.intake` still speaks it
-NO_STORE = [path for path in SOURCES if not {"store", "intake"} & set(path.relative_to(ROOT).parts[:2])]
+NO_STORE = [path for path in SOURCES if "store" not in path.relative_to(ROOT).parts[:2]]
 
 
 @pytest.mark.parametrize("path", sorted({*NO_STORE} - {BARE}), ids=lambda path: str(path.relative_to(ROOT)))

@@ -141,7 +141,7 @@ def _needs(needs: Sequence[cn.Need], facts: dict[str, str]) -> str:
     return "it needs " + " and ".join(condition(need, facts) for need in needs) if needs else "nothing more is needed"
 
 
-def condition(need: cn.Need, facts: dict[str, str]) -> str:
+def condition(need: cn.Need, facts: dict[str, str]) -> str:  # noqa: C901, PLR0911, PLR0912  one flat match
     """A condition in words."""
     match need:
         case cn.OptIn():

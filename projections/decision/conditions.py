@@ -64,7 +64,9 @@ def terms_of(need: cn.OptIn) -> Terms:
     )
 
 
-def check(need: cn.Need, case: Case, question: Question, now: int, pack: Pack) -> Finding:
+def check(  # noqa: C901, PLR0911, PLR0912  one flat match
+    need: cn.Need, case: Case, question: Question, now: int, pack: Pack
+) -> Finding:
     """Whether one condition holds."""
     state = case.state
     match need:

@@ -106,7 +106,7 @@ def fold_world(entries: Iterable[Entry]) -> World:
     return world
 
 
-def evolve_world(world: World, entry: Entry) -> None:
+def evolve_world(world: World, entry: Entry) -> None:  # noqa: C901, PLR0912  one flat match
     """Apply one entry, in place. Entries about persons are passed over."""
     ref = Ref(entry.time, entry.position, entry.type, entry.source, entry.id)
     data = entry.data

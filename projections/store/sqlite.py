@@ -112,8 +112,7 @@ class ProjectionStore:
             try:
                 with self.errors():
                     self.db.execute("BEGIN IMMEDIATE")  # which waits, and may be stopped as it returns
-                yield
-                with self.errors():
+                    yield
                     self.db.execute("COMMIT")
             except BaseException:
                 self.db.rollback()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -26,7 +25,6 @@ from consent_ledger.ledger.errors import (
     PackError,
 )
 from consent_ledger.ledger.intake.recovery import NothingToRecover
-from consent_ledger.ledger.store.sqlite_pool import translate
 
 P = ParamSpec("P")
 NO: Final = 1  # the answer is no, or not applicable; evidence does not hold
@@ -116,7 +114,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             show.complain("consent-ledger: interrupted; what was committed stays, run the same command again")
             raise typer.Exit(INTERRUPTED) from None
-        except (LedgerError, OSError, sqlite3.Error) as error:
+        except (LedgerError, OSError) as error:
             show.complain(f"consent-ledger: {show.harmless(_in_words(error))}")
             raise typer.Exit(code_of(error)) from None
 
@@ -132,8 +130,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError):
         where = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
         return f"{f'{where}: ' if where else ''}{error.strerror or error}"
-    if isinstance(error, sqlite3.Error):  # of the projections, which have a file of their own
-        return str(translate(error, "projections"))
     return str(error)
 
 

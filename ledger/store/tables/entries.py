@@ -316,9 +316,12 @@ def streams_since(c: Transaction, position: int) -> set[str]:
 
 
 def touched_since(c: Transaction, position: int) -> set[str]:
-    """The streams with an entry from a position on, and those that were ever joined with one of them."""
+    """The streams with an entry from a position on, and those that were ever joined with one of them.
+
+    Without DISTINCT: UNION does it, and the planner would read a whole index for it, however few entries there are.
+    """
     c.execute(
-        "WITH told (stream) AS (SELECT DISTINCT stream FROM entries WHERE position>=?) "
+        "WITH told (stream) AS (SELECT stream FROM entries WHERE position>=?) "
         "SELECT stream FROM told UNION SELECT other FROM links JOIN told ON one = stream",
         [position],
     )
