@@ -45,8 +45,9 @@ lint: $(READY)  ## style, types, layers
 bench: $(READY)  ## measure against peers, in one run
 	$(BIN)/consent-ledger bench
 
-docs: $(READY)  ## write what is generated under docs/reference
+docs: $(READY)  ## write what is generated under docs
 	$(BIN)/python -m consent_ledger.consumers.packs.reference
+	$(BIN)/python tests/picture.py > docs/explanation/imports.svg
 
 lock: $(READY)  ## pin every dependency anew, with hashes, naming no index
 	$(BIN)/python -m pip install --quiet pip-tools

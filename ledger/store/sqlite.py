@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -201,7 +200,7 @@ class SQLiteStore:
 
 def in_memory() -> SQLiteStore:
     """A new store in memory, for as long as it is not closed."""
-    return SQLiteStore(f"file:{uuid.uuid4().hex}?mode=memory&cache=shared", where="memory")
+    return SQLiteStore(f"file:{os.urandom(16).hex()}?mode=memory&cache=shared", where="memory")
 
 
 def size_of_copy(file: Path) -> int:
