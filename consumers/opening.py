@@ -71,7 +71,9 @@ def store_path(store: str | None) -> Path:
     if name.startswith("sqlite:///"):
         return Path(name.removeprefix("sqlite:///"))
     if "://" in name:
-        raise NotALedger(f"{name.split('://')[0]}://: names no file (sqlite:///PATH does)")
+        raise NotALedger(
+            f"{name.split('://')[0]}://: names no store (sqlite:///PATH and postgresql://HOST/DATABASE?schema=NAME do)"
+        )
     return Path(name)
 
 

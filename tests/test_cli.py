@@ -472,7 +472,7 @@ MISTAKES = {  # what is typed; {t} is a folder with a file of text in it; what t
     "pack test {t}/text --pack {t}/text": "{t}/text: not a TOML file",
     "pack check parature {t}/nothing": "{t}/nothing: there is no such file",
     "state x --store sqlite:///{t}/nothing": "{t}/nothing: there is no such store",
-    "state x --store oracle://x": "oracle://: this version opens sqlite:///PATH only",
+    "state x --store oracle://x": "oracle://: names no store",
     "init --store sqlite:///{t}/no/new.db": "{t}/no: there is no such folder",
     "state crm:4711 --controller nobody": "controller: 'nobody' is not registered",
     "history crm:4711 --at yesterday": "at: wants an RFC 3339 time with an offset",

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from consent_ledger.ledger import crashpoints
@@ -113,8 +113,13 @@ class Opened:
             return
         for reader in self._readers:
             reader.close()
-        self.keys.close()
         self.store.close()
+        self.keys.close()
+
+    def __del__(self) -> None:
+        """Whoever forgets to close it leaves no file in use."""
+        with suppress(AttributeError):  # it was never whole
+            self.close()
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
