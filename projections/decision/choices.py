@@ -20,7 +20,7 @@ from consent_ledger.projections.fold.record import Choice, Confirmed, Order, Rea
 from consent_ledger.projections.fold.refs import Ref, same_list
 from consent_ledger.projections.fold.world import World
 
-START: Final[Order] = (-(2**62), -1)
+START: Final[Order] = (-(2**62), -1)  # before every word
 WIDE: Final = frozenset(("use", "contact", "disclose"))  # without a purpose, a question is about all of them
 OF_CHANNEL: Final = {"email": "email", "sms": "telephone", "telephone": "telephone", "post": "postal-address"}
 
@@ -113,18 +113,18 @@ class _Said:
 
 
 def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, world: World) -> Yes | No | None:
-    """The person's word at `now`, over all joined names: a no wins, then a yes."""
+    """The person's word at `now`, over all joined names: a no wins, then a yes.
+
+    The same word can count under several names, but not stand for the same under each. Then it is the no that stands by
+    itself, or the yes with the latest no that it has overcome: in whichever order the names come.
+    """
     asked = _asked(question, pack)
-    found: Yes | None = None
-    stricter: No | None = None
-    for track in state.tracks.values():
-        said = _weighed(_said(track, asked, now, terms, world, state.deleted_upto))
-        if isinstance(said, No):
-            if stricter is None or said.order > stricter.order:
-                stricter = said
-        elif said is not None and (found is None or said.choice.order > found.choice.order):
-            found = said
-    return stricter or found
+    words = [_weighed(_said(track, asked, now, terms, world, state.deleted_upto)) for track in state.tracks.values()]
+    noes = [said for said in words if isinstance(said, No)]
+    if noes:
+        return max(noes, key=lambda no: (no.order, no.instead is None))
+    yeses = [said for said in words if isinstance(said, Yes)]
+    return max(yeses, key=lambda yes: (yes.choice.order, yes.over.order if yes.over else START), default=None)
 
 
 def _weighed(said: _Said) -> Yes | No | None:
