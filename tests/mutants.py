@@ -255,7 +255,9 @@ def own_scenarios() -> list[tuple]:
 
     bodies = shipped_packs()
     files = sorted((HERE / "scenarios").glob("*.yaml"))
-    return [(one, bodies[one["controller"]]) for file in files for one in load_scenarios(file)]
+    found = [(one, bodies[one["controller"]]) for file in files for one in load_scenarios(file)]
+    packs = sorted((HERE / "packs").glob("*.toml"))
+    return found + [(one, pack.read_bytes()) for pack in packs for one in load_scenarios(pack.with_suffix(".yaml"))]
 
 
 def try_out(mutant: Mutant | None, cases: list[tuple], scenarios: list[tuple]) -> str:
