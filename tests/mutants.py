@@ -47,7 +47,18 @@ MODULES = {
     "door": "consent_ledger.ledger.intake.admission",
 }
 EQUIVALENT = HERE / "mutants_equivalent.txt"
-FIRST = ("explanations", "words", "closed", "reference", "addresses", "requests", "packdiff", "properties", "times")
+FIRST = (
+    "explanations",
+    "words",
+    "closed",
+    "reference",
+    "addresses",
+    "requests",
+    "packdiff",
+    "properties",
+    "times",
+    "house",
+)
 SUITE_LIMIT_S = 3_600
 COMPARED = ("outcome", "clauses", "because", "reason", "consequences", "obligations", "changes_at", "policy")
 CODES = {what: code for code, what in enumerate(("survived", "noticed", "unreached", *COMPARED))}  # of a child
