@@ -3,11 +3,13 @@
     .venv/bin/python tests/mutants.py --module choices [--module words ...] [--jobs 2] [--only FUNCTION] [--suite]
 
 Each mutant runs in a process forked from one that has everything loaded: first random histories, answered as
-`reference.py` answers them, then the project's own scenarios, until the first difference. What nothing notices is
-listed with its line and the change, and the exit code is 1. With `--suite` such a one is then written into a copy of
-the tree, and all tests run on it, those of answers first, until one fails; that one is named. A change that makes no
-difference stands, with the reason, in `mutants_equivalent.txt`; a line there that is no change any more is an error
-(exit 2).
+`reference.py` answers them, then the project's own scenarios, until the first difference: it is `noticed`. If there is
+none, the answers to the same histories are compared with those of the code as it is. That is no test, as it says that
+an answer is another one, not which is right: what only this sees is `compared`, with the field that differs, and wants
+a scenario or a test as much as what nothing sees (`survived`). Both are listed with the line and the change, and the
+exit code is 1. With `--suite` such a one is then written into a copy of the tree, and all tests run on it, those of
+answers first, until one fails; that one is named. A change that makes no difference stands, with the reason, in
+`mutants_equivalent.txt`; a line there that is no change any more is an error (exit 2).
 
 Functions and methods are mutated, by their code objects; constants of a module, decorators and defaults are not.
 """
@@ -45,8 +47,21 @@ MODULES = {
     "door": "consent_ledger.ledger.intake.admission",
 }
 EQUIVALENT = HERE / "mutants_equivalent.txt"
-FIRST = ("explanations", "words", "closed", "reference", "addresses", "requests", "packdiff", "properties", "times")
+FIRST = (
+    "explanations",
+    "words",
+    "closed",
+    "reference",
+    "addresses",
+    "requests",
+    "packdiff",
+    "properties",
+    "times",
+    "house",
+)
 SUITE_LIMIT_S = 3_600
+COMPARED = ("outcome", "clauses", "because", "reason", "consequences", "obligations", "changes_at", "policy")
+CODES = {what: code for code, what in enumerate(("survived", "noticed", "unreached", *COMPARED))}  # of a child
 LIMIT_S = 120  # a mutant that takes longer has lost its way, and is noticed by that
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -187,7 +202,10 @@ def mutate(mutant: Mutant) -> bool:
 
 
 def histories(examples: int) -> list[tuple]:
-    """The same random histories each time: (controller, events, [(question, at, known_at, permitted, exactly so)])."""
+    """The same random histories each time: (controller, events, [(question, at, known_at, permitted, exact, answer)]).
+
+    `exact`: whether not permitted is certain too. `answer`: what the code as it is says, the fields that are compared.
+    """
     import test_reference as ref
 
     cases = []
@@ -202,7 +220,7 @@ def histories(examples: int) -> list[tuple]:
         place = ref.PLACES[controller]
         theme, need, loose = data.draw(ref.themes(place))
         found = data.draw(ref.rows(place, theme))
-        _, events = ref.both(controller, found)
+        ledger, events = ref.both(controller, found)
         asked = []
         for _ in range(3):
             body = data.draw(ref.questions(place, theme, loose))
@@ -210,29 +228,36 @@ def histories(examples: int) -> list[tuple]:
             permitted = ref.permitted(controller, events, body, need, at, known)
             kept = permitted and ref.permitted(controller, events, body, need, at, known, keeps=True)
             exact = permitted == kept and not ref.in_doubt(events, body)
-            asked.append((body, at, known, permitted, exact))
+            answer = ref.ask(ledger, controller, body, at, known).to_dict()
+            asked.append((body, at, known, permitted, exact, {name: answer[name] for name in COMPARED}))
         cases.append((controller, found, asked))
 
     collect()
     return cases
 
 
-def is_noticed(cases: list[tuple], scenarios: list[tuple]) -> bool:
+def notice(cases: list[tuple], scenarios: list[tuple]) -> str:
+    """`noticed`, or the first of the fields that differ from what the code as it is answered, or `survived`."""
     import test_reference as ref
 
     from consent_ledger.consumers.scenarios import run_scenario
 
+    differ = set()
     for controller, found, asked in cases:
         ledger, _ = ref.both(controller, found)
-        for body, at, known, permitted, exact in asked:
-            came = ref.ask(ledger, controller, body, at, known).outcome == "permit"
+        for body, at, known, permitted, exact, answer in asked:
+            answered = ref.ask(ledger, controller, body, at, known).to_dict()
+            came = answered["outcome"] == "permit"
             if came != permitted and (came or exact):
-                return True
+                return "noticed"
+            differ |= {name for name in COMPARED if answered[name] != answer[name]}
     full = {"purpose": "news", "categories": ["email"], "channel": "email", "recipient": "pal", "list": "offers"}
     for type_name, data in ref.NOES:
         if any(ref.wrongly_open(type_name, data, {**full, "action": action}) for action in ref.OF_OTHER_ACTIONS):
-            return True
-    return any(run_scenario(scenario, body).problems for scenario, body in scenarios)
+            return "noticed"
+    if any(run_scenario(scenario, body).problems for scenario, body in scenarios):
+        return "noticed"
+    return next((name for name in COMPARED if name in differ), "survived")
 
 
 def own_scenarios() -> list[tuple]:
@@ -241,26 +266,30 @@ def own_scenarios() -> list[tuple]:
 
     bodies = shipped_packs()
     files = sorted((HERE / "scenarios").glob("*.yaml"))
-    return [(one, bodies[one["controller"]]) for file in files for one in load_scenarios(file)]
+    found = [(one, bodies[one["controller"]]) for file in files for one in load_scenarios(file)]
+    packs = sorted((HERE / "packs").glob("*.toml"))
+    return found + [(one, pack.read_bytes()) for pack in packs for one in load_scenarios(pack.with_suffix(".yaml"))]
 
 
 def try_out(mutant: Mutant | None, cases: list[tuple], scenarios: list[tuple]) -> str:
-    """`noticed`, `survived` or `unreached`, of one mutant (or None: of the code as it is), in a process of its own."""
+    """`noticed`, `compared: FIELD`, `survived` or `unreached`, of one mutant, in a process of its own.
+
+    None: of the code as it is. What ends in an error or takes too long is noticed.
+    """
     child = os.fork()
     if child == 0:
-        code = 1
+        code = CODES["noticed"]
         try:
             signal.alarm(LIMIT_S)
             with open(os.devnull, "w") as quiet:  # noqa: PTH123
                 os.dup2(quiet.fileno(), 2)
-            if mutant is not None and not mutate(mutant):
-                code = 2
-            elif not is_noticed(cases, scenarios):
-                code = 0
+            loaded = mutant is None or mutate(mutant)
+            code = CODES[notice(cases, scenarios) if loaded else "unreached"]
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
-    return {0: "survived", 2: "unreached"}.get(os.waitstatus_to_exitcode(status), "noticed")
+    found = {code: what for what, code in CODES.items()}.get(os.waitstatus_to_exitcode(status), "noticed")
+    return f"compared: {found}" if found in COMPARED else found
 
 
 def try_suite(mutant: Mutant) -> str:
@@ -331,9 +360,10 @@ def main() -> int:
             if what != "noticed":
                 path = MODULES[one.module].removeprefix("consent_ledger.").replace(".", "/")
                 print(f"{path}.py:{one.line}: {what}: {one.key}", flush=True)  # noqa: T201
-    count = {what: became.count(what) for what in ("noticed", "survived", "unreached")}
+    kinds = [what.partition(":")[0] for what in became]
+    count = {what: kinds.count(what) for what in ("noticed", "compared", "survived", "unreached")}
     print(f"{len(found)} mutants in {time.monotonic() - began:.0f} s: {count}")  # noqa: T201
-    return 1 if count["survived"] else 0
+    return 1 if count["compared"] or count["survived"] else 0
 
 
 if __name__ == "__main__":

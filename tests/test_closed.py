@@ -200,7 +200,8 @@ def many_noes(times):
         yield told("consent.refused", {**NEWS, "categories": categories, "expires_at": until}, at="02")
 
 
-def test_when_an_answer_changes_is_found_without_deciding_at_every_end_of_a_no(memory, monkeypatch):
+@pytest.mark.parametrize("step", [1, -1])
+def test_when_an_answer_changes_is_found_without_deciding_at_every_end_of_a_no(memory, monkeypatch, step):
     import consent_ledger.projections.decision.decide as module
 
     decided = [0]
@@ -211,25 +212,29 @@ def test_when_an_answer_changes_is_found_without_deciding_at_every_end_of_a_no(m
         return decide(*args)
 
     monkeypatch.setattr(module, "decide", counted)
-    accept(memory, told("subject.registered"), *many_noes(200))
+    accept(memory, told("subject.registered"), *list(many_noes(200))[::step])
     asked = {**WW, "subject": "A", "action": "contact", "purpose": "newsletter", "channel": "email"}
     answer = memory.decide(asked).to_dict()
     assert (answer["outcome"], answer["changes_at"]) == ("deny", "2026-06-10T19:00:00Z")
     assert decided[0] <= 3
 
 
-def test_ends_of_what_a_question_is_not_about_are_not_looked_at(memory):
-    items = [
-        told("consent.granted", {**YES, "item": f"i{number}", "expires_at": f"2026-06-01T00:{number:02}:00Z"}, at="02")
-        for number in range(50)
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [("item", "abcdefgh"), ("list", "abcdefgh"), ("purpose", ("newsletter", "promotion", "support", "lead-followup"))],
+)
+def test_ends_of_what_a_question_is_not_about_are_not_looked_at(memory, field, names):
+    said = [
+        told("consent.granted", {**YES, field: name, "expires_at": f"2026-06-01T00:{minute:02}:00Z"}, at="02")
+        for minute, name in enumerate(names)
     ]
-    accept(memory, told("subject.registered"), *items)
+    accept(memory, told("subject.registered"), *said)
     view, person = memory.found({**WW, "subject": "A"})
     case = view.case(person, memory.clock())
-    asked = Question("contact", purpose="newsletter", channel="email", item="i7")
+    asked = Question("contact", **{"purpose": "newsletter", "channel": "email", field: names[0]})
     pack = view.newest_pack
     assert len(turning_points(pack, case, [asked], memory.clock())) == 1
-    assert len(turning_points(pack, case, [asked, asked], memory.clock())) == 50
+    assert len(turning_points(pack, case, [asked, asked], memory.clock())) == len(names)
 
 
 def test_requests_and_holds_are_read_once_at_intake(store, monkeypatch):

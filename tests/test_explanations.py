@@ -5,7 +5,7 @@ import pytest
 from consent_ledger.consumers import memory_ledger
 from consent_ledger.consumers.opening import shipped_packs
 from consent_ledger.ledger.policy.load import load_pack
-from consent_ledger.ledger.times import parse_time
+from consent_ledger.ledger.times import format_time, parse_time
 
 NOW = parse_time("2026-03-01T00:00:00Z")
 POLICY = {"version": "1", "text_sha256": "00", "pack_sha256": "00"}
@@ -102,3 +102,49 @@ def test_what_came_under_another_name_is_named_with_what_joins_them():
         said = {name: ledger.decide({**question, "subject": name}) for name in ("crm:1", "web:1", "app:1")}
         named = {name: [ref.id for ref in answer.because] for name, answer in said.items()}
         assert named == {"crm:1": ["e7", "e5", "e6"], "web:1": ["e7", "e6"], "app:1": ["e7"]}
+
+
+def said_of_ten(controller, said, question):
+    """What is said (because of entries of which days) about ten persons of two names.
+
+    Their identifiers are random, and so the names come in any order.
+
+    `said`: (day, type, name, data). An event without data joins or parts the two names.
+    """
+    told = [*((2, "subject.registered", name, {"kind": "customer"}) for name in ("crm", "web")), *said]
+    with memory_ledger(load_pack(shipped_packs()[controller]), lambda: NOW) as ledger:
+        events = [(1, "policy.published", None, POLICY)]
+        events += [
+            (day, type_name, f"{name}:{who}", data or {"personal": {"other": f"web:{who}"}})
+            for who in range(10)
+            for day, type_name, name, data in told
+        ]
+        for number, (day, type_name, subject, data) in enumerate(events):
+            event = {
+                "specversion": "1.0", "source": "urn:app", "id": str(number), "controller": controller,
+                "type": type_name, "time": f"2026-01-{day:02}T00:00:00Z", "data": data,
+                **({"subject": subject} if subject else {}),
+            }  # fmt: skip
+            assert ledger.record([event])[0].kind == "accepted", event
+        asked = [{"controller": controller, "subject": f"crm:{who}", **question} for who in range(10)]
+        answers = [ledger.decide(one) for one in asked]
+    return {(answer.reason, tuple(format_time(ref.time)[8:10] for ref in answer.because)) for answer in answers}
+
+
+@pytest.mark.parametrize("name", ["crm", "web"])
+def test_a_yes_that_counts_under_joined_names_is_named_with_the_no_that_it_overcame_under_one(name):
+    out, linked = (3, "optout.recorded", "crm", {"scope": "all"}), (4, "subject.linked", "crm", None)
+    reason = "Permitted by PAR-MKT-1: opted in to camp on 2026-01-05, after opted out of all on 2026-01-03."
+    because = {"crm": ("05", "03"), "web": ("05", "03", "04")}[name]
+    found = said_of_ten("parature", [out, linked, (5, "consent.granted", name, YES)], CONTACT)
+    assert found == {(reason, because)}
+
+
+def test_a_no_that_stands_by_itself_under_one_of_the_joined_names_hangs_on_no_yes_that_ended():
+    linked = (3, "subject.linked", "crm", None)
+    out, parted = (4, "optout.recorded", "crm", {"scope": "general"}), (5, "subject.unlinked", "crm", None)
+    yes, ended = YES, {**YES, "expires_at": "2026-01-20T00:00:00Z"}
+    apart = [(6, "consent.granted", "crm", yes), (7, "consent.granted", "crm", ended)]
+    reason = "Denied by PAR-OPT-1: opted out of general on 2026-01-04."
+    both = [linked, out, parted, *apart, (8, *linked[1:])]
+    assert said_of_ten("parature", both, CONTACT) == {(reason, ("04",))}

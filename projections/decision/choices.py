@@ -20,7 +20,7 @@ from consent_ledger.projections.fold.record import Choice, Confirmed, Order, Rea
 from consent_ledger.projections.fold.refs import Ref, same_list
 from consent_ledger.projections.fold.world import World
 
-START: Final[Order] = (-(2**62), -1)
+START: Final[Order] = (-(2**62), -1)  # before every word
 WIDE: Final = frozenset(("use", "contact", "disclose"))  # without a purpose, a question is about all of them
 OF_CHANNEL: Final = {"email": "email", "sms": "telephone", "telephone": "telephone", "post": "postal-address"}
 
@@ -34,7 +34,7 @@ class No:
     actor: str
     scope: str | None = None
     name: str | None = None
-    clause: str | None = None
+    clause: str = ""  # none in particular
     instead: Ref | None = None  # a yes that has ended, but for which an older one would have opened this
 
     @property
@@ -113,18 +113,18 @@ class _Said:
 
 
 def word(state: State, question: Question, now: int, pack: Pack, terms: Terms, world: World) -> Yes | No | None:
-    """The person's word at `now`, over all joined names: a no wins, then a yes."""
+    """The person's word at `now`, over all joined names: a no wins, then a yes.
+
+    The same word can count under several names, but not stand for the same under each. Then it is the no that stands by
+    itself, or the yes with the latest no that it has overcome: in whichever order the names come.
+    """
     asked = _asked(question, pack)
-    found: Yes | None = None
-    stricter: No | None = None
-    for track in state.tracks.values():
-        said = _weighed(_said(track, asked, now, terms, world, state.deleted_upto))
-        if isinstance(said, No):
-            if stricter is None or said.order > stricter.order:
-                stricter = said
-        elif said is not None and (found is None or said.choice.order > found.choice.order):
-            found = said
-    return stricter or found
+    words = [_weighed(_said(track, asked, now, terms, world, state.deleted_upto)) for track in state.tracks.values()]
+    noes = [said for said in words if isinstance(said, No)]
+    if noes:
+        return max(noes, key=lambda no: (no.order, no.instead is None))
+    yeses = [said for said in words if isinstance(said, Yes)]
+    return max(yeses, key=lambda yes: (yes.choice.order, yes.over.order if yes.over else START), default=None)
 
 
 def _weighed(said: _Said) -> Yes | No | None:
@@ -218,8 +218,11 @@ def _replaces(newer: Choice, older: Choice) -> bool:
 
 
 def _opens(yes: Choice, no: No, refusal: Choice | None) -> bool:
-    """Whether a yes opens what a no closed: a later express one that names it, an operator's only an operator's."""
-    if yes.order < no.order or not yes.express or yes.actor == "system":
+    """Whether a yes opens what a no closed: a later one that names it, an operator's only an operator's.
+
+    Requires one that covers what is asked and can open: express, and not by system.
+    """
+    if yes.order < no.order:
         return False
     if yes.actor == "operator" and no.actor != "operator":
         return False
@@ -232,11 +235,11 @@ def _opens(yes: Choice, no: No, refusal: Choice | None) -> bool:
         return named and (refusal.recipients is None or yes.recipients is not None)
     match no.scope:
         case "list":
-            return yes.list == no.name
+            return yes.list is not None
         case "recipient":
-            return yes.recipients is not None and no.name in yes.recipients
+            return yes.recipients is not None
         case "channel":
-            return yes.channels is not None and no.name in yes.channels
+            return yes.channels is not None
         case _:
             return True
 
@@ -255,7 +258,7 @@ def _said(track: Track, asked: _Asked, now: int, terms: Terms, world: World, sin
                 if choice.yes:
                     if purpose == question.purpose and choice.order > since:
                         _sort_yes(said, choice, track, asked, now, terms, world)
-                elif _no_stands(choice, now) and _no_covers(choice, asked):
+                elif _lasts(choice, now) and _no_covers(choice, asked):
                     said.noes.append((No(choice.ref, choice.order, choice.actor), choice))
     for (scope, name), optouts in track.optouts.items():
         clause = _optout_covers(scope, name, asked)
@@ -263,12 +266,13 @@ def _said(track: Track, asked: _Asked, now: int, terms: Terms, world: World, sin
             continue
         for one in optouts:
             if not pack.delays or takes_effect(one.ref, scope, question, pack) <= now:
-                said.noes.append((No(one.ref, one.order, one.actor, scope, name, clause or None), None))
+                said.noes.append((No(one.ref, one.order, one.actor, scope, name, clause), None))
     return said
 
 
-def _no_stands(choice: Choice, now: int) -> bool:
-    return choice.expires is None or choice.expires > now
+def _lasts(one: Choice | Reach, now: int) -> bool:
+    """Whether it has not ended by its own word."""
+    return one.expires is None or one.expires > now
 
 
 def _sort_yes(said: _Said, choice: Choice, track: Track, asked: _Asked, now: int, terms: Terms, world: World) -> None:
@@ -279,11 +283,11 @@ def _sort_yes(said: _Said, choice: Choice, track: Track, asked: _Asked, now: int
     covering = [one for one in reaches if _covers(one, asked)]
     over = choice.actor == "guardian" and track.guardian_ended is not None and choice.order < track.guardian_ended
     end = ends(choice, asked.pack)
-    if not over and (end is None or end > now) and any(one.expires is None or one.expires > now for one in covering):
+    over = over or (end is not None and end <= now)
+    if not over and any(_lasts(one, now) for one in covering):
         said.yeses.append(choice)
         return
-    over = over or (end is not None and end <= now)
-    over = over or all(one.expires is not None and one.expires <= now for one in reaches)
+    over = over or not any(_lasts(one, now) for one in reaches)
     if over and any(_touches(one, asked) for one in reaches):
         said.ended.append(choice)
 
@@ -310,6 +314,16 @@ def _reaches(choice: Choice, terms: Terms, pack: Pack) -> list[Reach]:
     if within is None:
         return [own]
     return [narrowed(own, one.reach) for one in choice.confirms if in_time(one, choice, within, pack)]
+
+
+def confirmed_by(choice: Choice, question: Question, now: int, within: int, pack: Pack) -> Confirmed:
+    """Of the earlier yeses that one confirms in time, the last that reaches as far as the question, and until now.
+
+    Requires a yes that stands for the question, and is one of them.
+    """
+    asked, own = _asked(question, pack), Reach(choice.categories, choice.recipients, choice.channels)
+    timely = [(one, narrowed(own, one.reach)) for one in choice.confirms if in_time(one, choice, within, pack)]
+    return next(one for one, reach in reversed(timely) if _covers(reach, asked) and _lasts(reach, now))
 
 
 def in_time(one: Confirmed, choice: Choice, within: int, pack: Pack) -> bool:
@@ -362,19 +376,15 @@ def _no_covers(choice: Choice, asked: _Asked) -> bool:
         return False
     if choice.recipients is not None and question.recipient not in choice.recipients:
         return False
-    if choice.channels is not None and (question.action != "contact" or choice.channels.isdisjoint(asked.channels)):
-        return False
+    if choice.channels is not None and choice.channels.isdisjoint(asked.channels):
+        return False  # what is no message has none
     if choice.list is not None and choice.list != asked.list:
         return False
     return choice.item is None or choice.item == question.item
 
 
-def optout_covers(scope: str, name: str | None, question: Question, pack: Pack) -> str | None:
-    """The clause that carries this opt-out of the question ("" for none in particular), or None: not about it."""
-    return _optout_covers(scope, name, _asked(question, pack))
-
-
 def _optout_covers(scope: str, name: str | None, asked: _Asked) -> str | None:
+    """The clause that carries this opt-out of the question ("" for none in particular), or None: not about it."""
     question, pack = asked.question, asked.pack
     match scope:
         case "purpose":
@@ -457,47 +467,42 @@ def any_opt_in(state: State, now: int, pack: Pack, world: World) -> Choice | Non
 
     A communication is what the pack has a row about that permits to contact the person for it.
     """
-    best: Choice | None = None
-    for choice in (one for track in state.tracks.values() for one in _words_of(track)):
-        if choice.purpose not in pack.communications or not choice.yes or not choice.express:
-            continue
-        if choice.recipients is not None or (best is not None and choice.order < best.order):
-            continue  # a yes to a disclosure is no yes to messages
-        channel = min(choice.channels) if choice.channels else "email"
-        categories = choice.categories or frozenset()
-        about = Question(
-            "contact", purpose=choice.purpose, list=choice.list, item=choice.item, channel=channel,
-            categories=categories,
-        )  # fmt: skip
-        said = word(state, about, now, pack, PLAIN, world)
-        if isinstance(said, Yes) and said.choice.ref.position == choice.ref.position:
-            best = choice
-    return best
+    yeses = [
+        one
+        for track in state.tracks.values()
+        for one in _words_of(track)
+        if one.yes and one.express and one.purpose in pack.communications
+    ]
+    for choice in sorted(yeses, key=lambda one: one.order, reverse=True):
+        for channel in sorted(CHANNELS):
+            about = Question(
+                "contact", purpose=choice.purpose, list=choice.list, item=choice.item, channel=channel,
+                categories=choice.categories or frozenset(),
+            )  # fmt: skip
+            said = word(state, about, now, pack, PLAIN, world)
+            if isinstance(said, Yes) and said.choice.ref.position == choice.ref.position:
+                return choice
+    return None
 
 
 def newest_yes(state: State, question: Question, pack: Pack, terms: Terms) -> Choice | None:
     """The newest yes to the question, whether or not it still counts: to say why there is none."""
     asked = _asked(question, pack)
-    found: Choice | None = None
-    for choice in (one for track in state.tracks.values() for one in _words_of(track)):
-        if not choice.yes or choice.purpose != question.purpose or not _fits(choice, asked, terms):
-            continue
-        if any(_covers(one, asked) for one in _reaches(choice, terms, pack)) and (
-            not found or choice.order > found.order
-        ):
-            found = choice
-    return found
+    yeses = [
+        one
+        for track in state.tracks.values()
+        for one in _words_of(track)
+        if one.yes and one.purpose == question.purpose and _fits(one, asked, terms)
+        if any(_covers(reach, asked) for reach in _reaches(one, terms, pack))
+    ]
+    return max(yeses, key=lambda one: one.order, default=None)
 
 
 def yes_to_collect(state: State, question: Question, now: int, pack: Pack, terms: Terms, world: World) -> Yes | None:
     """A yes, to whatever purpose, that covers a collection which names none."""
     purposes = {one.purpose for track in state.tracks.values() for one in _words_of(track) if one.yes}
-    found: Yes | None = None
-    for purpose in purposes:
-        said = word(state, question.about(purpose), now, pack, terms, world)
-        if isinstance(said, Yes) and (found is None or said.choice.order > found.choice.order):
-            found = said
-    return found
+    words = [word(state, question.about(purpose), now, pack, terms, world) for purpose in purposes]
+    return max((said for said in words if isinstance(said, Yes)), key=lambda yes: yes.choice.order, default=None)
 
 
 def last_word(state: State, question: Question, pack: Pack) -> tuple[Ref | None, Ref | None]:

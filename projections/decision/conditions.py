@@ -17,9 +17,9 @@ from consent_ledger.projections.decision.choices import (
     Terms,
     Yes,
     any_opt_in,
+    confirmed_by,
     ended_instead,
     ends,
-    in_time,
     lapse_moments,
     last_word,
     newest_yes,
@@ -125,7 +125,7 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
     said = heeded(said, case, question, now, pack, terms)
     match said:
         case Yes():
-            return _opted_in(said, question, terms, pack)
+            return _opted_in(said, question, now, pack, terms)
         case No():
             return Finding(False, said.refs, "said no", objection=said)
         case None:
@@ -134,13 +134,12 @@ def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack
             assert_never(said)
 
 
-def _opted_in(said: Yes, question: Question, terms: Terms, pack: Pack) -> Finding:
+def _opted_in(said: Yes, question: Question, now: int, pack: Pack, terms: Terms) -> Finding:
     what = f"opted in to {question.list}" if question.list else "opted in"
     refs = said.refs
     if terms.confirmed_within is not None:
-        choice, within = said.choice, terms.confirmed_within
-        by = next(one for one in reversed(choice.confirms) if in_time(one, choice, within, pack))
-        refs += [ref for ref in (by.first, by.answered) if ref not in refs]
+        by = confirmed_by(said.choice, question, now, terms.confirmed_within, pack)
+        refs = list(dict.fromkeys([*refs, by.first, by.answered]))
         what += f" on {day(by.first)} and confirmed it"
     return Finding(True, refs, f"{what} on {day(said.ref)}{despite(said)}")
 

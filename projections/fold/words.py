@@ -31,8 +31,8 @@ KEPT_YESES: Final = 16  # of the same words: the newest ones, one of which an an
 _Consent = ev.ConsentGranted | ev.ConsentRefused | ev.ConsentWithdrawn
 
 
-def say(state: State, entry: Entry, ref: Ref) -> bool:
-    """Take in a word, or what joins names. Returns whether it is one; what else an entry says is not looked at."""
+def say(state: State, entry: Entry, ref: Ref) -> None:
+    """Take in a word, or what joins names; what else an entry says is not looked at."""
     data = entry.data
     match data:
         case ev.ConsentGranted() | ev.ConsentRefused() | ev.ConsentWithdrawn():
@@ -54,8 +54,7 @@ def say(state: State, entry: Entry, ref: Ref) -> bool:
         case ev.SuppressionCarried():
             carry(state, entry, ref, data)
         case _:
-            return False
-    return True
+            pass
 
 
 def _rank(entry: Entry, *, yes: bool) -> tuple[int, int]:
