@@ -162,15 +162,16 @@ def _ends_of_words(pack: pk.Pack, case: Case, questions: Sequence[Question], now
 
 def _returned(verdict: Verdict, rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     """The verdict; where it rests on what came since a deletion that a row looks at, that is named, too."""
-    if case.state.back is None:
+    back = case.state.back
+    if back is None:
         return verdict
     looked = (rule for rule in rules.forbid if any(isinstance(need, cn.Deleted) for need in conditions_of(rule.row)))
     if any(_fits(rule, question, case) for rule in looked):
-        found = came_back(case, question, now, pack)
-        verdict.because += [ref for ref in found.because if ref not in verdict.because]
+        because, says = came_back(back, case, question, now, pack)
+        verdict.because += [ref for ref in because if ref not in verdict.because]
         nothing = verdict.phrases[-1:] == [NOTHING]  # which stays the last
-        if found.says:
-            verdict.phrases.insert(len(verdict.phrases) - nothing, found.says)
+        if says:
+            verdict.phrases.insert(len(verdict.phrases) - nothing, says)
     return verdict
 
 
