@@ -92,6 +92,13 @@ def test_an_act_is_judged_by_the_deactivations_of_then():
     assert problems(pack, given, then) == []
 
 
+def test_the_time_to_ask_again_is_said_where_nothing_is_kept():
+    question = {"action": "request", "purpose": "newsletter"}
+    given = [REGISTERED, told("consent.requested", "01-15", purpose="newsletter")]
+    then = [("ask", question, {"outcome": "deny", "changes_at": "2027-01-15T00:00:00Z"})]
+    assert problems(changed(KEEP, ""), given, then) == []
+
+
 def test_ages_that_grow_are_counted_where_nothing_is_kept():
     net = told("recipient.registered", recipient="net", **{"class": "ad-network"})
     given = [net, told("subject.age.learned", "01-02", age=12)]

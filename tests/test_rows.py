@@ -1,0 +1,179 @@
+"""Rows of a pack: which questions each field of one is about, how narrow it is, and what follows where two meet."""
+
+from __future__ import annotations
+
+import pytest
+
+from consent_ledger.consumers.scenarios import run_scenario
+from consent_ledger.ledger.policy.load import load_pack
+from consent_ledger.projections.decision import decide
+
+PACK = """
+format = 1
+controller = "rows"
+title = "Rows"
+purposes = ["news", "offers", "books"]
+marketing = ["news"]
+classes = ["carrier", "partner"]
+[categories]
+personal = ["name", "email"]
+anonymous = ["views", "figures"]
+[countries]
+near = ["CH", "GB"]
+far = ["BR"]
+"""
+CLAUSE = '[[clause]]\nid = "ROW-{number}"\ntitle = "Row {number}"\nrule = "As it says."\n{rows}\n'
+EVERY = 'action = ["collect", "use", "contact", "disclose", "transfer"]'
+WHEN = "2026-01-02T00:00:00Z"
+
+
+def told(type_name, day="01-01", *, subject="ann", **data):
+    who = {} if type_name.startswith(("recipient.", "policy.", "ownership.")) else {"subject": subject}
+    return {"type": type_name, **who, "time": f"2026-{day}T00:00:00Z", "data": data}
+
+
+GIVEN = [
+    told("subject.registered", kind="customer"),
+    told("recipient.registered", recipient="post", **{"class": "carrier"}),
+    told("recipient.registered", recipient="pal", **{"class": "partner"}),
+]
+
+
+def pack(*clauses):
+    """A pack with these clauses, each given by its mechanisms."""
+    return PACK + "".join(CLAUSE.format(number=number, rows=rows) for number, rows in enumerate(clauses, 1))
+
+
+def permit(row, action=EVERY):
+    return f"[[clause.permit]]\n{action}\n{row}"
+
+
+def problems(text, then, given=GIVEN):
+    """What is wrong when these are asked, of (question, what is expected)."""
+    steps = [{"ask": {"subject": "ann", "at": WHEN, **question}, "expect": expect} for question, expect in then]
+    scenario = {"id": "ROW/asked", "controller": "rows", "given": given, "then": steps}
+    return run_scenario(scenario, text.encode()).problems
+
+
+USE, DISCLOSE = {"action": "use", "categories": ["name"]}, {"action": "disclose", "categories": ["name"]}
+CONTACT, COLLECT = {"action": "contact", "channel": "email"}, {"action": "collect", "categories": ["name"]}
+ABROAD = {"action": "transfer", "categories": ["name"]}
+FITS = {  # a row, the questions it is about, and those that it is not about
+    "": ([USE, DISCLOSE, CONTACT, COLLECT, {"action": "use"}], [{**USE, "categories": ["views"]}]),
+    'information = "any"': ([USE, {**USE, "categories": ["views"]}, {**USE, "categories": ["views", "name"]}], []),
+    'information = "anonymous"': (
+        [{**USE, "categories": ["views"]}],
+        [USE, {"action": "use"}, {**USE, "categories": ["views", "name"]}, {**CONTACT, "categories": ["views"]}],
+    ),
+    'purpose = ["news"]': ([{**USE, "purpose": "news"}], [USE, {**USE, "purpose": "offers"}]),
+    'not_purpose = ["news"]': ([USE, {**USE, "purpose": "offers"}], [{**USE, "purpose": "news"}]),
+    'categories = ["name"]': (
+        [USE, {"action": "use"}, {**USE, "categories": ["name", "views"]}],
+        [{**USE, "categories": ["email"]}, {**USE, "categories": ["email", "views"]}],
+    ),
+    'any_category = ["name"]': (
+        [USE, {**USE, "categories": ["name", "email"]}],
+        [{**USE, "categories": ["email"]}, {"action": "use"}],
+    ),
+    'information = "anonymous"\ncategories = ["views"]': (
+        [{**USE, "categories": ["views"]}],
+        [{**USE, "categories": ["figures"]}, {**USE, "categories": ["views", "figures"]}],
+    ),
+    'class = ["carrier"]': ([{**DISCLOSE, "recipient": "post"}], [DISCLOSE, {**DISCLOSE, "recipient": "pal"}]),
+    'recipient = ["post"]': ([{**DISCLOSE, "recipient": "post"}], [DISCLOSE, {**DISCLOSE, "recipient": "pal"}]),
+    "public = true": ([DISCLOSE], [{**DISCLOSE, "recipient": "post"}]),
+    "public = false": ([{**DISCLOSE, "recipient": "post"}], [DISCLOSE]),
+    'channel = ["email"]': ([CONTACT], [{**CONTACT, "channel": "sms"}, {"action": "contact"}, USE]),
+    'ground = ["dispute"]': ([{**DISCLOSE, "ground": "dispute"}], [DISCLOSE, {**DISCLOSE, "ground": "rights"}]),
+    'origin = ["subject"]': ([{**COLLECT, "origin": "subject"}], [COLLECT, {**COLLECT, "origin": "passive"}]),
+    "country = true": ([{**ABROAD, "country": "CH"}, {**USE, "country": "BR"}], [ABROAD, USE]),
+    "country = false": ([USE], [{**USE, "country": "BR"}]),
+    'country_in = ["near"]': ([{**USE, "country": "ch"}], [USE, {**USE, "country": "BR"}, {**USE, "country": "JP"}]),
+    'country_not_in = ["near"]': (
+        [{**USE, "country": "BR"}, {**USE, "country": "JP"}],
+        [USE, {**USE, "country": "gb"}],
+    ),
+    "transfer = true": ([{**ABROAD, "transfer": "t"}], [ABROAD]),
+    "transfer = false": ([ABROAD], [{**ABROAD, "transfer": "t"}]),
+}
+SOLD = told(
+    "ownership.transfer.announced", transfer="t", new_owner="big", kind="merger",
+    effective_at="2026-01-01T00:00:00Z", posted=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", FITS)
+def test_a_row_is_about_what_it_names(row):
+    about, not_about = FITS[row]
+    then = [(question, {"outcome": "permit", "clauses": ["ROW-1"]}) for question in about]
+    then += [(question, {"outcome": "deny"}) for question in not_about]
+    assert problems(pack(permit(row)), then, [*GIVEN, SOLD]) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "score"),
+    [
+        ("", 0),
+        ('ground = ["law"]', 8),
+        ('on_record_from = "other-source"', 8),
+        ('recipient = ["post"]', 4),
+        ('class = ["carrier"]', 2),
+        ("public = false", 2),
+        ("country = false", 2),
+        ("transfer = true", 2),
+        ('announces = "stored"', 2),
+        ('purpose = ["news"]', 1),
+        ('not_purpose = ["news"]', 1),
+        ('categories = ["name"]', 1),
+        ('any_category = ["name"]', 1),
+        ('channel = ["email"]', 1),
+        ('origin = ["subject"]', 1),
+        ('country_in = ["near"]', 3),
+        ('country_not_in = ["near"]', 3),
+        ('country_in = ["near", "far"]\ncountry_not_in = ["near"]', 4),
+        ('ground = ["law"]\non_record_from = "other-source"\nrecipient = ["post"]\npurpose = ["news"]', 21),
+        ('needs = [{ need = "opt-in" }]\ninformation = "any"', 0),
+    ],
+)
+def test_how_narrow_a_row_is(row, score):
+    (found,) = load_pack(pack(permit(row)).encode()).clause[0].permit
+    assert decide.narrowness(found) == score
+
+
+def test_the_compiled_rows_of_few_packs_are_remembered(monkeypatch):
+    monkeypatch.setattr(decide, "_RULES", {})
+    monkeypatch.setattr(decide, "_RULES_KEPT", 2)
+    loaded = load_pack(pack(permit("")).encode())
+    sizes = []
+    for action in ("use", "contact", "use", "disclose", "collect"):
+        decide.rules_of(loaded, action)
+        sizes.append(len(decide._RULES))
+    assert sizes == [1, 2, 2, 1, 2]
+
+
+USED = '[[clause.define]]\nfact = "used"\nevents = [{ type = "service.used" }]\nsays = "used it"'
+
+
+def test_an_answer_that_rests_on_any_yes_changes_with_each():
+    needs = 'needs = [{ need = "any-opt-in" }, { need = "fact", fact = "used" }]'
+    text = pack(f'{USED}\n[[clause.permit]]\naction = ["contact"]\npurpose = ["news", "books"]\n{needs}')
+    given = [*GIVEN, told("service.used", service="x")] + [
+        told("consent.granted", purpose=purpose, basis="express", expires_at=f"2026-02-0{day}T00:00:00Z", **more)
+        for day, (purpose, more) in enumerate([("news", {}), *(("books", {"item": f"b{n}"}) for n in range(5))], 2)
+    ]
+    expect = {"outcome": "permit", "changes_at": "2026-02-07T00:00:00Z"}
+    assert problems(text, [({**CONTACT, "purpose": "news"}, expect)], given) == []
+
+
+def test_a_yes_that_lapsed_cites_the_rule_by_which_it_did():
+    lapses = [f"[[clause.lapse]]\nafter_days = {days}" for days in (30, 10, 20)]
+    text = pack(permit('needs = [{ need = "opt-in" }]'), *lapses)
+    given = [*GIVEN, told("consent.granted", purpose="news", basis="express")]
+    question = {**CONTACT, "purpose": "news"}
+    over = {
+        "outcome": "deny",
+        "clauses": {"exactly": ["ROW-1", "ROW-3"]},
+        "reason": "Denied by ROW-1, ROW-3: the opt-in of 2026-01-01 counted until 2026-01-11.",
+    }
+    then = [(question, {"changes_at": "2026-01-11T00:00:00Z"}), ({**question, "at": "2026-01-11T00:00:00Z"}, over)]
+    assert problems(text, then, given) == []
