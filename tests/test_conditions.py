@@ -105,6 +105,8 @@ def test_ages_that_grow_are_counted_where_nothing_is_kept():
     sold = {"action": "disclose", "recipient": "net", "purpose": "sale", "categories": ["email"]}
     then = [("ask", sold, {"outcome": "deny", "changes_at": "2030-01-02T00:00:00Z"})]
     assert problems(changed(KEEP, ""), given, then) == []
+    under = [net, told("subject.age.learned", "01-02", under=13)]  # which never grows
+    assert problems(changed(KEEP, ""), under, [("ask", sold, {"outcome": "deny", "changes_at": None})]) == []
 
 
 def test_what_is_kept_goes_where_ages_stay():
@@ -117,3 +119,27 @@ def test_what_is_kept_goes_where_ages_stay():
     ]
     question = {"action": "use", "purpose": "accounting", "categories": ["transaction"]}
     assert problems(pack, given, [("ask", question, {"outcome": "permit", "changes_at": "2036-01-10T00:00:00Z"})]) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "purpose", "category", "until"),
+    [
+        (["transaction", "name"], "accounting", "transaction", "2036-01-10T00:00:00Z"),
+        (["transaction", "name"], "payment", "name", "2027-01-10T00:00:00Z"),
+        (["transaction", "name"], "payment", "transaction", None),
+        (["transaction", "name"], "accounting", "name", None),
+        (["name"], "accounting", "transaction", None),
+        ([], "accounting", "transaction", None),
+    ],
+)
+def test_each_category_is_kept_for_its_own_purpose_and_time(kept, purpose, category, until):
+    other = '[[clause.keep]]\ncategories = ["name"]\npurpose = ["payment"]\nfor_months = 12\n'
+    given = [
+        REGISTERED,
+        told("information.collected", "01-02", categories=["transaction", "name"], origin="subject"),
+        told("deletion.completed", "01-10", kept=kept),
+        told("service.used", "01-20", service="order"),
+    ]
+    expect = {"outcome": "permit" if until else "deny", "changes_at": until}
+    question = {"action": "use", "purpose": purpose, "categories": [category]}
+    assert problems(changed(KEEP, KEEP + other), given, [("ask", question, expect)]) == []

@@ -7,6 +7,10 @@ import pytest
 from consent_ledger.consumers.scenarios import run_scenario
 from consent_ledger.ledger.policy.load import load_pack
 from consent_ledger.projections.decision import decide
+from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.fold.record import new_state
+from consent_ledger.projections.fold.world import World
 
 PACK = """
 format = 1
@@ -177,3 +181,83 @@ def test_a_yes_that_lapsed_cites_the_rule_by_which_it_did():
     }
     then = [(question, {"changes_at": "2026-01-11T00:00:00Z"}), ({**question, "at": "2026-01-11T00:00:00Z"}, over)]
     assert problems(text, then, given) == []
+
+
+BY_CATEGORY = [
+    permit(f'categories = ["{one}"]\nneeds = [{{ need = "opt-in" }}]', 'action = ["use", "contact"]')
+    for one in ("name", "email")
+]
+
+
+def granted(day, ends):
+    data = {"purpose": "news", "basis": "express", "categories": ["name", "email"]}
+    return told("consent.granted", day, **data, expires_at=f"2026-{ends}T00:00:00Z")
+
+
+def refused(**data):
+    return [told("consent.refused", "01-08", purpose="news", **data)]
+
+
+@pytest.mark.parametrize(
+    ("words", "categories", "outcome", "changes"),
+    [
+        ([], ["name"], "permit", "02-06"),
+        (refused(), ["name"], "deny", None),
+        (refused(expires_at="2026-02-04T00:00:00Z"), ["name"], "deny", "02-04"),
+        (refused(categories=["name"]), ["name", "email", "views"], "deny", None),
+        (
+            refused(categories=["views"]),
+            ["name", "email", "views"],
+            "permit",
+            "02-06",
+        ),  # each by itself, without figures
+    ],
+)
+def test_of_many_ends_the_first_that_changes_the_answer_is_found(words, categories, outcome, changes):
+    yeses = [granted(f"01-0{number}", f"02-0{number}") for number in range(2, 7)]
+    expect = {"outcome": outcome, "changes_at": changes and f"2026-{changes}T00:00:00Z"}
+    asked = {"action": "use", "purpose": "news", "categories": categories, "at": "2026-01-10T00:00:00Z"}
+    assert problems(pack(*BY_CATEGORY), [(asked, expect)], [*GIVEN, *yeses, *words]) == []
+
+
+def test_a_no_to_what_goes_despite_it_closes_nothing_else():
+    rows = permit('categories = ["name"]\ndespite_no = true', 'action = ["use"]')
+    given = [
+        *GIVEN,
+        *(granted(f"01-0{number}", f"02-0{number}") for number in range(2, 7)),
+        *refused(categories=["name"]),
+    ]
+    asked = {"action": "use", "purpose": "news", "categories": ["name", "email"], "at": "2026-01-10T00:00:00Z"}
+    expect = {"outcome": "permit", "changes_at": "2026-02-06T00:00:00Z"}
+    assert problems(pack(rows, BY_CATEGORY[1]), [(asked, expect)], given) == []
+
+
+def test_moments_of_others_are_those_of_messages_and_all_are_later(monkeypatch):
+    text = pack('[[clause.forbid]]\naction = ["use", "contact"]\nwhen = [{ need = "quiet", months = 1 }]')
+    loaded = load_pack(text.encode())
+    case = Case(new_state(["ann"]), World(), lambda _: loaded)
+    monkeypatch.setattr(decide, "others_moments", lambda *_: {5})
+    monkeypatch.setattr(decide, "clock_ends", lambda *_: [0, 7])
+    use, contact = Question("use"), Question("contact")
+    found = [decide.turning_points(loaded, case, asked, 0) for asked in ((use,), (contact,), (use, contact), ())]
+    assert found == [[7], [5, 7], [5, 7], []]
+
+
+def test_what_came_since_a_deletion_is_named_where_one_row_looks_at_it():
+    closes = '[[clause.forbid]]\naction = ["use", "contact"]\npurpose = ["{}"]\nwhen = [{{ need = "deleted" }}{}]'
+    fact = ', { need = "fact", fact = "used" }'
+    text = pack(
+        USED, closes.format("news", fact), closes.format("books", ""), permit('purpose = ["news", "books", "offers"]')
+    )
+    given = [*GIVEN, told("deletion.completed", "01-02"), told("service.used", "01-03", service="x")]
+    back = "came back on 2026-01-03, after what was deleted on 2026-01-02"
+    use = {"action": "use", "at": "2026-01-04T00:00:00Z"}
+    then = [
+        ({**use, "purpose": "news"}, {"reason": f"Permitted by ROW-4: row 4; {back}."}),
+        ({**use, "purpose": "offers"}, {"reason": "Permitted by ROW-4: row 4."}),
+        (use, {"reason": "Denied: the question names no purpose; nothing permits it."}),
+    ]
+    assert problems(text, then, given) == []
+    text = pack('[[clause.forbid]]\naction = ["use"]\nwhen = [{ need = "deleted" }]', permit('purpose = ["news"]'))
+    lacks = f"Denied: the question names no purpose; {back}; nothing permits it."
+    assert problems(text, [(use, {"reason": lacks})], given) == []

@@ -110,7 +110,7 @@ def narrowness(row: pk.Match) -> int:
     """How much a row names: see the module."""
     score = 8 * (row.ground is not None) + 8 * (row.on_record_from is not None) + 4 * (row.recipient is not None)
     countries = (row.country_in, row.country_not_in)
-    border = row.country if countries == (None, None) else True
+    border = row.country if countries == (None, None) else countries  # named by what it leads to
     twos = (row.recipient_class, row.public, border, row.transfer, row.announces)
     ones = (row.purpose, row.not_purpose, row.categories, row.any_category, row.channel, row.origin, *countries)
     return score + sum(2 for one in twos if one is not None) + sum(1 for one in ones if one is not None)
