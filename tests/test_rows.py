@@ -8,7 +8,7 @@ from consent_ledger.consumers.scenarios import run_scenario
 from consent_ledger.ledger.policy.load import load_pack
 from consent_ledger.projections.decision import decide
 from consent_ledger.projections.decision.case import Case
-from consent_ledger.projections.decision.question import Question
+from consent_ledger.projections.decision.question import Question, classify, parse_question
 from consent_ledger.projections.fold.record import new_state
 from consent_ledger.projections.fold.world import World
 
@@ -261,3 +261,65 @@ def test_what_came_since_a_deletion_is_named_where_one_row_looks_at_it():
     text = pack('[[clause.forbid]]\naction = ["use"]\nwhen = [{ need = "deleted" }]', permit('purpose = ["news"]'))
     lacks = f"Denied: the question names no purpose; {back}; nothing permits it."
     assert problems(text, [(use, {"reason": lacks})], given) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "question", "permits", "forbids"),
+    [
+        ("", USE, True, True),
+        ('purpose = ["news"]', {**USE, "purpose": "news"}, True, True),
+        ('purpose = ["news"]', {**USE, "purpose": "offers"}, False, False),
+        (
+            'categories = ["name"]',
+            {**USE, "categories": ["email"]},
+            True,
+            False,
+        ),  # a permission is named as the nearest
+        ("country = true", USE, True, False),
+        ('ground = ["dispute"]', USE, False, False),
+        ('class = ["carrier"]\ncategories = ["name"]', USE, False, False),
+        ('on_record_from = "other-source"', USE, True, True),  # what is on record is left open
+        ('on_record_from = "other-source"\ncategories = ["name"]', {**USE, "categories": ["email"]}, False, False),
+    ],
+)
+def test_a_row_can_bear_on_what_it_is_about_and_a_permission_on_what_it_is_near_to(row, question, permits, forbids):
+    for mechanism, bears in (("permit", permits), ("forbid", forbids)):
+        loaded = load_pack(pack(f"[[clause.{mechanism}]]\n{EVERY}\n{row}").encode())
+        rules = decide.rules_of(loaded, "use")
+        asked = parse_question(question)
+        classify(asked, loaded)
+        assert [decide.may_bear_on(rule, asked) for rule in (*rules.permit, *rules.forbid)] == [bears], mechanism
+
+
+def test_two_prohibitions_of_one_clause_are_one_and_each_unless_wants_all():
+    closes = '[[clause.forbid]]\naction = ["use"]\n{}'
+    fact, yes = '{ need = "fact", fact = "used" }', '{ need = "opt-in" }'
+    text = pack(
+        USED + "\n" + closes.format(f"when = [{fact}]") + "\n" + closes.format('any_category = ["email"]'),
+        closes.format(f"when = [{fact}]\nunless = [{fact}, {yes}]"),
+        permit(""),
+    )
+    given = [*GIVEN, told("service.used", service="x"), told("consent.granted", purpose="books", basis="express")]
+    asked = {**USE, "categories": ["email"]}
+    both = {
+        "outcome": "deny",
+        "clauses": {"exactly": ["ROW-1", "ROW-2"]},
+        "reason": "Denied by ROW-1, ROW-2: used it on 2026-01-01.",
+    }
+    one = {"outcome": "deny", "clauses": {"exactly": ["ROW-1"]}}
+    assert problems(text, [({**asked, "purpose": "news"}, both), ({**asked, "purpose": "books"}, one)], given) == []
+
+
+def test_a_gate_wants_all_that_it_needs_and_is_cited_beside_what_it_lets_through():
+    gate = '[[clause.gate]]\naction = ["use"]\nneeds = [{ need = "fact", fact = "used" }, { need = "opt-in" }]'
+    text = pack(USED, gate, permit(""))
+    yes = told("consent.granted", purpose="news", basis="express")
+    asked = {**USE, "purpose": "news"}
+    lacks = {"outcome": "deny", "clauses": {"exactly": ["ROW-2"]}, "reason": "Denied by ROW-2: no opt-in on record."}
+    assert problems(text, [(asked, lacks)], [*GIVEN, told("service.used", service="x")]) == []
+    both = {
+        "outcome": "permit",
+        "clauses": {"exactly": ["ROW-3", "ROW-2"]},
+        "because": {"exactly": [{"type": "service.used"}, {"type": "consent.granted"}]},
+    }
+    assert problems(text, [(asked, both)], [*GIVEN, told("service.used", service="x"), yes]) == []
