@@ -323,3 +323,16 @@ def test_a_gate_wants_all_that_it_needs_and_is_cited_beside_what_it_lets_through
         "because": {"exactly": [{"type": "service.used"}, {"type": "consent.granted"}]},
     }
     assert problems(text, [(asked, both)], [*GIVEN, told("service.used", service="x"), yes]) == []
+
+
+def test_a_message_about_several_categories_needs_one_row_about_all_of_them():
+    given = [*GIVEN, granted("01-02", "02-02")]
+    asked = {"purpose": "news", "categories": ["name", "email"]}
+    alone = {"outcome": "permit", "clauses": {"exactly": ["ROW-2"]}}
+    each = {"outcome": "permit", "clauses": {"exactly": ["ROW-1", "ROW-2"]}}
+    then = [
+        ({"action": "use", **asked}, {**each, "because": {"exactly": [{"type": "consent.granted"}]}}),
+        ({**CONTACT, **asked}, {"outcome": "deny", "clauses": []}),
+        ({**CONTACT, **asked, "categories": ["email"]}, alone),
+    ]
+    assert problems(pack(*BY_CATEGORY), then, given) == []

@@ -349,7 +349,7 @@ def _allowed(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: i
         return _nothing_permits(rules, pack, case, question, now)
     if fresh is not None and verdict.outcome == "permit":
         verdict.clauses += [clause for clause in fresh.clauses if clause not in verdict.clauses]
-        verdict.because += fresh.because
+        verdict.because += [ref for ref in fresh.because if ref not in verdict.because]
     return _with_gates(verdict, gates, gated)
 
 
