@@ -336,3 +336,114 @@ def test_a_message_about_several_categories_needs_one_row_about_all_of_them():
         ({**CONTACT, **asked, "categories": ["email"]}, alone),
     ]
     assert problems(pack(*BY_CATEGORY), then, given) == []
+
+
+PAL = {"action": "disclose", "recipient": "pal", "purpose": "news", "categories": ["name"]}
+
+
+def test_of_rows_that_are_equally_narrow_all_that_deny_are_cited():
+    needs = ('{ need = "opt-in" }', '{ need = "recipient-agreement", kind = "confidentiality" }', '{ need = "opt-in" }')
+    rows = [permit(f'class = ["partner"]\nneeds = [{need}]') for need in needs]
+    agreed = [
+        told(f"recipient.agreement.{what}", recipient="pal", kind="confidentiality") for what in ("signed", "ended")
+    ]
+    asked = {**PAL, "at": "2026-01-10T00:00:00Z"}
+    said_no = {"outcome": "deny", "because": {"exactly": [{"type": "consent.refused"}]}}
+    each = {"clauses": {"exactly": ["ROW-1", "ROW-2", "ROW-3"]}, **said_no}
+    assert problems(pack(*rows), [(asked, each)], [*GIVEN, *refused()]) == []
+    both = {"exactly": [{"type": "consent.granted"}, {"type": "recipient.agreement.ended"}]}
+    over = {"clauses": {"exactly": ["ROW-1", "ROW-2", "ROW-3"]}, "outcome": "deny", "because": both}
+    assert (
+        problems(
+            pack(*rows), [({**asked, "at": "2026-03-01T00:00:00Z"}, over)], [*GIVEN, *agreed, granted("01-02", "02-02")]
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("consequence", "words", "expected"),
+    [
+        ("You get no parcels.", [], []),
+        ("You get no parcels.", refused(), {"exactly": [{"clause": "ROW-1", "text": "You get no parcels."}]}),
+        (None, refused(), []),
+        (None, [], []),
+    ],
+)
+@pytest.mark.parametrize("need", ['{ need = "opt-in" }', '{ need = "fact", fact = "used" }'])
+def test_what_a_no_brings_with_it_is_said_where_a_no_denies(consequence, words, expected, need):
+    row = f"needs = [{need}]" + (f'\nconsequence = "{consequence}"' if consequence else "")
+    asked = {**USE, "purpose": "news", "at": "2026-01-10T00:00:00Z"}
+    expect = {"outcome": "deny", "consequences": expected}
+    assert problems(pack(permit(row), USED), [(asked, expect)], [*GIVEN, *words]) == []
+
+
+def test_where_nothing_permits_a_row_about_the_recipient_comes_nearer_than_one_that_is_narrower():
+    partners = permit('class = ["partner"]\ncategories = ["email"]')
+    post = permit('recipient = ["post"]\ncategories = ["email"]')
+    anybody = permit('public = false\npurpose = ["news"]\ncategories = ["email"]\nany_category = ["email"]')
+    expect = {"outcome": "deny", "because": [], "reason": "Denied: nothing permits it; {} could have."}
+    then = [
+        (PAL, {**expect, "reason": "Denied: nothing permits it; ROW-1 could have."}),
+        ({**PAL, "recipient": "post"}, {**expect, "reason": "Denied: nothing permits it; ROW-2 could have."}),
+    ]
+    assert problems(pack(partners, post, anybody), then) == []
+    assert problems(pack(post, anybody), [(PAL, {"reason": "Denied: nothing permits it."})]) == []
+
+
+def test_where_nothing_permits_a_no_that_no_clause_carries_is_not_the_reason():
+    asked = {**CONTACT, "purpose": "offers"}
+    text = pack(permit('purpose = ["books"]'), '[[clause.objection]]\nscope = "all"')
+    none = {"clauses": [], "because": [], "reason": "Denied: nothing permits it."}
+    no = told("consent.refused", "01-01", purpose="offers")
+    assert problems(text, [(asked, none)], [*GIVEN, no]) == []
+    out = {"clauses": ["ROW-2"], "reason": "Denied by ROW-2: opted out of all on 2026-01-01."}
+    assert (
+        problems(
+            text, [(asked, out), ({**USE, "purpose": "offers"}, none)], [*GIVEN, told("optout.recorded", scope="all")]
+        )
+        == []
+    )
+
+
+NEAR = {  # rows, a question that none permits, the rows that could have, and whether its purpose is missed
+    "one about these categories": (
+        ['channel = ["post"]\ncategories = ["email"]', 'channel = ["post"]\ncategories = ["name"]'],
+        {**CONTACT, "purpose": "news", "categories": ["name"]}, ["ROW-2"], False,
+    ),
+    "and this recipient": (
+        ['class = ["partner"]\ncategories = ["email"]', 'class = ["partner"]\ncountry_in = ["near"]'],
+        PAL, ["ROW-2"], False,
+    ),
+    "none about other categories": (['categories = ["email"]'], {**USE, "purpose": "news"}, [], False),
+    "but what lists the others of a collection": (
+        ['categories = ["email"]'], {**COLLECT, "purpose": "news"}, ["ROW-1"], False,
+    ),
+    "the narrowest": (
+        ['channel = ["post"]', 'channel = ["post"]\npurpose = ["news"]'],
+        {**CONTACT, "purpose": "news"}, ["ROW-2"], False,
+    ),
+    "each clause once": (
+        ['channel = ["post"]\n' + permit('channel = ["web"]')], {**CONTACT, "purpose": "news"}, ["ROW-1"], False,
+    ),
+    "of that ground": (
+        ['class = ["partner"]\nground = ["dispute"]\ncategories = ["email"]'],
+        {**PAL, "ground": "dispute"}, ["ROW-1"], False,
+    ),
+    "of no other ground": (['ground = ["dispute"]\ncategories = ["name"]'], PAL, [], False),
+    "no notice": (['announces = "stored"\npurpose = ["news"]'], {**CONTACT, "purpose": "news"}, [], False),
+    "nothing from others": (['on_record_from = "other-source"'], {**USE, "purpose": "news"}, [], False),
+    "no origin": (['origin = ["passive"]'], {**COLLECT, "purpose": "news"}, [], False),
+    "a message without a purpose": (['purpose = ["news"]'], CONTACT, [], True),
+    "where no row is about one": (['channel = ["post"]'], CONTACT, ["ROW-1"], False),
+    "a collection without a purpose": (['purpose = ["news"]'], COLLECT, [], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NEAR)
+def test_where_nothing_permits_the_rows_are_named_that_could_have(case):
+    rows, question, could, lacks = NEAR[case]
+    reason = f"Denied: {'the question names no purpose; ' if lacks else ''}nothing permits it"
+    reason += f"; {', '.join(could)} could have." if could else "."
+    expect = {"outcome": "deny", "clauses": {"exactly": could} if could else [], "because": [], "reason": reason}
+    assert problems(pack(*(permit(row) for row in rows)), [(question, expect)]) == []
