@@ -412,7 +412,7 @@ NEAR = {  # rows, a question that none permits, the rows that could have, and wh
         {**CONTACT, "purpose": "news", "categories": ["name"]}, ["ROW-2"], False,
     ),
     "and this recipient": (
-        ['class = ["partner"]\ncategories = ["email"]', 'class = ["partner"]\ncountry_in = ["near"]'],
+        [f'class = ["partner"]\ncountry = true\ncategories = ["{one}"]' for one in ("email", "name")],
         PAL, ["ROW-2"], False,
     ),
     "none about other categories": (['categories = ["email"]'], {**USE, "purpose": "news"}, [], False),
