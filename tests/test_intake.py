@@ -173,10 +173,12 @@ def collected(*categories, personal=None, **attributes):
 DOOR = {  # what comes, and the clause that refuses it at parature, at whereverworks
     "national-id": (collected("email", "national-id"), "PAR-COLLECT-2", None),
     "national-number-in-any-field": (event(personal={"note": f"it is {NATIONAL}"}), "PAR-COLLECT-2", None),
+    "national-number-in-a-declared-field": (event(personal={"postal_address": NATIONAL}), "PAR-COLLECT-2", None),
     "field-called-ssn": (event(personal={"ssn": "unknown"}), "PAR-COLLECT-2", None),
     "payment-card": (collected("payment-card"), None, "WW-FIN-1"),
     "card-in-any-field": (event(personal={"note": f"card {CARD}, thanks"}), None, "WW-FIN-1"),
     "card-in-a-consent": (event("consent.granted", personal={"words": CARD.replace(" ", "")}), None, "WW-FIN-1"),
+    "card-in-a-declared-field": (event(personal={"postal_address": f"c/o {CARD}"}), None, "WW-FIN-1"),
     "field-called-iban": (event(personal={"iban": "unknown"}), None, "WW-FIN-1"),
     "cookie-id": (collected("cookie-id", origin="passive"), None, "WW-COOKIE-1"),
     "religion": (collected("religion"), None, "WW-SENS-1"),
@@ -213,6 +215,19 @@ def test_what_a_processor_does_is_not_the_doors_business(memory, name):
     body = {**DOOR[name][0], "role": "processor", "of": "the-library"}
     (position,) = accept(memory, body)
     assert (decoded(memory)[position].role, decoded(memory)[position].of) == ("processor", "the-library")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("field-called-ssn", "personal field ssn: national-id is not wanted"),
+        ("national-number-in-any-field", "personal field note: national-id is not wanted"),
+        ("other-source", "source_name is needed here"),
+        ("national-id", "national-id is not wanted"),
+    ],
+)
+def test_a_refusal_names_the_field(memory, name, reason):
+    assert outcome_of(memory, DOOR[name][0]).reason == reason
 
 
 def test_other_source_is_recorded_with_its_source(memory):

@@ -11,6 +11,7 @@ from consent_ledger.consumers.opening import shipped_packs
 from consent_ledger.consumers.scenarios import load_scenarios, matches, run_scenario
 from consent_ledger.ledger.policy.load import load_pack
 from consent_ledger.ledger.policy.pack import Pack
+from consent_ledger.projections.ledger import Ledger
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "shared" / "scenarios"
@@ -31,10 +32,20 @@ def run_all(path: Path) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
-def test_own_scenarios(path):
+def test_own_scenarios(path, monkeypatch):
+    decide, twice = Ledger.decide, []
+
+    def decided(ledger, question):
+        answer = decide(ledger, question)
+        named = [answer.clauses, [ref.position for ref in answer.because]]
+        twice.extend((question, one) for one in named if len(set(one)) < len(one))
+        return answer
+
+    monkeypatch.setattr(Ledger, "decide", decided)
     count, problems = run_all(path)
     assert count > 0
     assert problems == []
+    assert twice == []  # no answer names a clause or an entry more than once
 
 
 @pytest.mark.skipif(not BESIDE, reason="no scenarios lie beside the repository")

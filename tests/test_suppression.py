@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from conftest import PACKS, PERSON, accept, assert_whole, decoded, event, published, rows, stored
+from conftest import NOW, PACKS, PERSON, accept, assert_whole, decoded, event, published, rows, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +85,20 @@ def test_a_new_registration_of_the_address_stays_suppressed(store, how):
     (entry,) = carried(store.ledger)
     assert entry.data.model_dump(exclude_none=True) == {"said": "optout.recorded", "scope": "all"}
     assert_whole(store.ledger)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "data", "said"),
+    [
+        ("optout.recorded", {"scope": "all"}, "WW-OPT-2: opted out of all"),
+        ("consent.refused", {"purpose": "newsletter", "list": None}, "WW-MKT-1: opted out"),
+    ],
+)
+def test_the_answer_says_what_was_carried_over_and_when(store, type_name, data, said):
+    opted_out(store.ledger, data, type_name=type_name)
+    erase(store.ledger, {**WW, "subject": PERSON})
+    comes_back(store)
+    assert answer(store.ledger).reason == f"Denied by {said} before an erasure, carried over on {NOW[:10]}."
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consent_ledger.ledger.intake.parse import Prepared
-from consent_ledger.ledger.policy.conditions import Minor, Need, OptIn
+from consent_ledger.ledger.policy.conditions import AnyOf, Minor, Need, OptIn
 from consent_ledger.ledger.policy.pack import Forbid, Pack
 from consent_ledger.ledger.store.contract import Transaction
 
@@ -67,9 +67,9 @@ def _unlocked(event: Prepared, rule: Forbid, look: Look) -> bool:
 
 
 def is_itself(rule: Forbid, actor: str | None) -> bool:
-    """Whether a consent by that actor is what the rule says under `unless`."""
-    wanted = [need.actor if isinstance(need, OptIn) else None for need in rule.unless]
-    return bool(wanted) and all(one is not None and one == (actor or "subject") for one in wanted)
+    """Whether a consent by that actor is one that the rule asks for under `unless`, alone or beside others."""
+    asked = (one for need in rule.unless for one in (need.of if isinstance(need, AnyOf) else [need]))
+    return any(isinstance(one, OptIn) and one.actor == (actor or "subject") for one in asked)
 
 
 def _forbidden(pack: Pack, categories: Iterable[str]) -> Refusal | None:
@@ -86,13 +86,10 @@ def _forbidden_fields(event: Prepared, pack: Pack) -> Refusal | None:
         declared = pack.personal_field(name)
         category = declared.category if declared else None
         kinds = [category or name.lower().replace("_", "-")]
-        number = event.numbers.get(name) if declared is None or declared.numbers else None
-        if number is not None and (detected := pack.detected_kinds.get(number)):
+        number = event.numbers.get(name, "") if declared is None or declared.numbers else ""
+        if detected := pack.detected_kinds.get(number):
             kinds.append(detected)
         found = _forbidden(pack, kinds)
         if found is not None:
-            which = (
-                f"personal field {name}" if declared else "a personal field"
-            )  # a name that no pack knows is not said
-            return Refusal(found.clause, f"{which}: {found.reason}")
+            return Refusal(found.clause, f"personal field {name}: {found.reason}")
     return None

@@ -74,7 +74,9 @@ def check(  # noqa: C901, PLR0911, PLR0912  one flat match
             return _opt_in(need, case, question, now, pack)
         case cn.AnyOptIn():
             choice = any_opt_in(state, now, pack, case.world)
-            return Finding(choice is not None, [choice.ref] if choice else [], "an opt-in to some communication")
+            if choice is None:
+                return Finding(False, says="no opt-in to any communication in force")
+            return Finding(True, [choice.ref], f"opted in to some communication on {day(choice.ref)}")
         case cn.Quiet():
             return _quiet(need, case, question, now, pack)
         case cn.OnRecord():
@@ -86,15 +88,14 @@ def check(  # noqa: C901, PLR0911, PLR0912  one flat match
         case cn.NamedService():
             return _named_service(case, question)
         case cn.OwnCompany():
-            own = state.of is not None and question.recipient is not None
-            holds = own and case.person_of(question.recipient or "") == state.of
-            return Finding(holds, _first(state, "subject.registered"), "the person's own company")
+            return _own_company(case, question)
         case cn.TransferNotice():
             return _transfer_notice(case, question)
         case cn.ActiveAccount():
             return _active(need, case, question)
         case cn.CategoriesListed():
-            return Finding(bool(question.categories), says="the categories are listed")
+            listed = bool(question.categories)
+            return Finding(listed, says="the categories are listed" if listed else "no categories are listed")
         case cn.Credit():
             return _credit(need, state)
         case cn.AnyOf():
@@ -112,9 +113,12 @@ def check(  # noqa: C901, PLR0911, PLR0912  one flat match
             assert_never(need)
 
 
-def _first(state: State, type_name: str) -> list[Ref]:
-    ref = state.facts.get((type_name, None))
-    return [ref] if ref else []
+def _own_company(case: Case, question: Question) -> Finding:
+    of, recipient = case.state.of, question.recipient
+    holds = of is not None and recipient is not None and case.person_of(recipient) == of
+    registered = case.state.facts.get(("subject.registered", None))
+    what = "the person's own company" if holds else "not the person's own company"
+    return Finding(holds, [registered] if registered else [], what)
 
 
 def _opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: Pack) -> Finding:
@@ -171,7 +175,7 @@ def _no_opt_in(need: cn.OptIn, case: Case, question: Question, now: int, pack: P
             by = [clause for clause, moment in lapse_moments(choice, pack) if moment == end]
             text = f"the opt-in of {day(choice.ref)} counted until {format_time(end)[:10]}"
             return Finding(False, [choice.ref], text, also=by)
-        if choice.order <= case.state.deleted_upto and case.state.deletions:
+        if choice.order <= case.state.deleted_upto:
             last = case.state.deletions[-1]
             text = f"the opt-in of {day(choice.ref)} was of before the deletion of {day(last)}"
             return Finding(False, [choice.ref, last], text)
@@ -252,8 +256,8 @@ def _agreement(need: cn.RecipientAgreement, case: Case, question: Question) -> F
 
 def _term(case: Case, question: Question) -> Finding:
     states = [case.state]
-    employee = case.state.kind == "employee" and case.state.of is not None
-    if employee and (customer := case.customer(case.state.of or "")):
+    of = case.state.of if case.state.kind == "employee" else None
+    if of is not None and (customer := case.customer(of)):
         states.append(customer)
     for state in states:
         terms = [state.terms.get(question.service)] if question.service else list(state.terms.values())
@@ -282,7 +286,7 @@ def _transfer_notice(case: Case, question: Question) -> Finding:
     if transfer is not None and transfer.posted:
         return Finding(True, [transfer.ref], f"announced by a posting on {day(transfer.ref)}")
     notified = case.state.facts.get(("ownership.transfer.notified", question.transfer))
-    if transfer is not None and notified is not None:
+    if notified is not None:
         return Finding(True, [notified], f"told on {day(notified)}")
     return Finding(False, [transfer.ref] if transfer else [], "neither a posting nor a message on record")
 
@@ -338,25 +342,25 @@ def _deleted(state: State, question: Question, now: int, pack: Pack) -> Finding:
     return Finding(gone, [last], f"deleted on {day(last)}")
 
 
-def came_back(case: Case, question: Question, now: int, pack: Pack) -> Finding:
-    """By what it is not deleted any more, where something was: by what came of the person since, by what came again."""
-    state = case.state
-    found = Finding(True)
-    if not state.deletions or state.back is None:
-        return found
+def came_back(back: Ref, case: Case, question: Question, now: int, pack: Pack) -> tuple[list[Ref], str]:
+    """By what it is not deleted any more, in entries and in words: what came of the person since, what came again.
+
+    Requires a deletion, and in `back` the first that came after it.
+    """
+    state, deleted = case.state, case.state.deletions[-1]
     asked = [one for one in sorted(question.personal) if not _kept(one, state, question, now, pack)]
     again = [one for one in asked if (on_record := state.collected.get(one)) is not None and on_record.again]
+    because, says = [], []
     if len(again) < len(asked) or not question.personal:
-        found.because.append(state.back)
-        found.says = f"came back on {day(state.back)}"
+        because.append(back)
+        says.append(f"came back on {day(back)}")
     for category in again:
         ref = state.collected[category].first
-        found.because += [ref] if ref not in found.because else []
-        found.says += f"{' and ' if found.says else ''}{category} was told again on {day(ref)}"
-    if found.because:
-        found.because.append(state.deletions[-1])
-        found.says += f", after what was deleted on {day(state.deletions[-1])}"
-    return found
+        because += [ref] if ref not in because else []
+        says.append(f"{category} was told again on {day(ref)}")
+    if not because:
+        return [], ""  # all of it was left
+    return [*because, deleted], f"{' and '.join(says)}, after what was deleted on {day(deleted)}"
 
 
 def _kept(category: str, state: State, question: Question, now: int, pack: Pack) -> bool:

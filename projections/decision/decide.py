@@ -110,7 +110,7 @@ def narrowness(row: pk.Match) -> int:
     """How much a row names: see the module."""
     score = 8 * (row.ground is not None) + 8 * (row.on_record_from is not None) + 4 * (row.recipient is not None)
     countries = (row.country_in, row.country_not_in)
-    border = row.country if countries == (None, None) else True
+    border = row.country if countries == (None, None) else countries  # named by what it leads to
     twos = (row.recipient_class, row.public, border, row.transfer, row.announces)
     ones = (row.purpose, row.not_purpose, row.categories, row.any_category, row.channel, row.origin, *countries)
     return score + sum(2 for one in twos if one is not None) + sum(1 for one in ones if one is not None)
@@ -162,15 +162,16 @@ def _ends_of_words(pack: pk.Pack, case: Case, questions: Sequence[Question], now
 
 def _returned(verdict: Verdict, rules: Rules, pack: pk.Pack, case: Case, question: Question, now: int) -> Verdict:
     """The verdict; where it rests on what came since a deletion that a row looks at, that is named, too."""
-    if case.state.back is None:
+    back = case.state.back
+    if back is None:
         return verdict
     looked = (rule for rule in rules.forbid if any(isinstance(need, cn.Deleted) for need in conditions_of(rule.row)))
     if any(_fits(rule, question, case) for rule in looked):
-        found = came_back(case, question, now, pack)
-        verdict.because += [ref for ref in found.because if ref not in verdict.because]
+        because, says = came_back(back, case, question, now, pack)
+        verdict.because += [ref for ref in because if ref not in verdict.because]
         nothing = verdict.phrases[-1:] == [NOTHING]  # which stays the last
-        if found.says:
-            verdict.phrases.insert(len(verdict.phrases) - nothing, found.says)
+        if says:
+            verdict.phrases.insert(len(verdict.phrases) - nothing, says)
     return verdict
 
 
@@ -348,7 +349,7 @@ def _allowed(rules: Rules, pack: pk.Pack, case: Case, question: Question, now: i
         return _nothing_permits(rules, pack, case, question, now)
     if fresh is not None and verdict.outcome == "permit":
         verdict.clauses += [clause for clause in fresh.clauses if clause not in verdict.clauses]
-        verdict.because += fresh.because
+        verdict.because += [ref for ref in fresh.because if ref not in verdict.because]
     return _with_gates(verdict, gates, gated)
 
 
