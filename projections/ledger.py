@@ -29,6 +29,7 @@ from consent_ledger.ledger.store.tables import entries
 from consent_ledger.ledger.times import FOREVER, format_time, parse_held, parse_time
 from consent_ledger.projections.decision.admission import holds
 from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.conditions import transfer_moment
 from consent_ledger.projections.decision.decide import NOTHING, changes_at, decide
 from consent_ledger.projections.decision.question import (
     Answer,
@@ -315,12 +316,14 @@ class Ledger:
         return name
 
     def _case(self, view: View, person: Person, question: Question, at: int) -> Case:
-        """The case as of `at`; a transfer is judged as of its effective time."""
+        """The case as of `at`; a transfer is judged as of its effective time, or of a notice that came later."""
         if question.action == "transfer" and question.transfer is not None:
             transfer = view.world(FOREVER).transfers.get(question.transfer)
             if transfer is None:
                 raise InvalidQuestion("transfer", f"no transfer {question.transfer!r} was announced")
-            return view.case(person, transfer.effective_at)
+            case = view.case(person, max(at, transfer.effective_at))
+            moment = transfer_moment(case.state, case.world, question.transfer, transfer.effective_at)
+            return view.case(person, moment)
         return view.case(person, at)
 
     def _check(self, question: Question, view: View, case: Case, pack: Pack) -> None:

@@ -30,6 +30,7 @@ from consent_ledger.projections.decision.patterns import first_of
 from consent_ledger.projections.decision.question import Question
 from consent_ledger.projections.fold.record import State
 from consent_ledger.projections.fold.refs import Ref, same_list
+from consent_ledger.projections.fold.world import World
 
 
 @dataclass(slots=True)
@@ -281,6 +282,24 @@ def _named_service(case: Case, question: Question) -> Finding:
     return Finding(True, [recipient.ref], f"registered for {recipient.service}")
 
 
+def told_of_transfer(state: State, world: World, name: str) -> Ref | None:
+    """The first notice of a transfer that reached the person: a posting or a message. None before."""
+    transfer = world.transfers.get(name)
+    posted = transfer.ref if transfer is not None and transfer.posted else None
+    message = state.facts.get(("ownership.transfer.notified", name))
+    return min((one for one in (posted, message) if one is not None), key=lambda one: one.order, default=None)
+
+
+def transfer_moment(state: State, world: World, name: str, effective_at: int) -> int:
+    """As of when a transfer is judged: when it takes effect, or when the person was told, where that was later.
+
+    `state` and `world`: as of when it is asked. Source: contract, section 2. Anything that denies before a late notice
+    does so afterwards, too.
+    """
+    told = told_of_transfer(state, world, name)
+    return effective_at if told is None else max(effective_at, told.time)
+
+
 def _transfer_notice(case: Case, question: Question) -> Finding:
     transfer = case.world.transfers.get(question.transfer or "")
     if transfer is not None and transfer.posted:
@@ -294,8 +313,10 @@ def _transfer_notice(case: Case, question: Question) -> Finding:
 def _active(need: cn.ActiveAccount, case: Case, question: Question) -> Finding:
     state = case.latest() if need.until == "ever" and case.latest is not None else case.state
     gone = state.deactivated
-    transfer = case.world.transfers.get(question.transfer or "")
-    if gone is None or (need.until == "effective" and transfer is not None and gone.time >= transfer.effective_at):
+    name = question.transfer or ""
+    transfer = case.world.transfers.get(name)
+    until = transfer_moment(state, case.world, name, transfer.effective_at) if transfer is not None else None
+    if gone is None or (need.until == "effective" and until is not None and gone.time >= until):
         return Finding(True, says="not deactivated before the transfer")
     return Finding(False, [gone], f"deactivated on {day(gone)}")
 

@@ -19,6 +19,7 @@ from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.tables import entries
 from consent_ledger.ledger.times import FOREVER
 from consent_ledger.projections.decision.case import Case
+from consent_ledger.projections.decision.conditions import transfer_moment
 from consent_ledger.projections.decision.decide import decide, turning_points
 from consent_ledger.projections.decision.question import Question, check_words, classify
 from consent_ledger.projections.fold.record import State, new_state
@@ -147,7 +148,7 @@ class Rehearsal:
             alike.setdefault(one, []).append(asking)
         changed: list[tuple[Asking, Said, Said]] = []
         for asking, those in alike.items():
-            old, new = self._answers(asking, *cases.at(self._moment(asking, self.at)), self.at)
+            old, new = self._answers(asking, *cases.at(self._moment(cases, asking, self.at)), self.at)
             if old.outcome != new.outcome:
                 changed.append((asking, old, new))
             elif old.clauses != new.clauses and set(old.clauses) != set(new.clauses):
@@ -216,9 +217,13 @@ class Rehearsal:
         question = self._question(asking, old.world)
         return _said(self.old, old, question, now), _said(self.new, new, question, now)
 
-    def _moment(self, asking: Asking, at: int) -> int:
-        """As of when a question is judged: a transfer as of its effective time."""
-        return at if asking.transfer is None else self._ever.transfers[asking.transfer].effective_at
+    def _moment(self, cases: _Cases, asking: Asking, at: int) -> int:
+        """As of when a question is judged: a transfer as of its effective time, or of a notice that came later."""
+        if asking.transfer is None:
+            return at
+        effective_at = self._ever.transfers[asking.transfer].effective_at
+        case, _ = cases.at(max(at, effective_at))
+        return transfer_moment(case.state, case.world, asking.transfer, effective_at)
 
     def _world(self, at: int) -> World:
         number = bisect_right(self._times, at)
@@ -259,7 +264,7 @@ class Rehearsal:
         began: list[int | None] = [None] * len(askings)
         for moment, now_cases in self._replay(person, cases, askings):
             for number, asking in enumerate(askings):
-                judged = self._moment(asking, moment)
+                judged = self._moment(cases, asking, moment)
                 old, new = self._answers(asking, *(now_cases if judged == moment else cases.at(judged)), moment)
                 if old.outcome == new.outcome:
                     began[number] = None
@@ -285,7 +290,7 @@ class Rehearsal:
             for pack, case in zip((self.old, self.new), pair, strict=True):
                 later.update(turning_points(pack, case, questions, moment))
             for asking in askings:
-                judged = self._moment(asking, moment)
+                judged = self._moment(cases, asking, moment)
                 if judged != moment:  # nothing that came later counts, but time goes on
                     for pack, case in zip((self.old, self.new), cases.at(judged), strict=True):
                         later.update(turning_points(pack, case, [asking.question()], moment))
