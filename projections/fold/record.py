@@ -124,6 +124,7 @@ class Track:
     age: tuple[int | None, int | None, bool, Ref] | None = None  # age, under, needs a guardian
     expiring: bool = False
     guardian_ended: Order | None = None  # what a guardian agreed to before counts no more
+    deleted: Order | None = None  # up to here a yes opens nothing: a deletion of whoever was joined with it then
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from consent_ledger.ledger.events import catalogue as ev
+from consent_ledger.ledger.intake.persons import effective_deletions
 from consent_ledger.ledger.log.entry import Entry
 from consent_ledger.ledger.policy.pack import ACTIVITY, PARTICULARS
 from consent_ledger.ledger.times import parse_time
@@ -26,7 +27,7 @@ from consent_ledger.projections.fold.record import (
     rank,
 )
 from consent_ledger.projections.fold.refs import Ref, same_list
-from consent_ledger.projections.fold.words import say, tracks_of
+from consent_ledger.projections.fold.words import delete, say, tracks_of
 
 BY_PERSON = (None, "subject", "guardian")  # actors whose word is the person's
 SHOWN = ("form", "method")  # particulars of what the person was shown
@@ -37,14 +38,22 @@ def fold(entries: Iterable[Entry], names: Iterable[str]) -> State:
     """The state after `entries`, in the order in which they are in force, of the person with these names.
 
     Entries of others, who were joined with them for a time, may be among them: of these only what was said counts, for
-    it was said for all who were joined.
+    it was said for all who were joined, and that it was deleted.
     """
     ours, all_entries = frozenset(names), sorted(entries, key=_order)
     state = new_state({*ours, *(entry.stream for entry in all_entries)})
+    deletions: set[Order] | None = None  # those that take effect
     for entry in all_entries:
         if entry.stream in ours:
             evolve(state, entry)
-        elif entry.role != "processor":
+        elif entry.role == "processor":
+            continue
+        elif isinstance(entry.data, ev.DeletionCompleted):
+            if deletions is None:
+                deletions = set(effective_deletions(one for one in all_entries if one.role != "processor"))
+            if entry.order in deletions:
+                delete(state, entry.stream, rank(entry.said_at, entry.position, yes=False))
+        else:
             say(state, entry, Ref(entry.time, entry.position, entry.type, entry.source, entry.id))
     for name in state.tracks.keys() - ours:
         del state.tracks[name], state.joined[name]
@@ -280,7 +289,9 @@ def _delete(state: State, entry: Entry, ref: Ref, data: ev.DeletionCompleted) ->
     if data.request is not None and (request is None or request.taken_back is not None):
         return  # an answer to a request that was never made, or not any more, is without effect
     state.deletions.append(ref)
-    state.deleted_upto = max(state.deleted_upto, rank(entry.said_at, entry.position, yes=False))
+    upto = rank(entry.said_at, entry.position, yes=False)
+    state.deleted_upto = max(state.deleted_upto, upto)
+    delete(state, entry.stream, upto)
     state.kept = {category: _kept_since(state, category, ref) for category in data.kept or ()}
     state.fresh.clear()
     state.fresh_with.clear()

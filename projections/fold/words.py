@@ -260,6 +260,13 @@ def tracks_of(state: State, under: str) -> Iterator[Track]:
         yield state.own[under]
 
 
+def delete(state: State, under: str, upto: Order) -> None:
+    """What was agreed to up to a deletion under a name opens nothing any more, under all joined with it."""
+    for name in sorted(state.joined[under]):
+        track = state.tracks[name]
+        track.deleted = max(upto, track.deleted or upto)
+
+
 def link(state: State, one: str, other: str | None) -> None:
     """Two names are one person from here on."""
     if other not in state.joined:
@@ -286,7 +293,8 @@ def unlink(state: State, one: str, other: str | None) -> None:
         for name in names:
             state.joined[name] = names
             joined = state.tracks[name]
-            _keep_noes(state.own[name], joined, names, since=state.deleted_upto)
+            since = max(state.deleted_upto, joined.deleted or state.deleted_upto)
+            _keep_noes(state.own[name], joined, names, since=since)
             state.tracks[name] = _still_joined(state.own[name], joined, names)
 
 
@@ -365,4 +373,4 @@ def _copied(track: Track) -> Track:
         for purpose, about in track.choices.items()
     }
     optouts = {scope: list(said) for scope, said in track.optouts.items()}
-    return Track(choices, optouts, track.age, track.expiring, track.guardian_ended)
+    return Track(choices, optouts, track.age, track.expiring, track.guardian_ended, track.deleted)

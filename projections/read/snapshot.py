@@ -23,7 +23,7 @@ from consent_ledger.projections.fold.record import (
 )
 from consent_ledger.projections.fold.refs import Ref
 
-FORMAT: Final = 8
+FORMAT: Final = 9
 
 
 def dump(state: State) -> bytes:
@@ -45,6 +45,7 @@ def dump(state: State) -> bytes:
                     None if track.age is None else [*track.age[:3], _ref(track.age[3])],
                     track.expiring,
                     track.guardian_ended,
+                    track.deleted,
                 ]
                 for name, track in state.tracks.items()
             },
@@ -186,7 +187,12 @@ def _sorted(words: frozenset[str] | None) -> list[str] | None:
 
 
 def _track(
-    choices: list[list[Any]], optouts: list[Any], age: list[Any] | None, expiring: bool, ended: list[int] | None
+    choices: list[list[Any]],
+    optouts: list[Any],
+    age: list[Any] | None,
+    expiring: bool,
+    ended: list[int] | None,
+    deleted: list[int] | None,
 ) -> Track:
     track = Track(expiring=expiring)
     for words in choices:
@@ -199,6 +205,7 @@ def _track(
     if age is not None:
         track.age = (age[0], age[1], age[2], Ref(*age[3]))
     track.guardian_ended = None if ended is None else (ended[0], ended[1])
+    track.deleted = None if deleted is None else (deleted[0], deleted[1])
     return track
 
 
