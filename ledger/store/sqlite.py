@@ -101,6 +101,15 @@ class SQLiteStore:
         with self.errors(), self.datastore.get_connection(commit=True) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header says whose file it is
 
+    def last_letter(self, c: Transaction) -> int:
+        c.execute("SELECT seq FROM sqlite_sequence WHERE name='dead_letters'")
+        row = c.fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def letters_after(self, c: Transaction, last: int) -> None:
+        c.execute("DELETE FROM sqlite_sequence WHERE name='dead_letters'")
+        c.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('dead_letters', ?)", [last])
+
     def check(self) -> int:
         with self.reading() as moment, moment.cursor() as c:
             c.execute("PRAGMA application_id")
