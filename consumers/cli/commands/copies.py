@@ -53,8 +53,8 @@ def restore(
 )
 @command
 def copy_(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="A store: sqlite:///PATH or postgresql://...")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="A new one, of either kind.")],
+    source: Annotated[str, typer.Argument(help="A store: sqlite:///PATH or postgresql://...")],
+    target: Annotated[str, typer.Argument(help="A new one, of either kind.")],
     keys: Keys = None,
     json: Json = False,
 ) -> None:
