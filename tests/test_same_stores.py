@@ -11,6 +11,7 @@ from lived import answers, contents, tell
 
 from consent_ledger.consumers.demo.generator import generate
 from consent_ledger.consumers.opening import projection_path
+from consent_ledger.ledger.errors import InvalidQuestion
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.store.postgres import PostgresStore
 from consent_ledger.ledger.store.sqlite import in_memory, passing
@@ -41,7 +42,10 @@ def reference(stream):
         kinds = [entry.type for entry in decoded(ledger)]
         for kind in ("intake.refused", "deletion.completed", "subject.erased", "subject.linked"):
             assert kind in kinds
-        return ledger.app.current_head(), stored(ledger), contents(ledger), answers(ledger, stream)
+        return (
+            ledger.app.current_head(), stored(ledger), contents(ledger), answers(ledger, stream),
+            told_of_odd_names(ledger),
+        )  # fmt: skip
 
 
 def rows_of(found, table):
@@ -51,8 +55,28 @@ def rows_of(found, table):
     return [row for row in found[table] if not row[0].startswith("unscrubbed:")]
 
 
+ODD = ("\0", "a\0b", "\0" * 32, "0" * 31 + "\0", "\ud800" * 32, "%", "%s", "?", "'", "\u00e9" * 32)
+
+
+def told_of_odd_names(ledger):
+    """What is said of names that nobody has and that not every database takes."""
+    said = []
+    for name in ODD:
+        for ask in (
+            lambda name=name: ledger.state({"controller": "parature", "subject": name}),
+            lambda name=name: ledger.state({"controller": name, "subject": "crm:1"}),
+            lambda name=name: ledger.decide({"controller": "parature", "subject": name, "action": "use"}),
+            lambda name=name: ledger.erase({"controller": "parature", "subject": name}),
+            lambda name=name: ledger.names(name),
+        ):
+            with pytest.raises(InvalidQuestion) as error:
+                ask()
+            said.append(str(error.value))
+    return said
+
+
 def require_same(ledger, stream, reference):
-    head, entries, whole, said = reference
+    head, entries, whole, said, odd = reference
     assert ledger.app.current_head() == head  # size, root, checkpoint with its signature
     assert stored(ledger) == entries
     found = contents(ledger)
@@ -60,6 +84,7 @@ def require_same(ledger, stream, reference):
     came = answers(ledger, stream)
     assert len(came) == len(said)
     assert [(one, other) for one, other in zip(said, came, strict=True) if one != other] == []
+    assert told_of_odd_names(ledger) == odd
     assert ledger.verify()
 
 
