@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 NAMES  := $(VENV)/names/consent_ledger
 
-.PHONY: demo test lint bench docs lock clean setup hammer faults fuzz mutants
+.PHONY: demo test lint bench docs lock clean setup hammer faults fuzz mutants scenarios
 
 setup: $(READY)
 
@@ -29,6 +29,9 @@ hammer: $(READY)  ## ten minutes of processes that are killed while they write, 
 
 fuzz: $(READY)  ## whatever can come in, half of it mutated and half made up, and what becomes of it
 	$(BIN)/python tests/fuzz.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
+
+scenarios: $(READY)  ## every scenario on every kind of store; make test runs each in memory and on one other
+	ALL_SCENARIOS=1 $(BIN)/python -m pytest tests/test_scenarios.py
 
 faults: $(READY)  ## every system call of every job fails once, and the process dies at every one (needs strace)
 	$(BIN)/python tests/faults.py $(if $(JOB),--job $(JOB)) $(if $(EVERY),--every $(EVERY))

@@ -179,11 +179,16 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
                 raise NotALedger(f"{source}: {what}") from None
             raise
         crashpoints.reached("restored copy whole")
-        for path in (projection_path(target), *(target.with_name(target.name + end) for end in ("-wal", "-shm"))):
-            path.unlink(missing_ok=True)  # a log left beside would be played into the restored store
-        partial.rename(target)
-        durable.sync_folder(target.parent)
+        give_name(partial, target)
     return restored
+
+
+def give_name(partial: Path, target: Path) -> None:
+    """Give a whole copy the name of a store, for good."""
+    for path in (projection_path(target), *(target.with_name(target.name + end) for end in ("-wal", "-shm"))):
+        path.unlink(missing_ok=True)  # a log left beside would be played into the store
+    partial.rename(target)
+    durable.sync_folder(target.parent)
 
 
 def _checked(partial: Path, provider: FileKeys, target: Path) -> Restored:

@@ -1,7 +1,7 @@
 """Scenarios: a pack's own tests. Source: contract, section 3.
 
-Each scenario runs in a fresh ledger in memory. `expect` matches as a subset, lists as subsets; `[]` means none, and
-`{exactly: [...]}` all.
+Each scenario runs in a fresh ledger, in memory unless another store is named. `expect` matches as a subset, lists as
+subsets; `[]` means none, and `{exactly: [...]}` all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 from consent_ledger.consumers.files.yamlfile import read_yaml
 from consent_ledger.consumers.mistakes import ScenarioFileError
 from consent_ledger.consumers.opening import memory_ledger, shipped_packs
+from consent_ledger.consumers.scratch import Fresh, fresh_ledgers
 from consent_ledger.ledger.errors import InvalidQuestion, LedgerError
 from consent_ledger.ledger.intake.application import Outcome
 from consent_ledger.ledger.policy.load import load_pack
@@ -74,8 +75,13 @@ def _wrong_with(scenario: dict[str, Any]) -> str | None:
     return None
 
 
-def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes]) -> list[Result]:
-    """Run all scenarios of some files with the shipped packs and others beside them."""
+def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes], store: str = "memory") -> list[Result]:
+    """Run all scenarios of some files with the shipped packs and others beside them. `store`: as `fresh_ledgers`."""
+    with fresh_ledgers(store) as fresh:
+        return _run_files(files, pack_bodies, fresh)
+
+
+def _run_files(files: Sequence[Path], pack_bodies: Sequence[bytes], fresh: Fresh) -> list[Result]:
     packs = {load_pack(body).controller: body for body in (*shipped_packs().values(), *pack_bodies)}
     results = []
     for file in files:
@@ -85,11 +91,11 @@ def run_files(files: Sequence[Path], pack_bodies: Sequence[bytes]) -> list[Resul
                 raise ScenarioFileError(
                     f"{file}: {scenario['id']}: no pack of {scenario['controller']!r} (give --pack)"
                 )
-            results.append(run_scenario(scenario, pack))
+            results.append(run_scenario(scenario, pack, fresh))
     return results
 
 
-def run_scenario(scenario: dict[str, Any], pack: bytes | Pack) -> Result:
+def run_scenario(scenario: dict[str, Any], pack: bytes | Pack, fresh: Fresh = memory_ledger) -> Result:
     """Run one scenario with the pack under test, under the readings that it switches.
 
     `pack`: its bytes; or one that is loaded already, for a scenario that switches none.
@@ -97,7 +103,7 @@ def run_scenario(scenario: dict[str, Any], pack: bytes | Pack) -> Result:
     result = Result(str(scenario["id"]), str(scenario["controller"]))
     readings = scenario.get("readings", {})
     try:
-        runner = _Runner(scenario, _under(readings, pack))
+        runner = _Runner(scenario, _under(readings, pack), fresh)
     except LedgerError as error:
         result.problems.append(f"{type(error).__name__}: {error}")
         return result
@@ -107,7 +113,7 @@ def run_scenario(scenario: dict[str, Any], pack: bytes | Pack) -> Result:
     except LedgerError as error:
         result.problems.append(f"{type(error).__name__}: {error}")
     finally:
-        runner.ledger.app.close()
+        runner.ledger.close()
     return result
 
 
@@ -124,11 +130,11 @@ def _loaded(body: bytes, readings: tuple[tuple[str, str], ...]) -> Pack:
 
 
 class _Runner:
-    def __init__(self, scenario: dict[str, Any], pack: Pack) -> None:
+    def __init__(self, scenario: dict[str, Any], pack: Pack, fresh: Fresh) -> None:
         self.scenario = scenario
         self.controller = scenario["controller"]
         self.now = parse_time(LONG_BEFORE)
-        self.ledger: Ledger = memory_ledger(pack, lambda: self.now)
+        self.ledger: Ledger = fresh(pack, lambda: self.now)
         self.number = 0
         self.told = self.now
 

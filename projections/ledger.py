@@ -17,7 +17,7 @@ from consent_ledger.ledger.errors import InvalidQuestion, LedgerError, NotAccept
 from consent_ledger.ledger.intake.application import LedgerApplication
 from consent_ledger.ledger.intake.copying import back_up
 from consent_ledger.ledger.intake.erasure import Erased, erase
-from consent_ledger.ledger.intake.persons import known_person
+from consent_ledger.ledger.intake.persons import is_identifier, known_person
 from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry
 from consent_ledger.ledger.outcome import Outcome
 from consent_ledger.ledger.policy.pack import Pack
@@ -546,7 +546,7 @@ class Ledger:
         identifier = session.names.get((view.controller, subject))
         if identifier is None:
             identifier = self.app.person(view.controller, subject)
-            if identifier is None and len(subject) == 32:  # a person's identifier, for who is erased
+            if identifier is None and is_identifier(subject):  # a person's identifier, for who is erased
                 identifier = subject
             if identifier is None:
                 raise InvalidQuestion("subject", f"no person {subject!r} is known to {view.controller!r}")

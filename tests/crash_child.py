@@ -23,10 +23,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from consent_ledger.consumers import ingest, maintenance, opening
+from consent_ledger.consumers import ingest, maintenance, moving, opening
 from consent_ledger.consumers.demo.generator import NOW
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.intake.recovery import recover
+from consent_ledger.ledger.store import rows
 from consent_ledger.ledger.store.sqlite_pool import LedgerPool
 from consent_ledger.ledger.times import parse_time
 from consent_ledger.projections.read import projector
@@ -101,6 +102,13 @@ def run_restore(ledger, job):
     maintenance.restore(beside(ledger, "copy.db"), beside(ledger, "again.db"), ledger.app.keys.folder)
 
 
+def run_copy(ledger, job):
+    """Into a file beside it, or where the job says."""
+    rows.PAGE_ROWS = PAGE
+    to = job.get("to") or f"sqlite:///{beside(ledger, 'moved.db')}"
+    moving.copy(job["store"], to, str(ledger.app.keys.folder))
+
+
 def run_recover(ledger, job):
     """Go on with a backup that lacks an erasure."""
     run_restore(ledger, job)
@@ -115,6 +123,7 @@ MODES = {
     "init": run_init,
     "backup": run_backup,
     "restore": run_restore,
+    "copy": run_copy,
     "recover": run_recover,
 }
 

@@ -210,6 +210,7 @@ CALLS = (
     "verify x.zip --key; erase --yes; pack; pack add; pack get; pack check; pack show; pack test; pack table; "
     "pack diff parature; pack diff parature parature --reading; ingest; import; import x.csv --delimiter; backup; "
     "document add; document add b.db --media-type; document get; "
+    "copy; copy b.db; "
     "restore; state x --store; state x --keys; init --origin; init --store; export --from; dead-letters show; "
     "dead-letters retry; history --as; history --controller; recover --origin; restore b.db --store; "
     "import x.csv --controller"

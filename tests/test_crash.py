@@ -25,7 +25,7 @@ from conftest import PACKS, accept, assert_whole, decoded, event, ndjson, rows, 
 from test_erasure import remains, traces
 
 from consent_ledger.consumers import ingest as ingest_module
-from consent_ledger.consumers import maintenance, opening
+from consent_ledger.consumers import maintenance, moving, opening
 from consent_ledger.consumers.demo.generator import NOW, generate, write
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import StoreError
@@ -201,6 +201,21 @@ def check_copied(store):
     assert list(copy.parent.glob("*.partial*")) == []
 
 
+def check_moved(store):
+    """A copy of the store is there whole, or not at all and made now; it goes on where the store was."""
+    path = store.path.with_name("moved.db")
+    with store.opened() as ledger:
+        keys, given = ledger.app.keys.folder, stored(ledger)
+    if not path.exists():
+        moving.copy(f"sqlite:///{store.path}", f"sqlite:///{path}", str(keys))
+    ledger = opening.open_ledger(str(path), str(keys))
+    accept(ledger, event(controller="parature", time=NOW))
+    assert_whole(ledger, given)
+    assert all(check["ok"] for check in maintenance.examine(ledger))
+    ledger.close()
+    assert list(path.parent.glob("*.partial*")) == []
+
+
 # -- fixtures ----------------------------------------------------------------------------------------------------------
 
 
@@ -298,7 +313,7 @@ def test_killed_at_a_point(point, empty, whole, reference, met, tmp_path):
                     check_projections(ledger)
             else:
                 store.killed(mode, "point", point, number)
-                check_made(store) if mode == "init" else check_copied(store)
+                {"init": check_made, "copy": check_moved}.get(mode, check_copied)(store)
 
 
 def random_kill(kind, rng, met):

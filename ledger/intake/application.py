@@ -199,16 +199,25 @@ def open_file(
         raise
 
 
-def open_postgres(address: str, keys: KeyProvider, *, only_read: bool = False) -> LedgerApplication:
+def open_postgres(address: str, keys: KeyProvider, *, only_read: bool = False, copy: bool = False) -> LedgerApplication:
     """The store in a schema of a PostgreSQL server: `postgresql://user@host/database?schema=shop`.
 
+    `copy`: on its way to become a store, unlike any that was signed.
     Raises NotALedger for an address that is none, and where the library is not installed.
     """
+    require_postgres()
+    from consent_ledger.ledger.store.postgres import PostgresStore
+
+    how = "copy" if copy else "ro" if only_read else "rw"
+    return LedgerApplication(PostgresStore(address, only_read=only_read), keys, how=how)
+
+
+def require_postgres() -> None:
+    """Raise NotALedger where what speaks to a server is not installed."""
     try:
-        from consent_ledger.ledger.store.postgres import PostgresStore
+        import psycopg_pool  # noqa: F401
     except ImportError as error:
         raise NotALedger(f"postgresql://: {error} (install it with: pip install 'consent-ledger[postgres]')") from None
-    return LedgerApplication(PostgresStore(address, only_read=only_read), keys, how="ro" if only_read else "rw")
 
 
 def _how(path: Path, held: Held, *, only_read: bool) -> str:

@@ -19,7 +19,13 @@ from consent_ledger.ledger.intake.addresses import forget
 from consent_ledger.ledger.intake.batch import Batch
 from consent_ledger.ledger.intake.destroy import as_kept, destroy, doomed_of, journalled, outliving
 from consent_ledger.ledger.intake.opened import Opened
-from consent_ledger.ledger.intake.persons import connected, effective_deletions, standing_holds, stream_entries
+from consent_ledger.ledger.intake.persons import (
+    connected,
+    effective_deletions,
+    is_identifier,
+    standing_holds,
+    stream_entries,
+)
 from consent_ledger.ledger.intake.scrub import note_unscrubbed, scrub
 from consent_ledger.ledger.intake.staying import note_uncarried, record_uncarried, stays_bound
 from consent_ledger.ledger.intake.suppression import keep, take_addresses
@@ -29,7 +35,6 @@ from consent_ledger.ledger.times import FOREVER
 from consent_ledger.ledger.vault.keys import Outlived
 
 METHOD: Final = "keys-and-names-destroyed"
-IDENTIFIER_DIGITS: Final = 32  # of a person's random identifier
 RECENT: Final = 64  # of the newest erasures some may have been cut short: as many as there can be writers
 _UNRECORDED: Final = "unrecorded:"
 
@@ -70,7 +75,7 @@ def erase(app: Opened, controller: str, name: str, now: int) -> Erased:
     half done: the journal of erasures is written first, the rest is one transaction.
     """
     person = app.person(controller, name)
-    if person is None and len(name) == IDENTIFIER_DIGITS:
+    if person is None and is_identifier(name):
         person = _identified(app, controller, name)
     erased = erase_persons(app, {person} if person else set(), now, journal=True, named=[(controller, name)])
     if person is None and not erased.letters and not erased.refused:

@@ -79,6 +79,17 @@ class ReadingHere(threading.local):
     moment: Moment | None = None
 
 
+class _Within:
+    """The moment that a writing transaction sees itself."""
+
+    def __init__(self, c: Transaction) -> None:
+        self._c = c
+
+    @contextmanager
+    def cursor(self) -> Iterator[Transaction]:
+        yield self._c
+
+
 class Opened:
     """A store opened for use, and what is remembered of it. `ledger.intake.application` adds the way in."""
 
@@ -289,8 +300,16 @@ class Opened:
         """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError, StoreReadOnly, Forked."""
         found = self.store.check()
         with self.reading() as c:
-            said = meta.everything(c)
-            read_head(c)
+            self.take_in(c)
+        if found < STORE_FORMAT:
+            with self.writing(guarded=False) as c:  # the form alone changes
+                self.upgrade(c)
+        self.store.remember()
+
+    def take_in(self, c: Transaction) -> None:
+        """Read whose store it is, and what its keys open. Raises CorruptEntry, KeyFileError."""
+        said = meta.everything(c)
+        read_head(c)
         try:
             self.origin, vkey = said["origin"].decode(), said["vkey"].decode()
             wrapped = [(said[name.decode() + "_key"], name) for name in _KEY_NAMES]
@@ -301,10 +320,26 @@ class Opened:
         index_key, digest_key = (self.keys.unwrap(*one) for one in wrapped)
         self.signer = self._signer(vkey)
         self.vault = Vault(self.keys, index_key, digest_key, self.randomness)
-        if found < STORE_FORMAT:
-            with self.writing(guarded=False) as c:  # the form alone changes
-                self.upgrade(c)
-        self.store.remember()
+
+    @contextmanager
+    def filling(self) -> Iterator[Transaction]:
+        """Make the tables of a copy, for the block to fill: one transaction. Requires an empty store.
+
+        Whatever this thread reads meanwhile is what was filled in, after `take_in` also with the vault. An exception
+        leaves nothing of it.
+        """
+        assert self.how == "copy"
+        if not self.store.is_empty():
+            raise NotALedger(f"{self.where}: there is something already (name a new path)")
+        with self.store.errors(), self.store.writing() as c:
+            self.store.create(c)
+            self.reading_here.moment = _Within(c)
+            try:
+                yield c
+            finally:
+                self.reading_here.moment = None
+            crashpoints.reached("before copy commit")
+        self.store.settle()
 
     def upgrade(self, c: Transaction) -> None:
         """Bring the tables of a store of an older format to the present one."""

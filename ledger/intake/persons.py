@@ -5,17 +5,20 @@ Intake and erasure need these inside their own transaction, where no projection 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from consent_ledger.ledger.events import catalogue as ev
-from consent_ledger.ledger.log.entry import CONTROLLER_PREFIX, Entry, decode
+from consent_ledger.ledger.log.entry import Entry, decode
 from consent_ledger.ledger.policy.conditions import Minor
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.tables import entries, people
 from consent_ledger.ledger.times import FOREVER, after_months
+
+_IDENTIFIER: Final = re.compile(r"[0-9a-f]{32}")  # as `Vault.new_person` makes them
 
 
 def linked(c: Transaction, person: str) -> set[str]:
@@ -30,9 +33,12 @@ def linked(c: Transaction, person: str) -> set[str]:
 
 def known_person(c: Transaction, person: object) -> bool:
     """Whether something is the identifier of somebody who has entries, or a name."""
-    if not isinstance(person, str) or not person.isascii():
-        return False
-    return people.known(c, person) and not person.startswith(CONTROLLER_PREFIX)
+    return isinstance(person, str) and is_identifier(person) and people.known(c, person)
+
+
+def is_identifier(text: str) -> bool:
+    """Whether a text has the form of a person's identifier. No store is asked for any other: not all take any text."""
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 def stream_entries(c: Transaction, streams: Iterable[str], types: tuple[str, ...] | None = None) -> list[Entry]:

@@ -132,6 +132,14 @@ class Store(Protocol):
         """After `create`: see to it that whoever looks at the store from outside sees whose it is."""
         ...
 
+    def last_letter(self, c: Transaction) -> int:
+        """The highest number that a dead letter has had, 0 before the first: none is given twice."""
+        ...
+
+    def letters_after(self, c: Transaction, last: int) -> None:
+        """Count dead letters on from a number, inside a writing transaction. Requires that none has a higher one."""
+        ...
+
     def check(self) -> int:
         """The format of its tables. Raises NotALedger for what is no store, NewerStore for one of a newer program."""
         ...

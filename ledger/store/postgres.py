@@ -34,11 +34,10 @@ from consent_ledger.ledger.errors import (
 )
 from consent_ledger.ledger.files.held import FORKED
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Moved, Transaction
-from consent_ledger.ledger.store.postgres_schema import ERASABLE, column_types, statements
+from consent_ledger.ledger.store.postgres_schema import ERASABLE, FORMAT, column_types, statements
 from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
 
 SCHEMA: Final = "consent_ledger"
-FORMAT: Final = "format"  # in `meta`
 COPY_ROWS: Final = 500  # from so many rows on COPY is faster than arrays
 CONNECTIONS: Final = 16
 PATIENCE_SECONDS: Final = 30.0  # for the server, before an error says that it is away
@@ -290,6 +289,15 @@ class PostgresStore:
     def settle(self) -> None:
         """Nothing is to be done."""
 
+    def last_letter(self, c: Transaction) -> int:
+        c.execute("SELECT last_value, is_called FROM dead_letters_id_seq")
+        last, used = c.fetchone()
+        return int(last) if used else 0
+
+    def letters_after(self, c: Transaction, last: int) -> None:
+        if last:
+            c.execute("SELECT setval('dead_letters_id_seq', ?)", [last])
+
     def check(self) -> int:
         with self._connection() as connection:
             there = connection.execute(b"SELECT to_regclass(%s) IS NOT NULL", [f"{self.schema}.meta"]).fetchone()
@@ -355,6 +363,8 @@ def translate(error: psycopg.Error, where: str) -> StoreError:
             return StoreFull(f"{where}: the server has no room, nothing of this batch was kept (free some, run again)")
         case pg.ReadOnlySqlTransaction() | pg.InsufficientPrivilege():
             return StoreReadOnly(f"{where}: {_first(error)} (use a role that may)")
+        case pg.DuplicateTable() | pg.DuplicateSchema():
+            return NotALedger(f"{where}: there is something already (name another schema)")
         case pg.InvalidCatalogName() | pg.InvalidAuthorizationSpecification():
             return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
         case PoolTimeout() | pg.OperationalError():

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+FORMAT: Final = "format"  # in `meta`: which format these tables have; a file of SQLite has it in its header
+OF_SERVER: Final = ("turn",)  # tables that the embedded store does not have
 TABLES: Final[dict[str, tuple[str, ...]]] = {
     "meta": ("name text PRIMARY KEY", "value bytea NOT NULL"),
     "entries": (
@@ -109,6 +111,14 @@ def column_types(table: str) -> list[tuple[str, str]]:
     """(column, type) of a table, in their order."""
     columns = [column.split(" ", 2)[:2] for column in TABLES[table] if not column.startswith("PRIMARY KEY (")]
     return [(name, kind) for name, kind in columns]
+
+
+def primary_key(table: str) -> list[str]:
+    """The columns of a table's primary key, in their order."""
+    for column in TABLES[table]:
+        if column.startswith("PRIMARY KEY ("):
+            return column.removeprefix("PRIMARY KEY (").removesuffix(")").split(", ")
+    return [column.split(" ", 1)[0] for column in TABLES[table] if "PRIMARY KEY" in column]
 
 
 def statements() -> list[str]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from eventsourcing.persistence import ConnectionPoolClosedError
 
 from consent_ledger.ledger.errors import Closed, NewerStore, NotALedger, StoreBusy, StoreError, StoreFull
-from consent_ledger.ledger.files.held import Held, Still, chunks, release
+from consent_ledger.ledger.files.held import Held, Still, chunks, hold, release
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Transaction
 from consent_ledger.ledger.store.sqlite_pool import LedgerDatastore, LedgerPool, readable_errors
 from consent_ledger.ledger.store.sqlite_reader import Reader
@@ -25,13 +25,18 @@ PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that i
 
 
 class SQLiteStore:
-    """A `ledger.store.contract.Store`. `held`: its file, None in memory; `still`: it was opened as unchanging."""
+    """A `ledger.store.contract.Store`. `held`: its file, None in memory; `still`: it was opened as unchanging.
 
-    def __init__(self, name: str, *, where: str, held: Held | None = None, still: Still | None = None) -> None:
+    `lasting`: False for a store that nobody misses when the machine loses power.
+    """
+
+    def __init__(
+        self, name: str, *, where: str, held: Held | None = None, still: Still | None = None, lasting: bool = True
+    ) -> None:
         self.where = where
         self.held = held
         self.still = still
-        self.datastore = LedgerDatastore(name, lock_timeout=LOCK_SECONDS)
+        self.datastore = LedgerDatastore(name, lock_timeout=LOCK_SECONDS, lasting=lasting)
 
     @property
     def pool(self) -> LedgerPool:
@@ -99,6 +104,15 @@ class SQLiteStore:
     def settle(self) -> None:
         with self.errors(), self.datastore.get_connection(commit=True) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the header says whose file it is
+
+    def last_letter(self, c: Transaction) -> int:
+        c.execute("SELECT seq FROM sqlite_sequence WHERE name='dead_letters'")
+        row = c.fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def letters_after(self, c: Transaction, last: int) -> None:
+        c.execute("DELETE FROM sqlite_sequence WHERE name='dead_letters'")
+        c.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('dead_letters', ?)", [last])
 
     def check(self) -> int:
         with self.reading() as moment, moment.cursor() as c:
@@ -201,6 +215,13 @@ class SQLiteStore:
 def in_memory() -> SQLiteStore:
     """A new store in memory, for as long as it is not closed."""
     return SQLiteStore(f"file:{os.urandom(16).hex()}?mode=memory&cache=shared", where="memory")
+
+
+def passing(path: Path) -> SQLiteStore:
+    """A new store in a file that is there for a while: nothing waits for the disk. Requires that there is no file."""
+    path.touch()
+    name = f"file:{quote(os.fsencode(path))}?mode=rw"
+    return SQLiteStore(name, where=str(path), held=hold(path), lasting=False)
 
 
 def size_of_copy(file: Path) -> int:

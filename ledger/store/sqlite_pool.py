@@ -127,8 +127,9 @@ class LedgerConnection(SQLiteConnection):
 class LedgerPool(SQLiteConnectionPool):
     """Connections with the pragmas that durability and erasure need, for the process that made it."""
 
-    def __init__(self, **how: Any) -> None:
+    def __init__(self, *, lasting: bool = True, **how: Any) -> None:
         self._process = os.getpid()
+        self._lasting = lasting
         super().__init__(**how)
 
     @property
@@ -162,6 +163,8 @@ class LedgerPool(SQLiteConnectionPool):
         raw.row_factory = None
         for pragma in PRAGMAS:
             raw.execute(f"PRAGMA {pragma}")
+        if not self._lasting:
+            raw.execute("PRAGMA synchronous=OFF")
         ours = LedgerConnection(raw, max_age=self.max_age)
         if not self.is_sqlite_memory_mode:
             guard(ours, "_sqlite_conn")
@@ -169,9 +172,11 @@ class LedgerPool(SQLiteConnectionPool):
 
 
 class LedgerDatastore(SQLiteDatastore):
-    """The library's datastore over our pool."""
+    """The library's datastore over our pool. `lasting`: what was committed outlasts the loss of power."""
 
-    def __init__(self, db_name: str, *, lock_timeout: int | None = None) -> None:
+    def __init__(self, db_name: str, *, lock_timeout: int | None = None, lasting: bool = True) -> None:
         super().__init__(db_name, lock_timeout=lock_timeout, originator_id_type="text")
         self.pool.close()
-        self.pool = LedgerPool(db_name=db_name, lock_timeout=lock_timeout, pool_timeout=PATIENCE_SECONDS)
+        self.pool = LedgerPool(
+            lasting=lasting, db_name=db_name, lock_timeout=lock_timeout, pool_timeout=PATIENCE_SECONDS
+        )

@@ -47,6 +47,36 @@ def restore(
         show.complain("  it can be read; to write it without what is missing: consent-ledger recover")
 
 
+@app.command(
+    "copy",
+    epilog=examples("copy sqlite:///shop.db 'postgresql://ledger@db/consent?schema=shop'"),
+)
+@command
+def copy_(
+    source: Annotated[str, typer.Argument(help="A store: sqlite:///PATH or postgresql://...")],
+    target: Annotated[str, typer.Argument(help="A new one, of either kind.")],
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """Make another store with all that is in one, of another kind or the same, to go on there with the same keys."""
+    from consent_ledger.consumers.moving import copy
+
+    with show.progress("copy", None) as progress:
+        copied = copy(source, target, keys, progress)
+    document = {name: named(value) if isinstance(value, str) else value for name, value in copied._asdict().items()}
+    lines = (
+        f"{document['store']}: {copied.entries} entries, checked (from now on use one of the two stores: the one that "
+        "is written next goes on, the other can then only be read)\n"
+        f"keys   {document['keys']} (those of both: give them with --keys, and make no copy of them to write with)"
+    )
+    answer(document, lines, json=json)
+    if copied.erased:
+        show.complain(f"  {copied.erased} persons erased meanwhile, and in the copy")
+    if document["behind"] is not None:
+        show.complain(f"  {document['behind']}")
+        show.complain("  it can only be read: stop what writes the store, and copy it once more")
+
+
 @app.command(epilog=examples("recover", "recover --origin shop.example/consent/2 --yes"))
 @command
 def recover(

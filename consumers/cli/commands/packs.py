@@ -134,11 +134,15 @@ def pack_table(
     show.print_rows("clauses", clause_rows(bodies, scenarios or []), columns, how)
 
 
-@packs.command("test", epilog=examples("pack test shop.yaml --pack shop.toml"))
+@packs.command("test", epilog=examples("pack test shop.yaml --pack shop.toml", "pack test shop.yaml --store sqlite"))
 @command
 def pack_test(
     files: Annotated[list[Path], typer.Argument(help="Scenario files.")],
     pack: Annotated[list[Path] | None, typer.Option(help="Pack files beside the shipped ones.")] = None,
+    store: Annotated[
+        str,
+        typer.Option("--store", help="Where they run: memory, sqlite, or postgresql://..., in a schema of their own."),
+    ] = "memory",
     json: Json = False,
     csv: Csv = False,
 ) -> None:
@@ -146,7 +150,7 @@ def pack_test(
     from consent_ledger.consumers.scenarios import run_files
 
     how = form(json=json, csv=csv)
-    results = run_files(files, [opening.valid_pack(one) for one in pack or []])
+    results = run_files(files, [opening.valid_pack(one) for one in pack or []], store)
     failed = [result for result in results if result.problems]
     if how != "text":
         rows = [{"id": one.id, "controller": one.controller, "problems": one.problems} for one in results]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import parts, rows_in
+from consent_ledger.ledger.store.tables.many import exists, parts, rows_in
 
 
 def sealed(c: Transaction, letter: int) -> bytes | None:
@@ -30,13 +30,15 @@ def add(c: Transaction, columns: Sequence[Any]) -> int | None:
 
     `columns`: digest, when it came, origin, line, field, reason, how many bytes came, sealed bytes.
     """
+    if exists(c, "SELECT 1 FROM dead_letters WHERE digest=?", [columns[0]]):
+        return None  # before the INSERT, which in PostgreSQL would use up a number: numbers are the same in all stores
     c.execute(
         "INSERT INTO dead_letters (digest, received_at, origin, line, field, reason, bytes, sealed) "
-        "VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING RETURNING id",
+        "VALUES (?,?,?,?,?,?,?,?) RETURNING id",
         columns,
     )
-    row = c.fetchone()
-    return row[0] if row is not None else None
+    letter: int = c.fetchone()[0]
+    return letter
 
 
 def described(c: Transaction) -> list[tuple[int, int, str, int | None, str, str, int]]:
