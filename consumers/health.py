@@ -96,7 +96,9 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     if app.how == "rw":
         scrub_or_wait(app, [], patience=PATIENT_MILLISECONDS)
         why = app.unscrubbed
-        yield "files", why is None, "the write-ahead log is truncated" if why is None else why.why
+        in_file = isinstance(app.store, SQLiteStore)
+        sound = "the write-ahead log is truncated" if in_file else "no table keeps what was destroyed"
+        yield "files", why is None, sound if why is None else why.why
     letters = listed(app)
     yield "dead letters", True, f"{len(letters)} are waiting to be mended" if letters else "none"
 

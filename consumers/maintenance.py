@@ -16,12 +16,12 @@ import orjson
 
 from consent_ledger.consumers.health import examine
 from consent_ledger.consumers.mistakes import DoesNotHold
-from consent_ledger.consumers.opening import discard, projection_path, require_one_file, store_path
+from consent_ledger.consumers.opening import discard, projection_path, require_one_file, server_address, store_path
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.errors import InvalidEvent, InvalidQuestion, NotALedger, StoreFull
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.files.held import chunks, descriptor
-from consent_ledger.ledger.intake.application import open_file
+from consent_ledger.ledger.intake.application import open_file, open_postgres
 from consent_ledger.ledger.intake.copying import require_folder, require_free
 from consent_ledger.ledger.intake.dead_letters import drop, listed, text
 from consent_ledger.ledger.intake.erasure import destroy_again
@@ -76,8 +76,11 @@ def check_copy(store: str | None, key: str) -> StoreReport:
 
     The log needs no keys: its entries, chains, tree and signature are checked, and nothing that is sealed.
     """
-    vkey, path = _key("--key", key, ED25519), store_path(store)
-    app = open_file(path, MemoryKeys(), only_read=True)
+    vkey, address = _key("--key", key, ED25519), server_address(store)
+    if address is not None:
+        app = open_postgres(address, MemoryKeys(), only_read=True)
+    else:
+        app = open_file(store_path(store), MemoryKeys(), only_read=True)
     with contextlib.closing(app), app.store.errors():
         app.store.check()
         app.origin = vkey.name  # the log that the key is of, or the checkpoint does not hold

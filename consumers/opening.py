@@ -25,7 +25,13 @@ from consent_ledger.ledger.errors import (
 )
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.files.durable import read_at_most
-from consent_ledger.ledger.intake.application import LedgerApplication, open_file, open_postgres, require_store
+from consent_ledger.ledger.intake.application import (
+    LedgerApplication,
+    open_file,
+    open_postgres,
+    require_store,
+    roles_script,
+)
 from consent_ledger.ledger.intake.copying import require_folder, require_free
 from consent_ledger.ledger.intake.erasure import finish_erasures
 from consent_ledger.ledger.intake.recovery import bring_nobody_back
@@ -80,6 +86,19 @@ def store_path(store: str | None) -> Path:
 def keys_folder(path: Path, keys: str | None) -> Path:
     """The folder of the keys: as given, from the environment, or beside the store."""
     return Path(keys or os.environ.get(KEYS_VARIABLE) or f"{path}.keys")
+
+
+def folder_of_keys(store: str | None, keys: str | None) -> Path:
+    """The folder of the keys of a store, in a file or in a server. Raises KeyFileError, NotALedger."""
+    return _server_keys(keys) if server_address(store) is not None else keys_folder(store_path(store), keys)
+
+
+def grants(store: str | None) -> str:
+    """The SQL that makes the roles of a store in PostgreSQL and gives each what it needs. Nothing is connected to."""
+    address = server_address(store)
+    if address is None:
+        raise NotALedger(f"{store_path(store)}: a file has no roles (name a store in PostgreSQL: postgresql://...)")
+    return roles_script(address)
 
 
 def keys_are_elsewhere(store: str | None, keys: str | None) -> bool:

@@ -38,6 +38,14 @@ class Server:
         joint = "&" if "?" in self._address else "?"
         return f"{self._address}{joint}schema=test_{os.getpid()}_{next(self._numbers)}"
 
+    def execute(self, statement):
+        """Run a statement as whoever may everything. Returns its rows, if there are any."""
+        import psycopg
+
+        with psycopg.connect(self._address, autocommit=True) as connection:
+            done = connection.execute(statement)
+            return done.fetchall() if done.description else []
+
     def stop(self):
         """Stop it, if it was started here."""
 
@@ -64,17 +72,21 @@ class Own(Server):
 
     def __init__(self):
         self.bin = _programs()
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # the path of a socket has at most 107 bytes
         self._as = {"user": "nobody", "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
+        self._settle()
+        self._run("initdb", "-D", self.data, "-U", "ledger", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8")
+        self.start()
+
+    def _settle(self):
+        """A folder and a port of its own."""
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # the path of a socket has at most 107 bytes
         if self._as:
             shutil.chown(self.folder, "nobody")
         self.data = self.folder / "data"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._run("initdb", "-D", self.data, "-U", "ledger", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8")
         super().__init__(f"postgresql://ledger@127.0.0.1:{self.port}/postgres")
-        self.start()
 
     def _run(self, program, *args):
         done = subprocess.run(
@@ -88,6 +100,37 @@ class Own(Server):
         # without fsync: what tests kill is the server, never the machine
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
         self._run("pg_ctl", "-D", self.data, "-w", "-l", self.folder / "log", "-o", options, "start")
+
+    def dump(self, *options, database="postgres"):
+        """What pg_dump writes of a database, as bytes."""
+        return self._output("pg_dump", "-h", "127.0.0.1", "-p", self.port, "-U", "ledger", *options, database)
+
+    def load(self, dump, database):
+        """Restore a dump into a database that is made for it."""
+        self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "ledger", database)
+        psql = ("psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", self.port, "-U", "ledger")
+        self._output(*psql, "-1", database, given=dump)
+
+    def base_backup(self, *, replica=False):
+        """Another server that has started from a copy of this one, made while it runs; a `replica` is only read."""
+        copy = Own.__new__(Own)
+        copy.bin, copy._as = self.bin, self._as
+        copy._settle()
+        self._run(
+            "pg_basebackup", "-h", "127.0.0.1", "-p", self.port, "-U", "ledger", "-D", copy.data, "-N", "-c", "fast"
+        )
+        if replica:
+            (copy.data / "standby.signal").touch()
+        copy.start()
+        return copy
+
+    def _output(self, program, *args, given=None):
+        done = subprocess.run(
+            [self.bin / program, *map(str, args)], cwd=self.folder, input=given, capture_output=True, check=False,
+            timeout=WAIT_SECONDS, **self._as,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
 
     def kill(self):
         """As if the machine had lost it: no server process writes another byte."""
@@ -111,7 +154,7 @@ class Own(Server):
 def _programs():
     """The folder of initdb and pg_ctl."""
     found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders:
         raise Missing("there is no PostgreSQL: install it, or name a server in " + VARIABLE)
     return folders[-1]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -202,22 +203,40 @@ def open_file(
 def open_postgres(address: str, keys: KeyProvider, *, only_read: bool = False, copy: bool = False) -> LedgerApplication:
     """The store in a schema of a PostgreSQL server: `postgresql://user@host/database?schema=shop`.
 
-    `copy`: on its way to become a store, unlike any that was signed.
-    Raises NotALedger for an address that is none, and where the library is not installed.
+    `only_read`: nothing is written. So it is with a role that may not write, and with a replica. `copy`: on its way to
+    become a store, unlike any that was signed. Raises NotALedger for an address that is none, and where the library is
+    not installed.
     """
-    require_postgres()
-    from consent_ledger.ledger.store.postgres import PostgresStore
-
-    how = "copy" if copy else "ro" if only_read else "rw"
-    return LedgerApplication(PostgresStore(address, only_read=only_read), keys, how=how)
+    store = _postgres().PostgresStore(address, only_read=only_read)
+    try:
+        how = "copy" if copy else "ro" if only_read else "rw" if store.may_write() else "role"
+    except BaseException:
+        store.close()
+        raise
+    store.only_read = how not in ("rw", "copy")
+    return LedgerApplication(store, keys, how=how)
 
 
 def require_postgres() -> None:
     """Raise NotALedger where what speaks to a server is not installed."""
+    _postgres()
+
+
+def roles_script(address: str) -> str:
+    """The SQL that makes the roles of the store at an address, and gives each what it may. Raises NotALedger."""
+    postgres = _postgres()
+    _, schema, _ = postgres.parse_address(address)
+    sql: str = postgres.roles.script(schema)
+    return sql
+
+
+def _postgres() -> ModuleType:
+    """The module of stores in PostgreSQL. Raises NotALedger where its library is not installed."""
     try:
-        import psycopg_pool  # noqa: F401
+        from consent_ledger.ledger.store import postgres
     except ImportError as error:
         raise NotALedger(f"postgresql://: {error} (install it with: pip install 'consent-ledger[postgres]')") from None
+    return postgres
 
 
 def _how(path: Path, held: Held, *, only_read: bool) -> str:

@@ -39,8 +39,8 @@ RECENT: Final = 64  # of the newest erasures some may have been cut short: as ma
 _UNRECORDED: Final = "unrecorded:"
 
 
-def delete_again(app: Opened, persons: set[str], until: int, suppressed: Iterable[Outlived]) -> int:
-    """Destroy again what a deletion destroyed after a backup was made. Returns how many records and keys."""
+def delete_again(app: Opened, persons: set[str], until: int, suppressed: Iterable[Outlived]) -> list[bytes]:
+    """Destroy again what a deletion destroyed after a backup was made. Returns the bytes that must be gone."""
     with app.writing() as c:
         app.refresh(c)
         entries = [entry for entry in stream_entries(c, persons) if entry.role == "controller"]
@@ -49,8 +49,7 @@ def delete_again(app: Opened, persons: set[str], until: int, suppressed: Iterabl
         doomed = doomed_of(app, c, persons, until=(until, FOREVER))
         destroy(app, c, doomed)
         note_unscrubbed(c, doomed.bytes)
-    scrub(app, doomed.bytes)
-    return len(doomed.bytes)
+    return doomed.bytes
 
 
 def suppress_again(app: Opened) -> None:
@@ -214,33 +213,37 @@ def _forget(app: Opened, c: Transaction, group: set[str], aliases: set[bytes], t
     return gone
 
 
-def forget_again(app: Opened, handles: set[bytes]) -> None:
-    """Destroy in an older copy the letters and refused events that were destroyed with somebody since."""
+def forget_again(app: Opened, handles: set[bytes]) -> list[bytes]:
+    """Destroy in an older copy the letters and refused events that were destroyed with somebody since.
+
+    Returns the bytes that must be gone.
+    """
     with app.writing() as c:
         traces = tr.handled_again(c, app.vault, handles)
         gone = tr.remove(app, c, set(), tr.aliases_of(c, traces.refused), traces)
         note_unscrubbed(c, gone)
-    scrub(app, gone)
+    return gone
 
 
 def destroy_again(app: Opened) -> int:
     """Destroy in an older copy all that the journal beside the keys says was destroyed. Returns how many persons.
 
     Nothing is signed by it: who was erased again is an entry as soon as the copy is a store that signs. Requires that
-    the application has it as a copy.
+    the application has it as a copy. Raises as `scrub` does, when all of it is destroyed.
     """
     assert app.how == "copy"
     recorded_at = app.current_head().recorded_at
     journal = app.keys.erasures()
-    forget_again(app, {bytes.fromhex(one) for row in journal for one in row.get("traces", ())})
+    gone = forget_again(app, {bytes.fromhex(one) for row in journal for one in row.get("traces", ())})
     persons = {str(one) for row in journal if row["kind"] == "erase" for one in row["persons"]}
     again = {person for person in persons if app.known_names(person)}
     if again:
         erase_persons(app, again, recorded_at, journal=False)
     for row in journal:
         if row["kind"] == "deletion":
-            delete_again(app, set(row["persons"]), row["until"], row.get("suppressed", ()))
+            gone += delete_again(app, set(row["persons"]), row["until"], row.get("suppressed", ()))
     suppress_again(app)
+    scrub(app, gone)
     return len(again)
 
 

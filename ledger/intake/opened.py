@@ -50,6 +50,7 @@ READ_ONLY: Final = {
     "immutable": "the file or its disk cannot be written (check its owner, its rights and the mount)",
     "linked": "the file has several names, hard links, each of which would get a write-ahead log of its own (remove "
     "the other names; copy a store with: consent-ledger backup)",
+    "role": "this role may only read, or the server is a replica (open it as a member of the writer role)",
     "retired": "another log goes on in its place, and its signing key was given up (use the store of that log)",
 }
 _KEY_NAMES: Final = (b"index", b"digest")

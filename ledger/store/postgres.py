@@ -8,6 +8,7 @@ prepared statement, no advisory lock, no setting outlasts its transaction.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,15 +34,20 @@ from consent_ledger.ledger.errors import (
     StoreReadOnly,
 )
 from consent_ledger.ledger.files.held import FORKED
+from consent_ledger.ledger.store import postgres_roles as roles
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Moved, Transaction
 from consent_ledger.ledger.store.postgres_schema import ERASABLE, FORMAT, column_types, statements
 from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
+from consent_ledger.ledger.store.tables.people import OF_ALIASES
 
+_log = logging.getLogger("consent_ledger")
 SCHEMA: Final = "consent_ledger"
 COPY_ROWS: Final = 500  # from so many rows on COPY is faster than arrays
 CONNECTIONS: Final = 16
 PATIENCE_SECONDS: Final = 30.0  # for the server, before an error says that it is away
 LOCK_SECONDS: Final = 10  # for another writer
+REBUILD_TRIES: Final = 3  # most of those who read an older moment are done meanwhile
+REBUILD_SECONDS: Final = 2  # for readers of a table that is to be written anew: who comes after waits as long
 _INSERT: Final = re.compile(r"INSERT INTO (\w+) VALUES \((?:\?, ?)*\?\)(.*)", re.DOTALL)
 _ARRAYS: Final = {"bigint": "bigint[]", "text": "text[]", "bytea": "bytea[]"}
 
@@ -64,13 +70,27 @@ def _translated(statement: str) -> str:
     return statement.replace("%", "%%").replace("?", "%s")
 
 
-class PostgresTransaction:
-    """A `Transaction` over a psycopg cursor."""
+_OF_ALIASES: Final = OF_ALIASES.partition("{")[0]
 
-    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+
+def _through_function(statement: str) -> str:
+    """A statement as who may not read names puts it: they lead to persons through a function of the owner's."""
+    if not statement.startswith(_OF_ALIASES):
+        return statement
+    marks = ",".join("?" * statement.count("?"))
+    return f"SELECT a, p.person, p.bound FROM unnest(ARRAY[{marks}]::bytea[]) a, person_of(a) p"
+
+
+class PostgresTransaction:
+    """A `Transaction` over a psycopg cursor. `only_read`: names lead to persons through a function."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], *, only_read: bool = False) -> None:
         self._cursor = cursor
+        self._only_read = only_read
 
     def execute(self, statement: str, params: Sequence[Any] = (), /) -> PostgresTransaction:
+        if self._only_read:
+            statement = _through_function(statement)
         if params:
             self._cursor.execute(_translated(statement).encode(), params)
         else:
@@ -109,14 +129,15 @@ class PostgresTransaction:
 class PostgresMoment:
     """A connection with a transaction under way."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], *, only_read: bool) -> None:
         self.connection = connection
+        self._only_read = only_read
 
     @contextmanager
     def cursor(self) -> Iterator[Transaction]:
         """A cursor on it."""
         with self.connection.cursor(binary=True) as cursor:
-            yield PostgresTransaction(cursor)
+            yield PostgresTransaction(cursor, only_read=self._only_read)
 
 
 class PostgresReader:
@@ -159,7 +180,7 @@ class PostgresReader:
                 self.end()
                 self._number = before
                 raise Moved
-        with PostgresMoment(self._connected()).cursor() as c:
+        with PostgresMoment(self._connected(), only_read=self._store.only_read).cursor() as c:
             yield c
 
     def end(self) -> None:
@@ -256,7 +277,7 @@ class PostgresStore:
     @contextmanager
     def reading(self) -> Iterator[Moment]:
         with self._begun(self.begin_reading, commit=False) as connection:
-            yield PostgresMoment(connection)
+            yield PostgresMoment(connection, only_read=self.only_read)
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
@@ -279,10 +300,30 @@ class PostgresStore:
             ).fetchone()
             return found is not None and not found[0]
 
+    def may_write(self) -> bool:
+        """Whether this role may record here, and this server is no replica. True where there is no store yet."""
+        with self._connection() as connection:
+            row = connection.execute(
+                b"SELECT NOT pg_is_in_recovery() AND NOT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n "
+                b"ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'entries' "
+                b"AND NOT has_table_privilege(c.oid, 'INSERT'))",
+                [self.schema],
+            ).fetchone()
+        return row is not None and bool(row[0])
+
     def create(self, c: Transaction) -> None:
+        """Make schema and tables; its roles as well where this role may make any, or where they are there.
+
+        Else only the owner may anything, until somebody runs `postgres_roles.script`.
+        """
         c.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
-        for statement in statements():
+        for statement in (*statements(), *roles.functions(self.schema), *roles.locked(self.schema)):
             c.execute(statement)
+        if roles.may_be_made(c, self.schema):
+            for statement in (*roles.made_roles(self.schema), *roles.granted(self.schema)):
+                c.execute(statement)
+        else:
+            _log.warning("%s: this role may make no others (run what consent-ledger grants prints)", self.where)
         c.execute("INSERT INTO meta VALUES (?,?)", [FORMAT, str(STORE_FORMAT).encode()])
         self._made = True
 
@@ -345,9 +386,43 @@ class PostgresStore:
         return bool(needles)
 
     def rebuild(self) -> None:
+        """Write the tables anew in which rows were destroyed, one by one: who uses one waits meanwhile.
+
+        Raises StoreBusy where somebody uses one for too long, or reads a moment at which rows were still there.
+        """
+        left = dict.fromkeys(ERASABLE, 1)
         with self._connection() as connection:
-            for table in ERASABLE:
-                connection.execute(f'VACUUM (FULL) "{self.schema}"."{table}"'.encode())
+            for _ in range(REBUILD_TRIES):
+                left = {table: kept for table in left if (kept := self._write_anew(connection, table))}
+        if left:
+            raise StoreBusy(
+                f"{self.where}: {', '.join(left)}: {sum(left.values())} rows that were destroyed or changed are kept "
+                "for an older transaction, a replica or a slot (end it, look into pg_stat_activity; doctor tries again)"
+            )
+
+    def _write_anew(self, connection: psycopg.Connection[Any], table: str) -> int:
+        """Write a table anew. Returns how many rows the server had to keep though they were destroyed."""
+        said: list[str] = []
+
+        def listen(notice: psycopg.errors.Diagnostic) -> None:
+            said.append(notice.message_detail or "")
+
+        connection.add_notice_handler(listen)
+        try:
+            connection.execute(
+                f"BEGIN; SET LOCAL lock_timeout TO '{REBUILD_SECONDS}s'; "
+                f"SELECT \"{self.schema}\".write_anew('{table}'); COMMIT".encode()
+            )
+        except pg.LockNotAvailable:
+            raise StoreBusy(
+                f"{self.where}: {table} is in use, and still keeps rows that were destroyed (doctor tries again)"
+            ) from None
+        finally:
+            connection.remove_notice_handler(listen)
+            if connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+                connection.execute(b"ROLLBACK")
+        # "3 dead row versions cannot be removed yet.", in whatever language the server speaks
+        return sum(int(number[0]) for one in said if (number := re.search(r"\d+", one)))
 
     def close(self) -> None:
         if not self.inherited:
@@ -362,7 +437,7 @@ def translate(error: psycopg.Error, where: str) -> StoreError:
         case pg.DiskFull() | pg.InsufficientResources():
             return StoreFull(f"{where}: the server has no room, nothing of this batch was kept (free some, run again)")
         case pg.ReadOnlySqlTransaction() | pg.InsufficientPrivilege():
-            return StoreReadOnly(f"{where}: {_first(error)} (use a role that may)")
+            return StoreReadOnly(f"{where}: {_first(error)} (open it as a role that may)")
         case pg.DuplicateTable() | pg.DuplicateSchema():
             return NotALedger(f"{where}: there is something already (name another schema)")
         case pg.InvalidCatalogName() | pg.InvalidAuthorizationSpecification():

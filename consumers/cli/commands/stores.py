@@ -38,7 +38,7 @@ def init(
 ) -> None:
     """Make a new store and its keys."""
     ledger = opening.create_ledger(store, keys, origin=origin)
-    where, folder = named(ledger.app.where), named(opening.keys_folder(opening.store_path(store), keys))
+    where, folder = named(ledger.app.where), named(opening.folder_of_keys(store, keys))
     log, vkey = ledger.app.origin, ledger.app.signer.vkey
     lines = (
         f"store  {where}\n"
@@ -47,6 +47,17 @@ def init(
         f"vkey   {vkey} (publish it: auditors verify with it)"
     )
     answer({"store": where, "keys": folder, "log": log, "vkey": vkey}, lines, json=json)
+
+
+@app.command(epilog=examples("grants --store 'postgresql://db/app?schema=shop' > roles.sql"))
+@command
+def grants(store: Store = None, json: Json = False) -> None:
+    """Print the SQL that makes the roles of a store in PostgreSQL and says what each may do. It can be run again."""
+    sql = opening.grants(store)
+    if json:
+        show.print_json({"sql": sql})
+    else:
+        show.write(sql.encode())
 
 
 @app.command(epilog=examples("vkey > vkey.txt", "vkey --json"))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.tables.many import exists, marks_for, rows_in
+
+# a store whose tables a reader may not all read asks this in a way of its own
+OF_ALIASES: Final = "SELECT alias, person, bound FROM aliases WHERE alias IN ({marks})"
 
 
 def has_names(c: Transaction, person: str) -> bool:
@@ -154,7 +158,7 @@ def add_secrets(c: Transaction, rows: Iterable[tuple[int, bytes]]) -> None:
 
 def of_aliases(c: Transaction, aliases: Iterable[bytes]) -> Iterator[tuple[bytes, str, bytes | None]]:
     """(alias, person, the tag that binds them) of those aliases that are known, in no order."""
-    return rows_in(c, "SELECT alias, person, bound FROM aliases WHERE alias IN ({marks})", aliases)
+    return rows_in(c, OF_ALIASES, aliases)
 
 
 def drop_key(c: Transaction, person: str) -> None:
