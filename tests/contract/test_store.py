@@ -214,6 +214,38 @@ class StoreContract:
             with store.reading() as moment, moment.cursor() as c:
                 assert seen(c)[-1] == number
 
+    def test_the_rows_that_come_are_those_of_the_last_question(self, store):
+        with store.writing() as c:
+            put(c, 0, 1, 2)
+            c.execute("SELECT position FROM entries WHERE position=?", [0])
+            c.execute("UPDATE meta SET value=? WHERE name=?", [b"", "no such"])
+            c.execute("SELECT position FROM entries WHERE position>? ORDER BY position", [0])
+            assert (c.fetchone(), c.fetchall()) == ((1,), [(2,)])
+
+    @pytest.mark.parametrize("many", [1, 2, 700])
+    def test_many_values_are_asked_for_at_once(self, store, many):
+        wanted = list(range(0, 2 * many, 2))
+        marks = ",".join("?" * many)
+        with store.writing() as c:
+            put(c, *range(2 * many))
+            c.execute(
+                f"SELECT position FROM entries WHERE type=? AND position IN ({marks}) AND stream<>? ORDER BY position",
+                ["a.type", *wanted, "?"],
+            )
+            assert [row[0] for row in c.fetchall()] == wanted
+            c.execute(f"SELECT position FROM entries WHERE position NOT IN ({marks}) ORDER BY position", wanted)
+            assert [row[0] for row in c.fetchall()] == [one + 1 for one in wanted]
+            values = ",".join(["(?)"] * many)
+            c.execute(f"WITH told (one) AS (VALUES {values}) SELECT one FROM told ORDER BY one", wanted)
+            assert [row[0] for row in c.fetchall()] == wanted
+
+    def test_what_is_absent_of_all_or_some_rows_is_absent(self, store):
+        rows = [(b"1", "p", None, None, None), (b"2", "p", None, b"bound", None)]
+        with store.writing() as c:
+            c.executemany("INSERT INTO aliases VALUES (?,?,?,?,?)", rows)
+            c.execute("SELECT alias, person, sealed, bound, word FROM aliases ORDER BY alias")
+            assert c.fetchall() == rows
+
     def test_bytes_and_texts_come_back_as_they_went(self, store):
         values = [b"", b"\0", bytes(range(256)), "\u00e9\u4e2d\U0001f600".encode()]
         with store.writing() as c:
