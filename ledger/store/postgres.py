@@ -281,6 +281,12 @@ class PostgresStore:
             yield connection
 
     @contextmanager
+    def lent(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of the pool, in no transaction, for what else stands in the schema."""
+        with self._connection() as connection:
+            yield connection
+
+    @contextmanager
     def _begun(self, begin: bytes, *, commit: bool) -> Iterator[psycopg.Connection[Any]]:
         with self._connection() as connection:
             try:
