@@ -37,6 +37,7 @@ from consent_ledger.ledger.files.held import FORKED
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Moved, Transaction
 from consent_ledger.ledger.store.postgres_schema import ERASABLE, column_types, statements
 from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
+from consent_ledger.ledger.store.watch import Watch
 
 SCHEMA: Final = "consent_ledger"
 FORMAT: Final = "format"  # in `meta`
@@ -314,6 +315,26 @@ class PostgresStore:
 
     def reader(self) -> PostgresReader:
         return PostgresReader(self)
+
+    def watch(self) -> Watch:
+        """What waits for news: it is told of them by NOTIFY within milliseconds.
+
+        Where none comes through, as behind PgBouncer in transaction mode, it looks at the row of `turn` now and then.
+        """
+        listening = self.connect()
+
+        def pause(seconds: float) -> None:
+            with self.errors():
+                for _ in listening.notifies(timeout=seconds, stop_after=1):
+                    pass
+
+        try:
+            with self.errors():
+                listening.execute(f'LISTEN "{channel(self.schema)}"'.encode())  # before the first look: none is missed
+            return Watch(self.reader(), pause, listening.close)
+        except BaseException:
+            listening.close()
+            raise
 
     def is_empty(self) -> bool:
         with self._connection() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -192,6 +193,50 @@ class StoreContract:
             reader.doubt()
             assert reader.moved()
 
+    # -- news ----------------------------------------------------------------------------------------------------------
+
+    def test_who_waits_is_told_of_what_was_written_since(self, store):
+        watch = store.watch()
+        with closing(watch):
+            assert not watch.wait(0)
+            with store.writing() as c:
+                put(c, 0)
+            assert watch.wait(0)
+            assert not watch.wait(0)
+            with pytest.raises(Broken):
+                break_off(store, 1)
+            with store.writing() as c:
+                meta.put(c, "note", b"")  # no entry, and yet
+            with store.writing() as c:
+                put(c, 1)
+            assert watch.wait(0)
+            with store.reading() as moment, moment.cursor() as c:
+                assert seen(c) == [0, 1]
+
+    def test_who_waits_wakes_when_something_is_written(self, store):
+        watch, paused = store.watch(), threading.Event()
+        pause = watch._pause
+
+        def pausing(seconds):
+            paused.set()
+            pause(seconds)
+
+        watch._pause = pausing
+        with closing(watch), ThreadPoolExecutor(1) as pool:
+            task = pool.submit(watch.wait, PATIENCE)
+            assert paused.wait(PATIENCE)
+            with store.writing() as c:
+                put(c, 0)
+            assert task.result(timeout=PATIENCE) is True
+
+    def test_who_waits_hears_of_nothing_in_time(self, store):
+        watch, pauses = store.watch(), []
+        watch._pause = pauses.append
+        with closing(watch):
+            assert watch.wait(0.01) is False
+        assert pauses[:2] == sorted(pauses[:2])
+        assert max(pauses) <= 0.01
+
     # -- forever -------------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("statement", ["DELETE FROM {table}", "UPDATE {table} SET {column}={column}"])
@@ -329,3 +374,31 @@ class TestPostgres(StoreContract):
         assert not made.is_empty()
         yield made
         made.close()
+
+    def test_a_writer_wakes_those_who_wait_without_their_looking(self, store):
+        """Of the wait that is told, one pause is all: it ends as soon as something is written."""
+        watch, began, pauses = store.watch(), threading.Event(), []
+        pause = watch._pause
+
+        def long_pause(seconds):
+            pauses.append(seconds)
+            began.set()
+            pause(PATIENCE)
+
+        watch._pause = long_pause
+        with closing(watch), ThreadPoolExecutor(1) as pool:
+            started = time.monotonic()
+            task = pool.submit(watch.wait, 10 * PATIENCE)
+            assert began.wait(PATIENCE)
+            with store.writing() as c:
+                put(c, 0)
+            assert task.result(timeout=PATIENCE) is True
+            assert time.monotonic() - started < PATIENCE
+        assert len(pauses) == 1
+
+    def test_who_hears_nothing_looks(self, store):
+        """As behind a pooler that hands LISTEN to another session."""
+        watch = store.watch()
+        watch._pause = lambda _: write(store, 0)
+        with closing(watch):
+            assert watch.wait(PATIENCE) is True
