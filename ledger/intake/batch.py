@@ -129,7 +129,6 @@ class Batch:
     def add(self, prepared: list[Prepared | InvalidEvent], now: int) -> list[Outcome]:
         """One outcome for each event."""
         self._look_up(prepared)
-        part = self.app.store.part or len(prepared)
         outcomes = []
         for event in prepared:
             if isinstance(event, InvalidEvent):
@@ -144,8 +143,6 @@ class Batch:
                 outcomes.append(self._one(event))
             except InvalidEvent as error:
                 outcomes.append(self._invalid(error))
-            if len(self.drafts) > part:
-                self.flush()
         return outcomes
 
     def _invalid(self, error: InvalidEvent) -> Outcome:

@@ -109,9 +109,6 @@ class Store(Protocol):
     in_memory: bool
     """Whether it ends with the process: nothing is noted beside its keys then."""
 
-    part: int
-    """After how many entries of a batch those are best handed over, as it writes meanwhile; 0: all at the end."""
-
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""

@@ -4,6 +4,10 @@
 a writing transaction locks it first, so that writers stand in line and a rollback leaves no gap. Readers read one
 snapshot (REPEATABLE READ). Nothing is kept in a session, so that it works behind PgBouncer in transaction mode: no
 prepared statement, no advisory lock, no setting outlasts its transaction.
+
+A writing transaction is a pipeline: what it writes is sent and not waited for, what failed is raised at the next question
+or at the end, before anything is committed. Many values, and many rows, are one array for each column, in binary: measured
+at 100, 500 and 1,000 rows a transaction that is as fast as COPY, which a pipeline cannot have.
 """
 
 from __future__ import annotations
@@ -41,7 +45,6 @@ from consent_ledger.ledger.store.watch import Watch
 
 SCHEMA: Final = "consent_ledger"
 FORMAT: Final = "format"  # in `meta`
-PART: Final = 250  # events that the server writes while the next ones are looked at
 CONNECTIONS: Final = 16
 PATIENCE_SECONDS: Final = 30.0  # for the server, before an error says that it is away
 LOCK_SECONDS: Final = 10  # for another writer
@@ -136,7 +139,6 @@ def _pipelined(connection: psycopg.Connection[Any]) -> Iterator[None]:
     with connection.pipeline() as pipeline:
         try:
             yield
-            pipeline.sync()
         except BaseException:
             with suppress(psycopg.Error):
                 pipeline.sync()  # what came after the failure
@@ -222,7 +224,6 @@ class PostgresStore:
     """A `ledger.store.contract.Store`."""
 
     in_memory = False
-    part = PART
 
     def __init__(self, address: str, *, only_read: bool = False) -> None:
         self._address, self.schema, self.where = parse_address(address)

@@ -29,8 +29,6 @@ PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that i
 class SQLiteStore:
     """A `ledger.store.contract.Store`. `held`: its file, None in memory; `still`: it was opened as unchanging."""
 
-    part = 0
-
     def __init__(self, name: str, *, where: str, held: Held | None = None, still: Still | None = None) -> None:
         self.where = where
         self.held = held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -374,6 +375,16 @@ class TestPostgres(StoreContract):
         assert not made.is_empty()
         yield made
         made.close()
+
+    def test_rows_that_nobody_fetched_and_that_came_late_are_not_those_of_the_next_question(self, store):
+        with store.writing() as c:
+            put(c, 0, 1)
+            c.execute("INSERT INTO entries VALUES (2,'long',1,'a.type',?,?)", [b"", bytes(1_000_000)])
+            c.execute("SELECT position FROM entries WHERE position=?", [0])
+            c.execute("SELECT state FROM entries WHERE position=?", [2])  # pushes the answers before it through
+            assert select.select([c._connection.fileno()], [], [], PATIENCE)[0]
+            c.execute("SELECT position FROM entries WHERE position=?", [1])
+            assert c.fetchall() == [(1,)]
 
     def test_a_writer_wakes_those_who_wait_without_their_looking(self, store):
         """Of the wait that is told, one pause is all: it ends as soon as something is written."""
