@@ -5,9 +5,9 @@ a writing transaction locks it first, so that writers stand in line and a rollba
 snapshot (REPEATABLE READ). Nothing is kept in a session, so that it works behind PgBouncer in transaction mode: no
 prepared statement, no advisory lock, no setting outlasts its transaction.
 
-A writing transaction is a pipeline: what it writes is sent and not waited for, what failed is raised at the next question
-or at the end, before anything is committed. Many values, and many rows, are one array for each column, in binary: measured
-at 100, 500 and 1,000 rows a transaction that is as fast as COPY, which a pipeline cannot have.
+A writing transaction is a pipeline: what it writes is sent and not waited for, and what failed is raised at the next
+question or at the end, before anything is committed. Many values, and many rows, are one array for each column, in
+binary: measured at 100, 500 and 1,000 rows a transaction that is as fast as COPY, which a pipeline cannot have.
 """
 
 from __future__ import annotations
