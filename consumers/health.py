@@ -87,7 +87,9 @@ def _examined(ledger: Ledger) -> Iterator[tuple[str, bool, str]]:
     with app.reading() as c:
         kept, noes = addresses.count_suppressed(c)
     yield "suppression", True, f"{noes} noes of erased persons are kept, under {kept} addresses"
-    yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded"
+    reason = ledger.projector.why_in_memory
+    memory = f"; they are in memory, and each process folds them: {reason}" if reason is not None else ""
+    yield "projections", True, f"{ledger.projector.catch_up()} entries were to be folded{memory}"
     damage = ledger.projector.damaged()
     yield from (("projections", False, f"{one.person}: {one.what}") for one in damage[:SHOWN])
     odd = gap(opening.clock(), head.recorded_at)

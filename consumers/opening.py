@@ -42,6 +42,7 @@ from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.sqlite import SQLiteStore, in_memory
 from consent_ledger.ledger.vault.keys import FileKeys, MemoryKeys
 from consent_ledger.projections.ledger import Ledger
+from consent_ledger.projections.store.opened import Place
 
 _log = logging.getLogger("consent_ledger")
 STORE_VARIABLE: Final = "CONSENT_LEDGER_STORE"
@@ -139,7 +140,7 @@ def _create_in_server(address: str, folder: Path, origin: str | None) -> Ledger:
     with _closed_on_failure(app):
         app.initialise(log_name(origin or "consent-ledger.local/" + app.where.rpartition("=")[2]))
         provider.finished()
-        return Ledger(app, _clock())
+        return Ledger(app, _clock(), _projections(app))
 
 
 def _open_in_server(address: str, folder: Path, *, only_read: bool) -> Ledger:
@@ -151,7 +152,14 @@ def _open_in_server(address: str, folder: Path, *, only_read: bool) -> Ledger:
         if not only_read:
             _finish(app)
             tell_gap(app.where, clock(), app.current_head().recorded_at)
-        return Ledger(app, _clock())
+        return Ledger(app, _clock(), _projections(app))
+
+
+def _projections(app: LedgerApplication) -> Place:
+    """Where the projections of a ledger in a server are: in its schema, where that is written."""
+    from consent_ledger.ledger.store.postgres import PostgresStore
+
+    return app.store if app.how == "rw" and isinstance(app.store, PostgresStore) else None
 
 
 def _made(path: Path, folder: Path, name: str) -> FileKeys:

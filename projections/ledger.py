@@ -47,6 +47,7 @@ from consent_ledger.projections.read.session import Session, Sessions
 from consent_ledger.projections.reports.acts import about
 from consent_ledger.projections.reports.findings import Record, controller_findings, judge, recipients
 from consent_ledger.projections.reports.obligations import controller_obligations, obligations
+from consent_ledger.projections.store.opened import Place
 
 Row = dict[str, Any]
 _P = ParamSpec("_P")
@@ -111,7 +112,7 @@ class Ledger:
     'deny'
     """
 
-    def __init__(self, app: LedgerApplication, clock: Callable[[], int], projection: Path | None = None) -> None:
+    def __init__(self, app: LedgerApplication, clock: Callable[[], int], projection: Place = None) -> None:
         self.app = app
         app.judge = holds
         self.clock = clock

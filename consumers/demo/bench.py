@@ -10,10 +10,10 @@ import resource
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 import orjson
@@ -33,6 +33,7 @@ SINGLES: Final = 1_000  # events sent one by one
 WARM: Final = 20_000
 PERSONS: Final = (10, 100, 1_000)
 REHEARSED: Final = 20  # people of whom every question is asked
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ def _intake(report: Report, stream: list[dict[str, Any]], folder: Path) -> None:
         some = stream if batch > 1 else stream[: SINGLES + 1]
         ledger = create_ledger(f"sqlite:///{folder / f'batch-{batch}.db'}")
         ledger.app.add_pack(shipped_packs()["parature"])
-        seconds = timed(lambda ledger=ledger, some=some, batch=batch: _record(ledger, some, batch))  # type: ignore[misc]
+        seconds = timed(lambda ledger=ledger, some=some, batch=batch: record_all(ledger, some, batch))  # type: ignore[misc]
         ours[batch] = len(some) / seconds
         if batch != BATCHES[-1]:
             ledger.app.close()
@@ -90,7 +91,8 @@ def _intake(report: Report, stream: list[dict[str, Any]], folder: Path) -> None:
                 rows = c.fetchall()
             ledger.app.close()
     raw = {batch: _raw(rows, batch, folder) for batch in BATCHES}
-    stock = _stock(stream, folder)
+    environment = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(folder / "stock.db")}
+    stock = len(stream) / timed(lambda: stock_save(environment, stream, BATCHES[-1]))
     for batch in BATCHES:
         ratio = ours[batch] / raw[batch]
         report.add(f"intake, batches of {batch:,}", ours[batch], "events/s", "raw executemany", ratio)
@@ -99,9 +101,16 @@ def _intake(report: Report, stream: list[dict[str, Any]], folder: Path) -> None:
     report.add("intake, batches of 1,000", ours[1000], "events/s", "stock save", ours[1000] / stock)
 
 
-def _record(ledger: Ledger, stream: list[dict[str, Any]], batch: int) -> None:
-    for start in range(0, len(stream), batch):
-        outcomes = ledger.record(stream[start : start + batch])
+def batches(some: list[T], batch: int) -> Iterator[list[T]]:
+    """Parts of a list, each of so many."""
+    for start in range(0, len(some), batch):
+        yield some[start : start + batch]
+
+
+def record_all(ledger: Ledger, stream: list[dict[str, Any]], batch: int) -> None:
+    """Record events in batches. Requires that all are good."""
+    for part in batches(stream, batch):
+        outcomes = ledger.record(part)
         assert all(one.kind == "accepted" for one in outcomes), outcomes
 
 
@@ -133,27 +142,21 @@ class _Person(Aggregate):
         self.last = (kind, data)
 
 
-def _stock(stream: list[dict[str, Any]], folder: Path) -> float:
-    app: Application[UUID] = Application(
-        {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(folder / "stock.db")}
-    )
+def stock_save(environment: dict[str, str], stream: list[dict[str, Any]], batch: int) -> None:
+    """The same facts through the library's own application, in the same batches."""
+    app: Application[UUID] = Application(environment)
     people: dict[str, _Person] = {}
-
-    def write() -> None:
-        for start in range(0, len(stream), BATCHES[-1]):
-            touched = {}
-            for body in stream[start : start + BATCHES[-1]]:
-                subject = body.get("subject", "controller")
-                person = people.get(subject)
-                if person is None:
-                    person = people[subject] = _Person()
-                person.tell(body["type"], body["data"])
-                touched[subject] = person
-            app.save(*touched.values())
-
-    seconds = timed(write)
+    for part in batches(stream, batch):
+        touched = {}
+        for body in part:
+            subject = body.get("subject", "controller")
+            person = people.get(subject)
+            if person is None:
+                person = people[subject] = _Person()
+            person.tell(body["type"], body["data"])
+            touched[subject] = person
+        app.save(*touched.values())
     app.close()
-    return len(stream) / seconds
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------------

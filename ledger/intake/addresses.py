@@ -160,7 +160,7 @@ class Writes:
             addresses.add_beside(c, self.beside)
         if self.living:
             addresses.add(c, self.living)
-            addresses.note_shared(c, sorted({(row[2], row[0]) for row in self.living}))
+            addresses.note_shared(c, sorted({row[2] for row in self.living}))
         self.living, self.noes, self.beside = [], [], []
 
 

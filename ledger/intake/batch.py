@@ -49,6 +49,7 @@ from consent_ledger.ledger.policy.conditions import Minor, Need
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.tables import entries, packs, people, refusals
+from consent_ledger.ledger.store.tables.head import marked
 from consent_ledger.ledger.times import format_time
 from consent_ledger.ledger.vault.vault import VaultWrites
 
@@ -112,9 +113,9 @@ class Batch:
         self.refused: dict[bytes, dict[bytes, int]] = {}
         self.writes = VaultWrites()
         self.watched: set[str] = set()  # persons of this batch whose age is known, or who are joined with others
-        self.any_refused = refusals.there_are(c)
-        self.any_kept = app.any_kept = any_kept(c)  # noes that outlive deleted and erased persons
-        self.any_deleted = people.any_deleted(c)
+        # any_kept: noes that outlive deleted and erased persons
+        self.any_refused, self.any_kept, self.any_deleted = marked(c)
+        app.any_kept = self.any_kept
         self.subtrees: list[tuple[int, int, bytes]] = []
         self.grown: set[str] = set()  # streams whose newest entry is not yet written to `streams`
         self.mentions: list[tuple[str, int]] = []  # other persons that entries name
@@ -180,8 +181,11 @@ class Batch:
         missing = [alias for alias in aliases if alias not in self.app.persons]
         self.app.persons.update(vault.find(self.c, missing))
         touched = [self.app.persons[alias] for alias in aliases if alias in self.app.persons]
-        self.watched.update(people.of_known_age(self.c, touched))
-        self.watched.update(people.ever_joined(self.c, touched))
+        self.watched |= people.of_known_age_or_joined(self.c, touched)
+        for stream, version, leaf in entries.tips_of(self.c, [one for one in touched if one not in self.app.tips]):
+            self.app.tips[stream] = version, leaf
+        sealing = {event.alias for event in good if event.personal}
+        vault.look_up_keys(self.c, [self.app.persons[one] for one in sealing if one in self.app.persons])
 
     def _look_up_older(self, events: list[Prepared]) -> None:
         """A name leads first to whom it led as it is written, in a store that knew no other form of it."""
@@ -552,6 +556,7 @@ class Batch:
     def finish(self) -> None:
         """Write the rest, and sign the new head if there is one."""
         self.flush()
+        self.app.vault.look_up_keys(self.c, [])
         if self.next == self.before.size:
             return
         if self.subtrees:

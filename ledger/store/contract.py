@@ -85,6 +85,21 @@ class Moved(Exception):
     """The store moved between the beginning of an answer and the first thing that it read: it starts again."""
 
 
+class Watch(Protocol):
+    """Waits for news of a store; serves one thread at a time, and has connections of its own."""
+
+    def wait(self, timeout: float) -> bool:
+        """Whether anything was written since this was made, or since it last said so; waits at most so many seconds.
+
+        Whatever is read after it has said so is at least that new. It may say so where nothing was written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+
 class Store(Protocol):
     """A store that is there. Its methods raise the store errors of `ledger.errors`, and no error of a driver."""
 
@@ -118,6 +133,10 @@ class Store(Protocol):
 
     def reader(self) -> Reader:
         """A reader with a connection of its own."""
+        ...
+
+    def watch(self) -> Watch:
+        """What waits for news, from now on. News MUST NOT be missed; how late they are is for each store to say."""
         ...
 
     def is_empty(self) -> bool:

@@ -5,7 +5,7 @@ Only here rows of the log are deleted, which the triggers of a ledger forbid: th
 
 from __future__ import annotations
 
-import uuid
+import os
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -22,7 +22,7 @@ class ScratchStore(PostgresStore):
     """A store that every `create` empties. `close` ends its use, `drop` itself."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(_in_schema(address, f"scenarios_{uuid.uuid4().hex}"))
+        super().__init__(_in_schema(address, f"scenarios_{os.urandom(16).hex()}"))
         with self.writing() as c:
             super().create(c)
             for table in FOREVER:

@@ -19,6 +19,7 @@ from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Tr
 from consent_ledger.ledger.store.sqlite_pool import LedgerDatastore, LedgerPool, readable_errors
 from consent_ledger.ledger.store.sqlite_reader import Reader
 from consent_ledger.ledger.store.sqlite_schema import APPLICATION_ID, SCHEMA, STORE_FORMAT
+from consent_ledger.ledger.store.watch import Watch
 
 LOCK_SECONDS: Final = 10  # how long a writer waits for another process
 PIECE_BYTES: Final = 12  # looked for at both ends of a needle: less than that is left of a nonce, and nothing sealed
@@ -89,6 +90,9 @@ class SQLiteStore:
     def reader(self) -> Reader:
         with self.errors():
             return Reader(self.pool)
+
+    def watch(self) -> Watch:
+        return Watch(self.reader())
 
     def is_empty(self) -> bool:
         with self.reading() as moment, moment.cursor() as c:

@@ -75,6 +75,7 @@ class Vault:
         self._digest_key = digest_key
         self._random = randomness
         self._data_keys: dict[str, AESGCM] = {}
+        self._wrapped: dict[str, bytes] = {}  # of a batch under way, read at once; its writer's
         self._sources: dict[str, bytes] = {}
 
     # -- names ---------------------------------------------------------------------------------------------------------
@@ -236,14 +237,15 @@ class Vault:
         if whole:
             people.drop_key(c, person)
             people.blank_names(c, person)
-            self._data_keys.pop(person, None)
+            self.forget_key(person)
 
     def forget_names(self, c: Transaction, person: str) -> None:
         """Destroy all names of a person."""
         people.drop_names(c, person)
 
     def forget_key(self, person: str) -> None:
-        """Drop one unwrapped data key."""
+        """Drop one data key."""
+        self._wrapped.pop(person, None)
         self._data_keys.pop(person, None)
 
     def trim_cache(self) -> None:
@@ -252,7 +254,8 @@ class Vault:
             self._data_keys.clear()
 
     def forget_cache(self) -> None:
-        """Drop unwrapped data keys: after a rollback, or when another process wrote."""
+        """Drop data keys: after a rollback, or when another process wrote."""
+        self._wrapped = {}
         self._data_keys.clear()
 
     def mark(self, c: Transaction, person: str, content: bytes) -> bytes | None:
@@ -287,6 +290,10 @@ class Vault:
 
     # -- keys ----------------------------------------------------------------------------------------------------------
 
+    def look_up_keys(self, c: Transaction, persons: Iterable[str]) -> None:
+        """Read at once what a batch may need of the data keys of these persons, in place of what another one read."""
+        self._wrapped = people.wrapped_keys(c, [one for one in persons if one not in self._data_keys])
+
     def _data_key(self, c: Transaction, writes: VaultWrites, person: str) -> AESGCM:
         key = self._existing_key(c, person)
         return self._remember(person, key) if key is not None else self._new_key(writes, person)
@@ -299,7 +306,7 @@ class Vault:
     def _existing_key(self, c: Transaction, person: str) -> AESGCM | None:
         key = self._data_keys.get(person)
         if key is None:
-            wrapped = people.wrapped_key(c, person)
+            wrapped = self._wrapped.get(person) or people.wrapped_key(c, person)
             if wrapped is None:
                 return None
             key = AESGCM(self.keys.unwrap(wrapped, person.encode()))

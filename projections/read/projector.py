@@ -1,14 +1,14 @@
-"""The projection on disk: the state of every person, in a file of its own beside the store.
+"""The projection at rest: the state of every person, in a file of its own beside the store or in its server's schema.
 
-The file can be deleted at any time and is rebuilt from the log alone. Pages of entries are folded, and their rows
+It can be deleted at any time and is rebuilt from the log alone. Pages of entries are folded, and their rows
 saved together with the cursor and the log's root there, in one transaction: whatever happens, each entry counts exactly
-once, and a file that belongs to another log is noticed.
+once, and a projection that belongs to another log is noticed.
 
 A row carries the leaf hash of the person's last entry that is in it, `tip`. Each entry names the leaf hash of the one
 before it, so that the tip says all of the person's entries: a row is used where its tip is that of the log that the
 answer sees, whoever has folded further since. A tag under a key of the vault binds the row to its person.
 
-Any thread may use a projector. Reading goes through a connection of its own, so that nobody waits for a page.
+Any thread may use a projector. Nobody who reads waits for a page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zlib import crc32
 import orjson
 
 from consent_ledger.ledger import crashpoints
-from consent_ledger.ledger.errors import NewerEntry, StoreBusy
+from consent_ledger.ledger.errors import NewerEntry, StoreBusy, StoreReadOnly
 from consent_ledger.ledger.events.catalogue import SCHEMA_VERSION, TYPES
 from consent_ledger.ledger.gcpause import paused
 from consent_ledger.ledger.intake.application import LedgerApplication
@@ -37,7 +37,8 @@ from consent_ledger.ledger.store.tables.head import Head, read_head, readers
 from consent_ledger.projections.fold.record import State, new_state
 from consent_ledger.projections.fold.state import evolve, fold
 from consent_ledger.projections.read.snapshot import FORMAT, dump, load
-from consent_ledger.projections.store.sqlite import ProjectionStore, discard
+from consent_ledger.projections.store.contract import ProjectionStore
+from consent_ledger.projections.store.opened import Place, open_projections
 
 # Rows are written anew by a program that folds otherwise, or reads entries that another one could not.
 SCHEMA_FORMAT: Final = crc32(repr((502, FORMAT, ENTRY_FORMAT, SCHEMA_VERSION, sorted(TYPES))).encode()) & 0x7FFFFFFF
@@ -92,19 +93,26 @@ class Difference:
 
 
 class Projector:
-    """Keeps the projections of one store. `path` None: in memory."""
+    """Keeps the projections of one store. `place` None: in memory.
 
-    def __init__(self, app: LedgerApplication, path: Path | None) -> None:
+    `why_in_memory`: why they are that although a place was given.
+    """
+
+    def __init__(self, app: LedgerApplication, place: Place, store: ProjectionStore | None = None) -> None:
         self.app = app
-        self.path = path
+        self.place = place
+        self.path = place if isinstance(place, Path) else None
         self._in_memory = app.store.in_memory
         self._folding = threading.RLock()  # one in this process catches up, the others find it done
         self._rows: dict[str, Row] = {}
         self._folded = 0  # the cursor that `_rows` belong to: another process may have moved it
-        self.store = ProjectionStore(path, SCHEMA_FORMAT, app.check_process)
+        self.why_in_memory: str | None = None
+        if store is None:
+            store, self.why_in_memory = open_projections(place, SCHEMA_FORMAT, app.check_process)
+        self.store = store
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of them."""
         self.store.close()
 
     @property
@@ -157,7 +165,7 @@ class Projector:
             return size <= read_head(newest).size and root == root_at(size, *readers(newest))
 
     def _fold_page(self) -> int:
-        """Fold and save the next page. Returns its entries. Others who fold into the same file wait, or were first."""
+        """Fold and save the next page. Returns its entries. Others who fold into the same one wait, or were first."""
         try:
             with self.store.transaction(), self.app.reading() as c:
                 anew = self.store.require_kind()
@@ -372,25 +380,30 @@ def _bytes(value: Any) -> bytes:
 
 
 def rebuild(
-    app: LedgerApplication, path: Path, progress: Callable[[int], None] | None = None
+    app: LedgerApplication, place: Place, progress: Callable[[int], None] | None = None
 ) -> tuple[int, list[Difference]]:
     """Fold everything anew beside the old rows, compare with them, and put the new ones in their place.
 
-    Returns (entries folded, persons that differ). That is one transaction on the file that is there: others may have it
-    open, fold into it and write to the log meanwhile. Until then the old rows stay.
+    Returns (entries folded, persons that differ). That is one transaction on what is there: others may have it open,
+    fold into it and write to the log meanwhile. Until then the old rows stay. Requires a place that is no memory.
+    Raises StoreReadOnly where there may be none.
     """
-    fresh_path = path.with_name(path.name + ".rebuilding")
-    discard(fresh_path)
-    old, fresh = Projector(app, path), Projector(app, fresh_path)
+    old = Projector(app, place)
+    if old.why_in_memory is not None:
+        raise StoreReadOnly(old.why_in_memory)
+    try:
+        fresh = Projector(app, place, old.store.beside())
+    except BaseException:
+        old.close()
+        raise
     try:
         folded = fresh.catch_up(progress)
-        old.store.attach(fresh_path)
         while (differences := _exchange(app, old, fresh)) is None:
             pass  # somebody else folded more than was seen here: once more
     finally:
         old.close()
         fresh.close()
-        discard(fresh_path)
+        old.store.remove_beside()
     return folded, differences
 
 

@@ -18,9 +18,8 @@ from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.files.held import guard
 from consent_ledger.ledger.log.verifier import EMPTY_ROOT
 from consent_ledger.ledger.store.sqlite_pool import LOG_BYTES, readable_errors
+from consent_ledger.projections.store.contract import JUDGED, PAGE, PERSON, TIMEOUT_SECONDS, Columns
 
-PAGE: Final = 1_000  # rows that are read at a time by whoever looks at all of them
-TIMEOUT_SECONDS: Final = 10  # of waiting for another process that folds
 _SCHEMA: Final = (
     "CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL, root BLOB NOT NULL)",
     # An empty snapshot: something of the person was written by a newer program.
@@ -35,14 +34,10 @@ _SCHEMA: Final = (
         person TEXT PRIMARY KEY, tip BLOB NOT NULL, about BLOB NOT NULL, findings BLOB NOT NULL,
         permitted_by BLOB NOT NULL, tag BLOB NOT NULL) WITHOUT ROWID""",
 )
-_PERSON: Final = "person, controller, entries, last_time, last_recorded, linked, tip, snapshot, tag"
-_JUDGED: Final = "person, tip, about, findings, permitted_by, tag"
-
-Columns = tuple[Any, ...]
 
 
-class ProjectionStore:
-    """One file of projections. `path` None: in memory.
+class SQLiteProjections:
+    """A `projections.store.contract.ProjectionStore` in one file. `path` None: in memory.
 
     `kind`: a number of how rows are written; tables of another one are made anew, empty. `check_process` raises Forked
     in a child of the process that opened the file. Any thread may use it.
@@ -144,13 +139,13 @@ class ProjectionStore:
         """What was judged of a person at exactly these last entries, None where that is not there."""
         with self._read() as db:
             found: Columns | None = db.execute(
-                f"SELECT {_JUDGED} FROM judged WHERE person=? AND tip=? AND about=?", [person, tip, about]
+                f"SELECT {JUDGED} FROM judged WHERE person=? AND tip=? AND about=?", [person, tip, about]
             ).fetchone()
         return found
 
     def pages(self, table: Literal["people", "judged"]) -> Iterator[list[Columns]]:
         """All rows of a table, in order of the persons, a page at a time."""
-        return self._pages(_PERSON if table == "people" else _JUDGED, table)
+        return self._pages(PERSON if table == "people" else JUDGED, table)
 
     def snapshots(self) -> Iterator[list[tuple[str, int, bytes]]]:
         """(person, entries, snapshot) of all persons, in order, a page at a time."""
@@ -200,18 +195,31 @@ class ProjectionStore:
     def save_page(self, rows: Sequence[Columns], following: int, root: bytes) -> None:
         """Save rows of persons in place of older ones, and up to where they are folded. Requires a transaction."""
         with self.errors():
-            self.db.executemany(f"INSERT OR REPLACE INTO people ({_PERSON}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            self.db.executemany(f"INSERT OR REPLACE INTO people ({PERSON}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
             self.db.execute("UPDATE cursor SET next=?, root=?", [following, root])
 
     def save_judged(self, rows: Sequence[Columns]) -> None:
         """Save what was judged in place of what was before. Requires a transaction."""
-        self.db.executemany(f"INSERT OR REPLACE INTO judged ({_JUDGED}) VALUES (?,?,?,?,?,?)", rows)
+        self.db.executemany(f"INSERT OR REPLACE INTO judged ({JUDGED}) VALUES (?,?,?,?,?,?)", rows)
 
     # -- another file beside it ----------------------------------------------------------------------------------------
 
-    def attach(self, other: Path) -> None:
-        """Have another file at hand, for `take_over`, until this one is closed."""
-        self.db.execute("ATTACH DATABASE ? AS fresh", [str(other)])
+    @property
+    def _fresh_path(self) -> Path:
+        assert self._path is not None
+        return self._path.with_name(self._path.name + ".rebuilding")
+
+    def beside(self) -> SQLiteProjections:
+        """A file beside this one, at hand for `take_over` until this one is closed. Requires that this is a file."""
+        self.remove_beside()
+        fresh = SQLiteProjections(self._fresh_path, self._kind, self._check_process)
+        with self.errors():
+            self.db.execute("ATTACH DATABASE ? AS fresh", [str(self._fresh_path)])
+        return fresh
+
+    def remove_beside(self) -> None:
+        """Remove the file beside this one."""
+        discard(self._fresh_path)
 
     def take_over(self) -> None:
         """Put all that is in the other file in place of all that is here. Requires a transaction."""
@@ -233,5 +241,5 @@ def _create_private(path: Path) -> None:
 
 
 def _person(db: sqlite3.Connection, person: str) -> Columns | None:
-    found: Columns | None = db.execute(f"SELECT {_PERSON} FROM people WHERE person=?", [person]).fetchone()
+    found: Columns | None = db.execute(f"SELECT {PERSON} FROM people WHERE person=?", [person]).fetchone()
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -192,6 +194,50 @@ class StoreContract:
             reader.doubt()
             assert reader.moved()
 
+    # -- news ----------------------------------------------------------------------------------------------------------
+
+    def test_who_waits_is_told_of_what_was_written_since(self, store):
+        watch = store.watch()
+        with closing(watch):
+            assert not watch.wait(0)
+            with store.writing() as c:
+                put(c, 0)
+            assert watch.wait(0)
+            assert not watch.wait(0)
+            with pytest.raises(Broken):
+                break_off(store, 1)
+            with store.writing() as c:
+                meta.put(c, "note", b"")  # no entry, and yet
+            with store.writing() as c:
+                put(c, 1)
+            assert watch.wait(0)
+            with store.reading() as moment, moment.cursor() as c:
+                assert seen(c) == [0, 1]
+
+    def test_who_waits_wakes_when_something_is_written(self, store):
+        watch, paused = store.watch(), threading.Event()
+        pause = watch._pause
+
+        def pausing(seconds):
+            paused.set()
+            pause(seconds)
+
+        watch._pause = pausing
+        with closing(watch), ThreadPoolExecutor(1) as pool:
+            task = pool.submit(watch.wait, PATIENCE)
+            assert paused.wait(PATIENCE)
+            with store.writing() as c:
+                put(c, 0)
+            assert task.result(timeout=PATIENCE) is True
+
+    def test_who_waits_hears_of_nothing_in_time(self, store):
+        watch, pauses = store.watch(), []
+        watch._pause = pauses.append
+        with closing(watch):
+            assert watch.wait(0.01) is False
+        assert pauses[:2] == sorted(pauses[:2])
+        assert max(pauses) <= 0.01
+
     # -- forever -------------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("statement", ["DELETE FROM {table}", "UPDATE {table} SET {column}={column}"])
@@ -213,6 +259,38 @@ class StoreContract:
                 put(c, number)
             with store.reading() as moment, moment.cursor() as c:
                 assert seen(c)[-1] == number
+
+    def test_the_rows_that_come_are_those_of_the_last_question(self, store):
+        with store.writing() as c:
+            put(c, 0, 1, 2)
+            c.execute("SELECT position FROM entries WHERE position=?", [0])
+            c.execute("UPDATE meta SET value=? WHERE name=?", [b"", "no such"])
+            c.execute("SELECT position FROM entries WHERE position>? ORDER BY position", [0])
+            assert (c.fetchone(), c.fetchall()) == ((1,), [(2,)])
+
+    @pytest.mark.parametrize("many", [1, 2, 700])
+    def test_many_values_are_asked_for_at_once(self, store, many):
+        wanted = list(range(0, 2 * many, 2))
+        marks = ",".join("?" * many)
+        with store.writing() as c:
+            put(c, *range(2 * many))
+            c.execute(
+                f"SELECT position FROM entries WHERE type=? AND position IN ({marks}) AND stream<>? ORDER BY position",
+                ["a.type", *wanted, "?"],
+            )
+            assert [row[0] for row in c.fetchall()] == wanted
+            c.execute(f"SELECT position FROM entries WHERE position NOT IN ({marks}) ORDER BY position", wanted)
+            assert [row[0] for row in c.fetchall()] == [one + 1 for one in wanted]
+            values = ",".join(["(?)"] * many)
+            c.execute(f"WITH told (one) AS (VALUES {values}) SELECT one FROM told ORDER BY one", wanted)
+            assert [row[0] for row in c.fetchall()] == wanted
+
+    def test_what_is_absent_of_all_or_some_rows_is_absent(self, store):
+        rows = [(b"1", "p", None, None, None), (b"2", "p", None, b"bound", None)]
+        with store.writing() as c:
+            c.executemany("INSERT INTO aliases VALUES (?,?,?,?,?)", rows)
+            c.execute("SELECT alias, person, sealed, bound, word FROM aliases ORDER BY alias")
+            assert c.fetchall() == rows
 
     def test_bytes_and_texts_come_back_as_they_went(self, store):
         values = [b"", b"\0", bytes(range(256)), "\u00e9\u4e2d\U0001f600".encode()]
@@ -297,3 +375,41 @@ class TestPostgres(StoreContract):
         assert not made.is_empty()
         yield made
         made.close()
+
+    def test_rows_that_nobody_fetched_and_that_came_late_are_not_those_of_the_next_question(self, store):
+        with store.writing() as c:
+            put(c, 0, 1)
+            c.execute("INSERT INTO entries VALUES (2,'long',1,'a.type',?,?)", [b"", bytes(1_000_000)])
+            c.execute("SELECT position FROM entries WHERE position=?", [0])
+            c.execute("SELECT state FROM entries WHERE position=?", [2])  # pushes the answers before it through
+            assert select.select([c._connection.fileno()], [], [], PATIENCE)[0]
+            c.execute("SELECT position FROM entries WHERE position=?", [1])
+            assert c.fetchall() == [(1,)]
+
+    def test_a_writer_wakes_those_who_wait_without_their_looking(self, store):
+        """Of the wait that is told, one pause is all: it ends as soon as something is written."""
+        watch, began, pauses = store.watch(), threading.Event(), []
+        pause = watch._pause
+
+        def long_pause(seconds):
+            pauses.append(seconds)
+            began.set()
+            pause(PATIENCE)
+
+        watch._pause = long_pause
+        with closing(watch), ThreadPoolExecutor(1) as pool:
+            started = time.monotonic()
+            task = pool.submit(watch.wait, 10 * PATIENCE)
+            assert began.wait(PATIENCE)
+            with store.writing() as c:
+                put(c, 0)
+            assert task.result(timeout=PATIENCE) is True
+            assert time.monotonic() - started < PATIENCE
+        assert len(pauses) == 1
+
+    def test_who_hears_nothing_looks(self, store):
+        """As behind a pooler that hands LISTEN to another session."""
+        watch = store.watch()
+        watch._pause = lambda _: write(store, 0)
+        with closing(watch):
+            assert watch.wait(PATIENCE) is True

@@ -9,6 +9,7 @@ import pytest
 from consent_ledger.ledger.errors import StoreError
 from consent_ledger.ledger.store.sqlite import in_memory
 from consent_ledger.ledger.store.tables import addresses, entries, many, packs, people, refusals
+from consent_ledger.ledger.store.tables.head import marked
 
 ANN, BOB, CID = "0a", "0b", "0c"  # persons
 T1, T2, T3 = b"\x01", b"\x02", b"\x03"  # tags
@@ -115,14 +116,23 @@ def test_who_is_joined_is_joined_both_ways_and_once(c):
     assert people.joined_with(c, ANN) == [BOB]
     assert people.joined_with(c, BOB) == [ANN]
     several = [ANN, BOB, CID, *map(str, range(MANY))]
-    assert sorted(people.ever_joined(c, several)) == [ANN, BOB]
-    assert list(people.of_known_age(c, several)) == [CID]
+    assert people.of_known_age_or_joined(c, several) == {ANN, BOB, CID}
+
+
+def test_the_newest_entries_and_keys_of_many_are_read_at_once(c):
+    entries.move_tips(c, [(ANN, 2, b"leaf a"), (BOB, 1, b"leaf b")])
+    people.add_keys(c, [(ANN, b"wrapped a"), (CID, b"wrapped c")])
+    several = [ANN, CID, *map(str, range(MANY))]
+    assert list(entries.tips_of(c, several)) == [(ANN, 2, b"leaf a")]
+    assert people.wrapped_keys(c, several) == {ANN: b"wrapped a", CID: b"wrapped c"}
 
 
 def test_a_deletion_covers_what_is_of_an_earlier_moment(c):
     assert not people.any_deleted(c)
+    assert not marked(c)[2]
     c.execute("INSERT INTO deleted VALUES (?,?)", [ANN, 2**53])
     assert people.any_deleted(c)
+    assert marked(c)[2]
     assert people.deleted_after(c, [BOB, ANN], 2**53 - 1)
     assert not people.deleted_after(c, [BOB, ANN], 2**53)
     assert not people.deleted_after(c, [BOB], 0)
@@ -132,12 +142,12 @@ def test_a_deletion_covers_what_is_of_an_earlier_moment(c):
 
 
 def test_refusals_are_found_by_their_keys(c):
-    assert not refusals.there_are(c)
+    assert marked(c)[0] is False
     refusals.add(c, b"key", b"one", b"alias", 1)
     refusals.add(c, b"key", b"two", None, 2)
     refusals.add_names(c, [b"a", b"b"], 2)
     refusals.add_names(c, [], 2)
-    assert refusals.there_are(c)
+    assert marked(c)[0] is True
     assert sorted(refusals.of_keys(c, [b"key", b"other"])) == [(b"key", b"one", 1), (b"key", b"two", 2)]
     c.execute("SELECT alias, position FROM refused_names ORDER BY alias")
     assert c.fetchall() == [(b"a", 2), (b"b", 2)]
@@ -176,8 +186,8 @@ def test_a_bounced_address_is_nobodys(c):
 
 def test_a_tag_is_shared_as_soon_as_another_person_has_it(c):
     addresses.add(c, [living(ANN, 1, T1), living(ANN, 2, T2), living(BOB, 3, T1), living(CID, 4, T3)])
-    addresses.note_shared(c, [(T1, ANN), (T1, BOB), (T2, ANN), (T3, CID)])
-    addresses.note_shared(c, [(T1, BOB)])
+    addresses.note_shared(c, [T1, T2, T3])
+    addresses.note_shared(c, [T1])
     assert addresses.shared(c) == addresses.of_several(c) == {T1}
     assert addresses.first_and_last(c, T1) == (ANN, BOB)
     assert sorted(addresses.take(c, ANN)) == [(T1, b"bound 1"), (T2, b"bound 2")]
@@ -190,7 +200,7 @@ def test_a_tag_is_shared_as_soon_as_another_person_has_it(c):
 @pytest.mark.parametrize("person", [ANN, CID])  # before the other, and after
 def test_another_before_or_after_shares_a_tag(c, person):
     addresses.add(c, [living(BOB, 1, T1), living(person, 2, T1)])
-    addresses.note_shared(c, [(T1, person)])
+    addresses.note_shared(c, [T1])
     assert addresses.shared(c) == {T1}
 
 

@@ -162,13 +162,13 @@ def rebuild(store: Store = None, keys: Keys = None, json: Json = False, csv: Csv
 
     how = form(json=json, csv=csv)
     ledger = opening.open_ledger(store, keys)
-    path = ledger.projector.path
-    if path is None:
+    place = ledger.projector.place
+    if place is None:
         raise StoreReadOnly(f"{ledger.app.where}: is open for reading only: {READ_ONLY[ledger.app.how]}")
     ledger.projector.close()
     size = ledger.app.current_head().size
     with show.progress("rebuild", size) as progress:
-        folded, differences = run(ledger.app, path, progress)
+        folded, differences = run(ledger.app, place, progress)
     rows = [{"person": one.person, "what": one.what} for one in differences]
     if json:
         show.print_json({"folded": folded, "differences": rows})

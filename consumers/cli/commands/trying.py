@@ -11,6 +11,8 @@ import typer
 
 from consent_ledger.consumers import show
 from consent_ledger.consumers.cli.commands.shared import NO, Csv, Json, app, command, examples, form
+from consent_ledger.consumers.opening import server_address
+from consent_ledger.ledger.errors import NotALedger
 
 
 @app.command(epilog=examples("demo", "demo --folder demo"))
@@ -32,14 +34,27 @@ def demo(
         raise typer.Exit(NO)
 
 
-@app.command(epilog=examples("bench", "bench --events 100000 --csv"))
+@app.command(epilog=examples("bench", "bench --events 100000 --csv", "bench --store postgresql://me@localhost/scratch"))
 @command
 def bench(
     events: Annotated[int, typer.Option(help="Events in the stream.", min=1)] = 20_000,
+    store: Annotated[
+        str | None, typer.Option(help="A PostgreSQL server: intake there, in schemas that are dropped again.")
+    ] = None,
     json: Json = False,
     csv: Csv = False,
 ) -> None:
     """Measure intake, decisions, rebuild, size and memory against peers, in one run."""
     from consent_ledger.consumers.demo.bench import run
 
-    run(events, form(json=json, csv=csv))
+    how = form(json=json, csv=csv)
+    if store is None:
+        run(events, how)
+        return
+    if server_address(store) is None:
+        raise NotALedger(f"--store {store}: names no server (postgresql://user@host:5432/database does)")
+    try:
+        from consent_ledger.consumers.demo import bench_postgres
+    except ImportError as error:
+        raise NotALedger(f"postgresql://: {error} (install it with: pip install 'consent-ledger[postgres]')") from None
+    bench_postgres.run(store, events, how)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import exists, marks_for
+from consent_ledger.ledger.store.tables.many import exists, marks_for, parts
 
 Living = tuple[str, int, bytes, str, str, bytes]  # person, position, tag, kind, how, bound
 
@@ -70,13 +70,15 @@ def take(c: Transaction, person: str) -> list[tuple[bytes, bytes]]:
 # -- those that several have
 
 
-def note_shared(c: Transaction, rows: Iterable[tuple[bytes, str]]) -> None:
-    """Note the tags of those (tag, person) that another person has on record, too."""
-    c.executemany(
-        "INSERT INTO shared SELECT ? WHERE EXISTS (SELECT 1 FROM living WHERE tag=? AND person<?) "
-        "OR EXISTS (SELECT 1 FROM living WHERE tag=? AND person>?) ON CONFLICT DO NOTHING",
-        [(tag, tag, person, tag, person) for tag, person in rows],
-    )
+def note_shared(c: Transaction, tags: Iterable[bytes]) -> None:
+    """Note those of these tags that several persons have on record."""
+    for marks, part in parts(tags):
+        c.execute(
+            f"WITH told (tag) AS (VALUES {marks.replace('?', '(?)')}) INSERT INTO shared SELECT tag FROM told "
+            "WHERE (SELECT min(person) FROM living WHERE living.tag = told.tag) "
+            "<> (SELECT max(person) FROM living WHERE living.tag = told.tag) ON CONFLICT DO NOTHING",
+            part,
+        )
 
 
 def drop_shared(c: Transaction, tag: bytes) -> None:

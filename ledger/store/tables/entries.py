@@ -40,6 +40,11 @@ def tip(c: Transaction, stream: str) -> tuple[int, bytes]:
     return (row[0], row[1]) if row is not None else NO_TIP
 
 
+def tips_of(c: Transaction, streams: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
+    """(stream, version, leaf hash) of the newest entries of those of these streams that have any, in no order."""
+    return rows_in(c, "SELECT stream, version, leaf FROM streams WHERE stream IN ({marks})", streams)
+
+
 # -- as notifications --------------------------------------------------------------------------------------------------
 
 Notice = tuple[int, str, int, str, bytes]  # position, stream, version, type, state

@@ -43,6 +43,16 @@ def read_head(c: Transaction) -> Head:
     return head
 
 
+def marked(c: Transaction) -> tuple[bool, bool, bool]:
+    """Whether any event was refused, an address of anybody deleted or erased stays, any person's fields are deleted."""
+    c.execute(
+        "SELECT EXISTS (SELECT 1 FROM refused), EXISTS (SELECT 1 FROM suppressed) OR EXISTS (SELECT 1 FROM addresses), "
+        "EXISTS (SELECT 1 FROM deleted)"
+    )
+    refused, stays, deleted = c.fetchone()
+    return bool(refused), bool(stays), bool(deleted)
+
+
 def readers(c: Transaction) -> tuple[ReadSubtree, ReadLeaves]:
     """How roots and proofs read the store's hashes. They raise CorruptEntry for one that is not there, or is none."""
 

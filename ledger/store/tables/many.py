@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from consent_ledger.ledger.store.contract import Transaction
 
-PART: Final = 500
+PART: Final = 1_000
 
 
 def parts(values: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:

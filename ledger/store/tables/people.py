@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import exists, marks_for, rows_in
+from consent_ledger.ledger.store.tables.many import exists, marks_for, parts, rows_in
 
 # a store whose tables a reader may not all read asks this in a way of its own
 OF_ALIASES: Final = "SELECT alias, person, bound FROM aliases WHERE alias IN ({marks})"
@@ -35,14 +35,21 @@ def known(c: Transaction, person: str) -> bool:
     return bool(c.fetchone()[0])
 
 
-def of_known_age(c: Transaction, persons: Iterable[str]) -> Iterator[str]:
-    """Those of these persons whose age was ever told, in no order."""
-    return (row[0] for row in rows_in(c, "SELECT person FROM aged WHERE person IN ({marks})", persons))
+def of_known_age_or_joined(c: Transaction, persons: Iterable[str]) -> set[str]:
+    """Those of these persons whose age was ever told, or who were ever joined with another."""
+    found: set[str] = set()
+    for marks, part in parts(persons):
+        c.execute(
+            f"SELECT person FROM aged WHERE person IN ({marks}) UNION ALL SELECT one FROM links WHERE one IN ({marks})",
+            [*part, *part],
+        )
+        found.update(row[0] for row in c.fetchall())
+    return found
 
 
-def ever_joined(c: Transaction, persons: Iterable[str]) -> Iterator[str]:
-    """Those of these persons who were ever joined with another, once for each other, in no order."""
-    return (row[0] for row in rows_in(c, "SELECT one FROM links WHERE one IN ({marks})", persons))
+def wrapped_keys(c: Transaction, persons: Iterable[str]) -> dict[str, bytes]:
+    """The wrapped data keys of those of these persons who have one."""
+    return dict(rows_in(c, "SELECT person, wrapped FROM people WHERE person IN ({marks})", persons))
 
 
 def note_aged(c: Transaction, persons: Iterable[str]) -> None:

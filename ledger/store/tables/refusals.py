@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables.many import exists, rows_in
+from consent_ledger.ledger.store.tables.many import rows_in
 
 # -- what intake asks and writes
-
-
-def there_are(c: Transaction) -> bool:
-    """Whether any event was refused."""
-    return exists(c, "SELECT 1 FROM refused")
 
 
 def of_keys(c: Transaction, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes, int]]:
