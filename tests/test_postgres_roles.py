@@ -132,9 +132,12 @@ def own(postgres):
 # -- the table of privileges -------------------------------------------------------------------------------------------
 
 
+PROJECTIONS = {"projection_cursor": "one", "projection_people": "person", "projection_judged": "person"}
+
+
 def cells():
     """(table, group, verb, whether it may), for all of them."""
-    for table in TABLES:
+    for table in (*TABLES, *PROJECTIONS):
         for group, letters in roles.privileges(table).items():
             for letter, verb in roles.VERBS.items():
                 yield table, group, verb, letter in letters
@@ -217,7 +220,7 @@ STATEMENTS = {
 
 def tried(connection, schema, role, verb, table):
     """What becomes of a statement by a session that has taken on a role: None for nothing, else the error."""
-    column = TABLES[table][0].split()[0]
+    column = PROJECTIONS[table] if table in PROJECTIONS else TABLES[table][0].split()[0]
     connection.execute(f"SET ROLE {role}; SET search_path TO {schema}")
     try:
         connection.execute(STATEMENTS[verb].format(table=table, column=column))

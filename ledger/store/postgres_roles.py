@@ -145,9 +145,24 @@ def granted(schema: str) -> list[str]:
             if letters:
                 verbs = ", ".join(VERBS[one] for one in letters)
                 made.append(f'GRANT {verbs} ON "{schema}".{table} TO "{role(schema, group)}"')
+    made.append(granted_on_projections(schema))
     for function, groups in FUNCTIONS.items():
         made += [f'GRANT EXECUTE ON FUNCTION "{schema}".{function} TO "{role(schema, one)}"' for one in groups]
     return made
+
+
+def granted_on_projections(schema: str) -> str:
+    """What gives each role that is there what OF_PROJECTIONS says on whatever tables of projections there are."""
+    grants = "".join(
+        f"IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{role(schema, group)}') THEN "
+        f'EXECUTE format(\'GRANT {", ".join(VERBS[one] for one in letters)} ON "{schema}".%I TO '
+        f'"{role(schema, group)}"\', one); END IF; '
+        for group, letters in privileges(PROJECTION).items()
+    )
+    return (
+        "DO $$ DECLARE one text; BEGIN FOR one IN SELECT tablename FROM pg_tables "
+        f"WHERE schemaname = '{schema}' AND starts_with(tablename, '{PROJECTION}') LOOP {grants}END LOOP; END $$"
+    )
 
 
 def script(schema: str) -> str:

@@ -17,6 +17,7 @@ from psycopg import errors as pg
 from consent_ledger.ledger.errors import Closed, StoreReadOnly
 from consent_ledger.ledger.log.verifier import EMPTY_ROOT
 from consent_ledger.ledger.store.postgres import PostgresStore
+from consent_ledger.ledger.store.postgres_roles import granted_on_projections
 from consent_ledger.projections.store.contract import JUDGED, PAGE, PERSON, TIMEOUT_SECONDS, Columns
 
 PREFIX: Final = "projection_"
@@ -87,6 +88,7 @@ class PostgresProjections:
             )
             for name in _TABLES:
                 connection.execute(f"DELETE FROM {self._table(name)}".encode())
+            connection.execute(granted_on_projections(self._store.schema).encode())
 
     def _all_there(self, connection: psycopg.Connection[Any]) -> bool:
         wanted = " AND ".join(f"to_regclass('{self._table(name)}') IS NOT NULL" for name in _TABLES)
