@@ -258,6 +258,8 @@ _MAY = {
     "consumers/scenarios.py": "files of scenarios",
     "consumers/maintenance.py": "evidence",
     "ledger/files/durable.py": "what it writes itself",
+    "ledger/store/postgres.py": "the pool of connections",
+    "ledger/store/sqlite.py": "a new file, before it is in use",
     "ledger/vault/heads.py": "the file of heads",
     "ledger/files/held.py": "descriptor",
     "ledger/vault/keys.py": "keys and locks in the keys folder",

@@ -145,10 +145,17 @@ NAMED = {"id", "controller", "purpose", "class", "service", "list", "recipient",
 
 
 def renamed(value, names, key=None):
-    """The value with the names of clauses, purposes, lists, recipients, classes and controllers replaced."""
+    """The value with the names of clauses, purposes, lists, recipients, classes and controllers replaced.
+
+    Reasons are left out: names stand in the middle of them.
+    """
     if isinstance(value, dict):  # of readings the keys are names
         keys = names if key == "readings" else {}
-        return {keys.get(name, name): renamed(one, names, name) for name, one in value.items()}
+        return {
+            keys.get(name, name): renamed(one, names, key if name == "exactly" else name)
+            for name, one in value.items()
+            if not (key == "expect" and name == "reason")
+        }
     if isinstance(value, list):
         return [renamed(one, names, key) for one in value]
     if isinstance(value, str) and key in NAMED:
