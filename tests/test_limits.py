@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import shutil
 import sqlite3
 import time
 import unicodedata
+import weakref
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -694,3 +696,25 @@ def test_nothing_of_a_limit_is_kept_in_clear(store):
     assert b"secret-words" not in store.files()
     assert "secret-words" not in str(rows(store.ledger, "SELECT reason, field FROM dead_letters"))
     shutil.rmtree(store.keys, ignore_errors=True)
+
+
+class Body(dict):
+    """An event that says when nobody has it any more."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("consent.refused", {"list": "product-news"}),
+        ("optout.recorded", {"scope": "list"}),
+        ("consent.granted", {"purpose": "newsletter", "basis": "perhaps"}),
+    ],
+)
+def test_of_what_was_invalid_nothing_stays_in_memory(memory, kind, data):
+    """pydantic keeps what a validator raised, and by it whoever called: with all that came beside it."""
+    bodies = [Body(event(kind, data)), Body(event())]
+    left = [weakref.ref(one) for one in bodies]
+    assert [one.kind for one in memory.record(bodies)] == ["invalid", "accepted"]
+    bodies.clear()
+    gc.collect()
+    assert [one() for one in left] == [None, None]

@@ -232,7 +232,21 @@ def validate(type_name: str, data: dict[str, Any]) -> Data:
     try:
         return cast("Data", model.__pydantic_validator__.validate_python(data))
     except ValidationError as error:
-        raise invalid(error) from None
+        found = invalid(error)
+        let_go(error)
+    raise found  # outside, so that it does not hold on to what pydantic said
+
+
+def let_go(error: ValidationError) -> None:
+    """Take the way it came off what our validators raised.
+
+    pydantic holds it where the collector of garbage cannot look, and by it the frames of whoever called, with all
+    events of their batch: nothing of that would ever be let go.
+    """
+    for one in error.errors(include_url=False):
+        cause = one.get("ctx", {}).get("error")
+        if isinstance(cause, BaseException):
+            cause.__traceback__ = None
 
 
 __all__ = [

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from consent_ledger.ledger.errors import PackError
+from consent_ledger.ledger.events.catalogue import let_go
 from consent_ledger.ledger.limits import (
     PACK_BUSINESS_DAYS_LIMIT,
     PACK_CLAUSE_LIMIT,
@@ -129,6 +130,7 @@ def read_draft(raw: bytes, *, exact: bool = False) -> Draft:
         draft.pack = Pack.model_validate({**document, **digest}, strict=exact or None)
     except ValidationError as error:
         found = error.errors(include_url=False)
+        let_go(error)
         draft.problems = [_problem(document, one) for one in found[:PACK_PROBLEM_LIMIT]]
         if len(found) > PACK_PROBLEM_LIMIT:
             more = f"and {len(found) - PACK_PROBLEM_LIMIT} more: mend these first"
