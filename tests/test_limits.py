@@ -705,7 +705,7 @@ class Body(dict):
 @pytest.mark.parametrize(
     ("kind", "data"),
     [
-        ("consent.refused", {"list": "product-news"}),
+        ("consent.refused", {"purpose": None, "list": "product-news"}),
         ("optout.recorded", {"scope": "list"}),
         ("consent.granted", {"purpose": "newsletter", "basis": "perhaps"}),
     ],
