@@ -1,9 +1,9 @@
 """One module under one name, whatever it is imported by.
 
 With a checkout on the path, `ledger`, `projections` and `consumers` can be imported as they lie there. Each module
-would then be there twice, beside the one under `consent_ledger`: two classes of every error, two ideas of which files are in
-use and locked. So whoever imports by the short name gets the one module there is, also by the name that it had before
-there were rooms.
+would then be there twice, beside the one under `consent_ledger`: two classes of every error, two ideas of which files
+are in use and locked. So whoever imports by the short name gets the one module there is, also by the name that it had
+before there were rooms.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def run(program, folder=ROOT):
     "name", ["ledger.files.held", "ledger.crashpoints", "projections.read.people", "consumers.ingest"]
 )
 def test_a_short_name_is_no_second_module(first, name):
-    package, _, rest = name.partition(".")
+    package = name.partition(".")[0]
     done = run(
         f"{first}import sys, importlib\none = importlib.import_module({name!r})\n"
         f"other = importlib.import_module('consent_ledger.{name}')\n"
