@@ -7,26 +7,32 @@ import json
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 
+import crash_child
 import postgres_child
 import postgres_server
 import psycopg
 import pytest
-from conftest import _HALVES, PACKS, PERSON, accept, decoded, event, published, rows, stored
+from conftest import _HALVES, NOW, PACKS, PERSON, accept, decoded, event, ndjson, published, rows, stored
 
 from consent_ledger.consumers.health import examine
+from consent_ledger.consumers.ingest import ingest
 from consent_ledger.consumers.opening import create_ledger, open_ledger, open_to_read
-from consent_ledger.ledger.errors import NotALedger, StoreAway, StoreBusy
+from consent_ledger.ledger.errors import InvalidQuestion, NotALedger, StoreAway, StoreBusy, StoreFull
+from consent_ledger.ledger.intake import opened
 from consent_ledger.ledger.log.verifier import parse_vkey
 from consent_ledger.ledger.proof.audit import verify_store
 from consent_ledger.ledger.store.postgres import NETWORK
+from consent_ledger.ledger.store.postgres_schema import TABLES
 
 ROOT = Path(__file__).parents[1]
 BOUND_SECONDS = 90  # for whoever waits for a server that was killed
@@ -62,6 +68,12 @@ def place(server, tmp_path):
 
 def schema_of(place):
     return re.search(r"schema=(\w+)", place[0])[1]
+
+
+def held(place):
+    """What is in the store as another ledger sees it: how many rows of each kind."""
+    with open_ledger(*place) as ledger:
+        return {table: rows(ledger, f"SELECT count(*) FROM {table}") for table in TABLES if table != "turn"}
 
 
 def check_whole(ledger, before=()):
@@ -308,3 +320,172 @@ def test_an_open_ledger_says_why_it_gets_no_connection_any_more(server, place):
         server.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename='passing'")
         with pytest.raises(NotALedger, match="not permitted to log in"):
             ledger.record([event()])
+
+
+# -- a killed writer ---------------------------------------------------------------------------------------------------
+
+
+OF_A_BATCH = {
+    "begun", "vault written", "entries written", "checkpoint written", "before commit", "after commit", "head noted",
+    "before scrub", "scrubbed", "after scrub",
+}  # fmt: skip
+OF_AN_ERASURE = {
+    "erasure noted", "entries written", "checkpoint written", "before erasure commit", "after commit", "head noted",
+    "after erasure commit", "before scrub", "scrubbed", "after scrub",
+}  # fmt: skip
+
+
+class Victim:
+    """A ledger with a person who left all that one can leave, and the process that dies while it works on it."""
+
+    def __init__(self, server, folder):
+        self.server = server
+        self.place = server.schema(), str(folder / "keys")
+        self.file = folder / "events.ndjson"
+        self.schema = schema_of(self.place)
+        other = {"subject": "crm:2", "personal": {"email": "bob@example.com"}}
+        self.coming = [
+            event(**other), event("deletion.completed", {"request": None}, time=NOW), event("consent.granted", **other)
+        ]  # fmt: skip
+        self.file.write_bytes(ndjson(*self.coming))
+        with create_ledger(*self.place) as ledger:
+            for pack in PACKS.values():
+                ledger.app.add_pack(pack)
+            accept(
+                ledger,
+                *(published(controller) for controller in sorted(PACKS)),
+                event("subject.linked"),
+                event(personal={"email": "ann@example.com"}),
+                event("optout.recorded", personal={"email": "ann@example.com"}),
+                event(subject="web:ann"),
+            )
+            self.before, self.person = stored(ledger), ledger.app.person("parature", PERSON)
+            self.names = len(rows(ledger, "SELECT alias FROM aliases WHERE person=?", self.person))
+
+    def run(self, mode, *kill):
+        """Run the child. Returns how often it met each point; None if it was killed."""
+        job = {"store": self.place[0], "mode": mode, "kill": kill, "file": str(self.file), "who": WHO}
+        done = subprocess.run(
+            [sys.executable, crash_child.__file__, json.dumps(job)], cwd=ROOT, capture_output=True, text=True,
+            check=False, env={**os.environ, "CONSENT_LEDGER_KEYS": self.place[1]}, timeout=BOUND_SECONDS,
+        )  # fmt: skip
+        if done.returncode == -signal.SIGKILL:
+            return None
+        assert done.returncode == 0, done.stderr
+        return {name.removeprefix("point "): n for name, n in json.loads(done.stdout).items() if "point " in name}
+
+    def count(self, table, where):
+        """How many rows there are as the server says, before any ledger opens it."""
+        ((found,),) = self.server.execute(f"SELECT count(*) FROM {self.schema}.{table} WHERE {where}")
+        return found
+
+    def sealed(self):
+        return self.count("secrets JOIN " + self.schema + ".entries USING (position)", f"stream='{self.person}'")
+
+    def of_type(self, name):
+        return self.count("entries", f"type='{name}'")
+
+
+def killed_at_each_point(server, folder, mode, points):
+    """(point, a ledger whose writer died there), for each that is met, the first and the last time."""
+    (folder / "whole").mkdir()
+    met = Victim(server, folder / "whole").run(mode)
+    assert points <= met.keys()
+    for name, times in met.items():
+        for number in sorted({1, times}):
+            (folder / f"{name}-{number}").mkdir()
+            victim = Victim(server, folder / f"{name}-{number}")
+            assert victim.run(mode, "point", name, number) is None, f"never came to {name} {number}"
+            yield name, victim
+
+
+def test_a_writer_that_dies_at_any_point_of_a_batch_with_a_deletion_leaves_all_or_nothing(clock, server, tmp_path):
+    clock.set(crash_child.NOW)
+    for point, victim in killed_at_each_point(server, tmp_path, "ingest", OF_A_BATCH):
+        deleted = victim.of_type("deletion.completed")
+        assert (victim.sealed() > 0) == (deleted == 0), point
+        with open_ledger(*victim.place) as ledger:
+            assert len(stored(ledger)) == len(victim.before) + 3 * deleted, point
+            check_whole(ledger, victim.before)
+            ingest(ledger, BytesIO(victim.file.read_bytes()), "events")
+            check_whole(ledger, victim.before)
+            positions_of(ledger, {one["id"] for one in victim.coming})
+            assert len(stored(ledger)) == len(victim.before) + 3
+        assert victim.sealed() == victim.count("meta", "name LIKE 'unscrubbed:%'") == 0, point
+
+
+def test_a_writer_that_dies_at_any_point_of_an_erasure_leaves_a_person_whole_or_gone(clock, server, tmp_path):
+    noted = set()
+    clock.set(crash_child.NOW)
+    for point, victim in killed_at_each_point(server, tmp_path, "erase", OF_AN_ERASURE):
+        names = victim.count("aliases", f"person='{victim.person}'")
+        assert names in (0, victim.names), point
+        assert (victim.sealed() > 0) == (names > 0) == (victim.of_type("subject.erased") == 0), point
+        with open_ledger(*victim.place) as ledger:
+            if ledger.app.keys.erasures():  # it is finished when the store is opened
+                noted.add(point)
+            else:
+                assert ledger.app.person("parature", PERSON) == victim.person
+                assert stored(ledger) == victim.before
+                ledger.erase(WHO)
+            check_whole(ledger, victim.before)
+            kinds = Counter(entry.type for entry in decoded(ledger)[len(victim.before) :])
+            assert kinds["subject.erased"] == 2  # under both names, once
+            assert kinds.total() == kinds["subject.erased"] + kinds["suppression.carried"]
+            with pytest.raises(InvalidQuestion):
+                ledger.erase(WHO)
+        assert victim.sealed() == victim.count("aliases", f"person='{victim.person}'") == 0, point
+        assert victim.count("meta", "name LIKE 'unscrubbed:%'") == 0, point
+    assert noted >= OF_AN_ERASURE
+
+
+@pytest.mark.parametrize("point", ["before", "store made"])
+def test_a_ledger_whose_making_was_cut_short_is_made_or_there(server, tmp_path, monkeypatch, fail_at, point):
+    place = server.schema(), str(tmp_path / "keys")
+    with monkeypatch.context() as patch:
+        if point == "before":
+            patch.setattr(opened, "make_head", lambda *_: 1 / 0)
+        else:
+            fail_at(point, ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            create_ledger(*place)
+    with (create_ledger if point == "before" else open_ledger)(*place) as ledger:
+        ledger.app.add_pack(PACKS["parature"])
+        accept(ledger, event())
+        check_whole(ledger)
+    assert not (tmp_path / "keys" / "unfinished").exists()
+
+
+# -- a full disk -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["aliases", "entries", "head"])
+@pytest.mark.parametrize("when", ["BEFORE", "at the commit"])
+def test_on_a_full_disk_nothing_is_kept_and_afterwards_it_goes_on(server, place, table, when):
+    schema = schema_of(place)
+    late = when != "BEFORE"
+    server.execute(
+        f"CREATE FUNCTION {schema}.full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE='53100'; END$$"
+    )
+    with open_ledger(*place) as ledger:
+        accept(ledger, event("consent.granted"))
+        bodies, before = (
+            [event(subject="crm:new"), event("consent.withdrawn", time="2026-02-02T03:04:05Z")],
+            held(place),
+        )
+        answer = ledger.decide(QUESTION).outcome
+        server.execute(
+            f"CREATE {'CONSTRAINT' if late else ''} TRIGGER full_disk {'AFTER' if late else when} INSERT OR UPDATE "
+            f"ON {schema}.{table} {'DEFERRABLE INITIALLY DEFERRED' if late else ''} "
+            f"FOR EACH ROW EXECUTE FUNCTION {schema}.full_disk()"
+        )
+        for _ in range(2):
+            with pytest.raises(StoreFull, match="nothing of this batch was kept"):
+                ledger.record(bodies)
+        assert held(place) == before
+        assert ledger.decide(QUESTION).outcome == answer
+        server.execute(f"DROP TRIGGER full_disk ON {schema}.{table}")
+        accept(ledger, *bodies)
+        assert ledger.decide(QUESTION).outcome != answer
+        check_whole(ledger)
