@@ -363,7 +363,7 @@ class Victim:
             self.names = len(rows(ledger, "SELECT alias FROM aliases WHERE person=?", self.person))
 
     def run(self, mode, *kill):
-        """Run the child. Returns how often it met each point; None if it was killed."""
+        """Run the child. Returns how often it met each thing to die of; None if it was killed."""
         job = {"store": self.place[0], "mode": mode, "kill": kill, "file": str(self.file), "who": WHO}
         done = subprocess.run(
             [sys.executable, crash_child.__file__, json.dumps(job)], cwd=ROOT, capture_output=True, text=True,
@@ -372,7 +372,7 @@ class Victim:
         if done.returncode == -signal.SIGKILL:
             return None
         assert done.returncode == 0, done.stderr
-        return {name.removeprefix("point "): n for name, n in json.loads(done.stdout).items() if "point " in name}
+        return json.loads(done.stdout)
 
     def count(self, table, where):
         """How many rows there are as the server says, before any ledger opens it."""
@@ -386,45 +386,47 @@ class Victim:
         return self.count("entries", f"type='{name}'")
 
 
-def killed_at_each_point(server, folder, mode, points):
-    """(point, a ledger whose writer died there), for each that is met, the first and the last time."""
+def killed_anywhere(server, folder, mode, points):
+    """(of what, a ledger whose writer died of it): each point, the first and the last time, and a few statements."""
     (folder / "whole").mkdir()
     met = Victim(server, folder / "whole").run(mode)
-    assert points <= met.keys()
-    for name, times in met.items():
-        for number in sorted({1, times}):
-            (folder / f"{name}-{number}").mkdir()
-            victim = Victim(server, folder / f"{name}-{number}")
-            assert victim.run(mode, "point", name, number) is None, f"never came to {name} {number}"
-            yield name, victim
+    assert {f"point {name}" for name in points} <= met.keys()
+    kills = [("point", name[6:], n) for name, times in met.items() if name.startswith("point ") for n in {1, times}]
+    kills += [("statement", met["statement"] * part // 4) for part in (1, 2, 3)]
+    for number, kill in enumerate(kills):
+        (folder / str(number)).mkdir()
+        victim = Victim(server, folder / str(number))
+        assert victim.run(mode, *kill) is None, f"never came to {kill}"
+        yield kill, victim
 
 
 def test_a_writer_that_dies_at_any_point_of_a_batch_with_a_deletion_leaves_all_or_nothing(clock, server, tmp_path):
     clock.set(crash_child.NOW)
-    for point, victim in killed_at_each_point(server, tmp_path, "ingest", OF_A_BATCH):
+    for kill, victim in killed_anywhere(server, tmp_path, "ingest", OF_A_BATCH):
         deleted = victim.of_type("deletion.completed")
-        assert (victim.sealed() > 0) == (deleted == 0), point
+        assert (victim.sealed() > 0) == (deleted == 0), kill
         with open_ledger(*victim.place) as ledger:
-            assert len(stored(ledger)) == len(victim.before) + 3 * deleted, point
+            assert len(stored(ledger)) == len(victim.before) + 3 * deleted, kill
             check_whole(ledger, victim.before)
             ingest(ledger, BytesIO(victim.file.read_bytes()), "events")
             check_whole(ledger, victim.before)
             positions_of(ledger, {one["id"] for one in victim.coming})
             assert len(stored(ledger)) == len(victim.before) + 3
-        assert victim.sealed() == victim.count("meta", "name LIKE 'unscrubbed:%'") == 0, point
+        assert victim.sealed() == victim.count("meta", "name LIKE 'unscrubbed:%'") == 0, kill
 
 
 def test_a_writer_that_dies_at_any_point_of_an_erasure_leaves_a_person_whole_or_gone(clock, server, tmp_path):
-    noted = set()
+    noted, whole = set(), 0
     clock.set(crash_child.NOW)
-    for point, victim in killed_at_each_point(server, tmp_path, "erase", OF_AN_ERASURE):
+    for kill, victim in killed_anywhere(server, tmp_path, "erase", OF_AN_ERASURE):
         names = victim.count("aliases", f"person='{victim.person}'")
-        assert names in (0, victim.names), point
-        assert (victim.sealed() > 0) == (names > 0) == (victim.of_type("subject.erased") == 0), point
+        assert names in (0, victim.names), kill
+        assert (victim.sealed() > 0) == (names > 0) == (victim.of_type("subject.erased") == 0), kill
         with open_ledger(*victim.place) as ledger:
             if ledger.app.keys.erasures():  # it is finished when the store is opened
-                noted.add(point)
+                noted.add(kill[1])
             else:
+                whole += 1
                 assert ledger.app.person("parature", PERSON) == victim.person
                 assert stored(ledger) == victim.before
                 ledger.erase(WHO)
@@ -434,9 +436,10 @@ def test_a_writer_that_dies_at_any_point_of_an_erasure_leaves_a_person_whole_or_
             assert kinds.total() == kinds["subject.erased"] + kinds["suppression.carried"]
             with pytest.raises(InvalidQuestion):
                 ledger.erase(WHO)
-        assert victim.sealed() == victim.count("aliases", f"person='{victim.person}'") == 0, point
-        assert victim.count("meta", "name LIKE 'unscrubbed:%'") == 0, point
+        assert victim.sealed() == victim.count("aliases", f"person='{victim.person}'") == 0, kill
+        assert victim.count("meta", "name LIKE 'unscrubbed:%'") == 0, kill
     assert noted >= OF_AN_ERASURE
+    assert whole
 
 
 @pytest.mark.parametrize("point", ["before", "store made"])
