@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,7 +108,7 @@ class Writer:
             for batch in range(batches)
         ]
         job = folder / f"{name}.json"
-        job.write_text(json.dumps({"store": place[0], "keys": place[1], "batches": self.batches}))
+        job.write_text(json.dumps({"store": place[0], "keys": str(place[1]), "batches": self.batches}))
         self.process = subprocess.Popen(
             [sys.executable, postgres_child.__file__, str(job)], cwd=ROOT, stdout=subprocess.PIPE,
             stderr=(folder / f"{name}.err").open("w"), text=True,
@@ -151,8 +152,12 @@ class Writer:
         return {said["error"] for said in self.said if "error" in said}
 
 
-def test_of_two_writing_processes_each_event_is_recorded_once(place, tmp_path):
-    with Writer(place, tmp_path, "one", 25, 3) as one, Writer(place, tmp_path, "other", 25, 3) as other:
+@pytest.mark.parametrize("keys", ["shared", "copied"])
+def test_of_two_writing_processes_each_event_is_recorded_once(place, tmp_path, keys):
+    elsewhere = place
+    if keys == "copied":  # as on another machine: they meet in the server alone
+        elsewhere = place[0], shutil.copytree(place[1], tmp_path / "copied")
+    with Writer(place, tmp_path, "one", 25, 3) as one, Writer(elsewhere, tmp_path, "other", 25, 3) as other:
         one.hear(), other.hear()  # both are open
         one.finish(), other.finish()
     told = one.told() | other.told()
