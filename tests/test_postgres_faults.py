@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import re
 import select
 import shutil
@@ -19,6 +20,7 @@ from io import BytesIO
 from pathlib import Path
 
 import crash_child
+import hammer
 import postgres_child
 import postgres_server
 import psycopg
@@ -497,3 +499,17 @@ def test_on_a_full_disk_nothing_is_kept_and_afterwards_it_goes_on(server, place,
         accept(ledger, *bodies)
         assert ledger.decide(QUESTION).outcome != answer
         check_whole(ledger)
+
+
+# -- all of it at once -------------------------------------------------------------------------------------------------
+
+
+def test_nothing_acknowledged_is_lost_or_contradicted(server, monkeypatch):
+    monkeypatch.setattr(hammer, "SERVER_KILLS", 0.5)
+    seed = os.environ.get("HAMMER_SEED") or str(random.randrange(10**6))
+    site = hammer.hammer(seed, 10, processes=2, threads=4, server=server)
+    again = f"python tests/hammer.py --store postgresql --seed {seed}"
+    assert not site.failures.kinds, f"{again}\n{site.report()}\n{site.failures.text()}"
+    assert site.counts["kills"]
+    assert site.counts["holds"]
+    assert len(site.said.acked) > 50
