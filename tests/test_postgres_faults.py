@@ -26,15 +26,16 @@ import postgres_server
 import psycopg
 import pytest
 from conftest import _HALVES, NOW, PACKS, PERSON, accept, decoded, event, ndjson, published, rows, stored
+from psycopg import errors as pg
 
 from consent_ledger.consumers.health import examine
 from consent_ledger.consumers.ingest import ingest
 from consent_ledger.consumers.opening import create_ledger, open_ledger, open_to_read
-from consent_ledger.ledger.errors import InvalidQuestion, NotALedger, StoreAway, StoreBusy, StoreFull
+from consent_ledger.ledger.errors import InvalidQuestion, NotALedger, StoreAway, StoreBusy, StoreError, StoreFull
 from consent_ledger.ledger.intake import opened
 from consent_ledger.ledger.log.verifier import parse_vkey
 from consent_ledger.ledger.proof.audit import verify_store
-from consent_ledger.ledger.store.postgres import NETWORK
+from consent_ledger.ledger.store.postgres import NETWORK, translate
 from consent_ledger.ledger.store.postgres_schema import TABLES
 
 ROOT = Path(__file__).parents[1]
@@ -499,6 +500,28 @@ def test_on_a_full_disk_nothing_is_kept_and_afterwards_it_goes_on(server, place,
         accept(ledger, *bodies)
         assert ledger.decide(QUESTION).outcome != answer
         check_whole(ledger)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (pg.DiskFull, StoreFull),
+        (pg.OutOfMemory, StoreFull),
+        (pg.QueryCanceled, StoreBusy),
+        (pg.IdleInTransactionSessionTimeout, StoreBusy),
+        (pg.LockNotAvailable, StoreBusy),
+        (pg.AdminShutdown, StoreAway),
+        (pg.CrashShutdown, StoreAway),
+        (pg.CannotConnectNow, StoreAway),
+        (pg.ConnectionFailure, StoreAway),
+        (pg.TooManyConnections, StoreAway),
+        (psycopg.OperationalError, StoreAway),
+        (pg.IoError, StoreError),  # no waiting mends it
+        (pg.DataCorrupted, StoreError),
+    ],
+)
+def test_each_error_of_a_server_says_whether_a_retry_helps(error, kind):
+    assert type(translate(error("it says"), "here")) is kind
 
 
 # -- all of it at once -------------------------------------------------------------------------------------------------

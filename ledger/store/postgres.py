@@ -65,6 +65,7 @@ NETWORK: Final = {
 _NOT_LET_IN: Final = re.compile(
     "authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to|permission denied"
 )
+_LOST: Final = ("08", "57P", "53300")  # of a connection that is lost or not to be had
 REBUILD_TRIES: Final = 3  # most of those who read an older moment are done meanwhile
 REBUILD_SECONDS: Final = 2  # for readers of a table that is to be written anew: who comes after waits as long
 _INSERT: Final = re.compile(r"INSERT INTO (\w+) VALUES \((?:\?, ?)*\?\)(.*)", re.DOTALL)
@@ -576,7 +577,9 @@ def translate(error: psycopg.Error, where: str) -> StoreError:
     match error:
         case pg.LockNotAvailable() | pg.SerializationFailure() | pg.DeadlockDetected():
             return StoreBusy(f"{where}: another process is writing (retry when it is done)")
-        case pg.DiskFull() | pg.InsufficientResources():
+        case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout() | pg.TransactionTimeout():
+            return StoreBusy(f"{where}: the server did not wait, {_first(error)} (look into its timeouts; retry)")
+        case pg.DiskFull() | pg.InsufficientResources() | pg.OutOfMemory() | pg.ConfigurationLimitExceeded():
             return StoreFull(f"{where}: the server has no room, nothing of this batch was kept (free some, run again)")
         case pg.ReadOnlySqlTransaction() | pg.InsufficientPrivilege():
             return StoreReadOnly(f"{where}: {_first(error)} (open it as a role that may)")
@@ -586,7 +589,7 @@ def translate(error: psycopg.Error, where: str) -> StoreError:
             return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
         case pg.OperationalError() if error.sqlstate is None and _NOT_LET_IN.search(str(error)):
             return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
-        case pg.OperationalError():
+        case pg.OperationalError() if (error.sqlstate or _LOST[0]).startswith(_LOST):
             return StoreAway(f"{where}: the server cannot be reached, {_first(error)} (look whether it runs; retry)")
         case _:
             return StoreError(f"{where}: {_first(error)} (run doctor; where that finds damage, restore a backup)")
