@@ -25,7 +25,7 @@ test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
 
 hammer: $(READY)  ## ten minutes of processes that are killed while they write, and a look for lost events
-	$(BIN)/python tests/hammer.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/hammer.py $(if $(STORE),--store $(STORE)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(READY)  ## whatever can come in, half of it mutated and half made up, and what becomes of it
 	$(BIN)/python tests/fuzz.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))

@@ -146,9 +146,12 @@ def _create_in_server(address: str, folder: Path, origin: str | None) -> Ledger:
 def _open_in_server(address: str, folder: Path, *, only_read: bool) -> Ledger:
     if not folder.is_dir():
         raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
-    app = open_postgres(address, FileKeys(folder), only_read=only_read)
+    provider = FileKeys(folder)
+    app = open_postgres(address, provider, only_read=only_read)
     with _closed_on_failure(app):
         app.load()
+        if app.how == "rw":
+            provider.finished()
         if not only_read:
             _finish(app)
             tell_gap(app.where, clock(), app.current_head().recorded_at)

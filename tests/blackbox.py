@@ -1,6 +1,6 @@
 """What the hammer and the fault table share: events, and a look at a store from outside.
 
-Only what users have: the functions of `consumers`, the command line, and the store's file as SQLite itself reads it.
+Only what users have: the functions of `consumers`, the command line, and the store as its database itself reads it.
 Nothing here comes from `conftest`: processes of their own import it.
 """
 
@@ -18,6 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+import psycopg
+
 from consent_ledger.consumers import maintenance, open_ledger, shipped_packs
 from consent_ledger.ledger.errors import InvalidQuestion
 
@@ -27,7 +29,7 @@ PACKS = shipped_packs()
 SOURCE = "urn:app:blackbox"
 NEWSLETTER = {"purpose": "newsletter", "list": "product-news"}
 LATE = "2024-12-01T00:00:00Z"  # later than any event here
-ENTRIES = "SELECT position, stream, type, state FROM entries WHERE position>=? ORDER BY position"
+ENTRIES = "SELECT position, stream, type, state FROM {}entries WHERE position>={} ORDER BY position"
 
 # What opens and what closes, in one place: whatever is asked after a no must know the no.
 _DATA = {
@@ -42,7 +44,7 @@ _DATA = {
 
 
 class Row(NamedTuple):
-    """An entry, as SQLite gives it."""
+    """An entry, as the database gives it."""
 
     position: int
     stream: str
@@ -92,10 +94,20 @@ def command(*args, timeout=300):
     return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
 
+def in_server(path):
+    """Whether this is an address in PostgreSQL, and no file."""
+    return str(path).startswith("postgresql://")
+
+
 def log(path, start=0):
-    """Every entry from a position on, read without the ledger."""
-    with closing(sqlite3.connect(path, timeout=30)) as db:
-        found = db.execute(ENTRIES, [start]).fetchall()
+    """Every entry from a position on, read without the ledger, of a file or at an address in PostgreSQL."""
+    if in_server(path):
+        address, _, schema = path.partition("?schema=")
+        database, statement = psycopg.connect(address), ENTRIES.format(schema + ".", start)
+    else:
+        database, statement = sqlite3.connect(path, timeout=30), ENTRIES.format("", start)
+    with closing(database) as db:
+        found = db.execute(statement).fetchall()
     rows = []
     for position, stream, type_name, state in found:
         body = json.loads(state)
@@ -104,7 +116,9 @@ def log(path, start=0):
 
 
 def integrity(path):
-    """What SQLite finds wrong with the file; nothing is []."""
+    """What SQLite finds wrong with the file; nothing is []. A server checks its pages itself."""
+    if in_server(path):
+        return []
     with closing(sqlite3.connect(path, timeout=30)) as db:
         return [row[0] for row in db.execute("PRAGMA integrity_check").fetchall() if row[0] != "ok"]
 
@@ -164,7 +178,7 @@ def unhealthy(ledger, *, older=False):
 
 def opened(path, keys=None):
     """A store, open until the block ends."""
-    return closing(open_ledger(f"sqlite:///{path}", str(keys) if keys else None))
+    return closing(open_ledger(path if in_server(path) else f"sqlite:///{path}", str(keys) if keys else None))
 
 
 class Lines:

@@ -5,7 +5,7 @@
 Modes: those of MODES. What it dies of, always the n-th since it started:
 
     point NAME n   a marked point
-    statement n    a SQL statement about to run, one for each row of many
+    statement n    a SQL statement about to run, one for each row of many; in PostgreSQL one for all rows
     step n         a hundred steps of SQLite's machine, within a statement
     call n         a call or return in Python, calls of C included
     bytes n        a write to any file behind its n-th byte: the kernel lets the write happen up to there
@@ -28,6 +28,7 @@ from consent_ledger.consumers.demo.generator import NOW
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.intake.recovery import recover
 from consent_ledger.ledger.store import rows
+from consent_ledger.ledger.store.postgres import PostgresTransaction
 from consent_ledger.ledger.store.sqlite_pool import LedgerPool
 from consent_ledger.ledger.times import parse_time
 from consent_ledger.projections.read import projector
@@ -58,6 +59,9 @@ def watch(kill):
         return connection
 
     LedgerPool._create_connection = watched
+    for name in ("execute", "executemany"):
+        plain = getattr(PostgresTransaction, name)
+        setattr(PostgresTransaction, name, lambda *args, plain=plain: (meet("statement"), plain(*args))[1])
     if what == ["bytes"]:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python would make an error of it
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

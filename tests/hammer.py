@@ -1,11 +1,14 @@
 """The hammer: many processes and threads on one store, killed at random. It looks for lost and contradicted events.
 
     python tests/hammer.py --minutes 10 --seed 7
+    python tests/hammer.py --store postgresql
 
 Workers (hammer_worker.py) record, ask and erase at random, each with a journal of what was acknowledged. Meanwhile a
 visitor runs commands of the command line: backups, restores to a scratch place, rebuilds, doctor. Workers, and now and
 then a command, are killed with SIGKILL and started again. At intervals all workers are held and the store is compared
 with the journals. The seed is printed: the same seed makes the same plan, as far as processes allow.
+
+In PostgreSQL the server is killed as well, where it is one that was started for this; there are no backups there.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from collections import Counter
 from pathlib import Path
 
 import blackbox
+import postgres_server
 from blackbox import CONTROLLER, PACKS, ROOT, Reader, opened
 from hammer_worker import SHARED, journals, plain
 
@@ -37,6 +41,7 @@ COMMAND_SECONDS = 120
 TRIES = 20  # of a command that says that a retry can help
 CHECK_SECONDS = 25  # between two looks at the held store
 BACKUP_SECONDS = 3  # until the first one: somebody must be in it
+SERVER_KILLS = 0.1  # of all kills
 SAMPLE = 30  # erased persons looked at each time; all of them at the end
 
 
@@ -67,7 +72,8 @@ class Process:
 
     def start(self):
         self.life += 1
-        job = {"number": self.number, "life": self.life, "store": str(self.site.path), "folder": str(self.site.folder)}
+        job = {"number": self.number, "life": self.life, "store": self.site.store}
+        job |= {"keys": str(self.site.keys), "folder": str(self.site.folder)}
         job |= {"seed": str(self.site.seed), "threads": self.site.threads}
         errors = (self.site.folder / f"worker-{self.number}-{self.life}.stderr").open("wb")
         program = [sys.executable, str(ROOT / "tests" / "hammer_worker.py"), json.dumps(job)]
@@ -138,17 +144,17 @@ class Acknowledged:
 class Site:
     """The store, the workers on it and everything known about it."""
 
-    def __init__(self, folder, seed, processes=PROCESSES, threads=THREADS):
-        self.folder, self.seed, self.threads = Path(folder), seed, threads
-        self.path = self.folder / "ledger.db"
-        self.store = f"sqlite:///{self.path}"
-        self.keys = Path(f"{self.path}.keys")
+    def __init__(self, folder, seed, processes=PROCESSES, threads=THREADS, server=None):
+        self.folder, self.seed, self.threads, self.server = Path(folder), seed, threads, server
+        self.path = self.folder / "ledger.db" if server is None else server.schema()
+        self.store = f"sqlite:///{self.path}" if server is None else self.path
+        self.keys = self.folder / "ledger.db.keys"
         self.random = random.Random(f"{seed}/parent")
         self.failures, self.counts = Failures(), Counter()
         self.said = Acknowledged(self.folder, self.failures)
         self.checked = 0  # entries that were compared so far
         self.ruined = False  # the store can't be read any more: there is nothing left to hammer
-        ledger = create_ledger(self.store)
+        ledger = create_ledger(self.store, str(self.keys))
         for pack in PACKS.values():
             ledger.app.add_pack(pack)
         ledger.record([blackbox.published(controller) for controller in sorted(PACKS)])
@@ -180,7 +186,12 @@ class Site:
             self.check_commands(visitor.backups)
 
     def kill_one(self):
-        """Kill a worker, whatever it is doing, and start it again."""
+        """Kill a worker, whatever it is doing, and start it again; sometimes the server instead."""
+        if isinstance(self.server, postgres_server.Own) and self.random.random() < SERVER_KILLS:
+            self.server.kill()
+            self.server.start()
+            self.counts["kills of the server"] += 1
+            return
         worker = self.random.choice(self.workers)
         if worker.process.poll() is not None:
             worker._lost("worker died by itself")
@@ -224,10 +235,19 @@ class Site:
         self.checked = start + len(rows)
         if every and (late := blackbox.written_after_erasure(rows)):
             fail("entries in the stream of an erased person", late[:10])
-        done = blackbox.command("verify", "--store", self.store)
+        done = self.command("verify")
         if done.returncode:
             fail(f"verify: {plain(done.stderr)}", done.stderr)
         self.check_erased(self.path, self.keys, every=every)
+
+    def command(self, *args):
+        """Run a command on the store."""
+        return blackbox.command(*args, "--store", self.store, *self.with_keys)
+
+    @property
+    def with_keys(self):
+        """What a command needs besides the store, where no folder of keys is beside that."""
+        return [] if self.server is None else ["--keys", self.keys]
 
     def check_acknowledged(self, rows, start):
         for name in self.said.unchecked:
@@ -252,20 +272,22 @@ class Site:
             with opened(path, keys) as ledger:
                 for name in names:
                     if not blackbox.is_unknown(ledger, name):
-                        self.failures.add("erased: a name is known again", f"{name} in {path.name}")
+                        self.failures.add("erased: a name is known again", f"{name} in {path}")
                     if left := [v for one in self.said.persons[name] for v in blackbox.open_values(ledger, one)]:
-                        self.failures.add("erased: a field opens again", f"{name} in {path.name}: {left}")
+                        self.failures.add("erased: a field opens again", f"{name} in {path}: {left}")
         except Exception as error:  # noqa: BLE001  the store is at rest: nothing may come
             self.failures.add(f"a store at rest: {type(error).__name__}: {plain(error)}", error)
 
     def check_commands(self, backups):
         """At the end, with nobody else there: no command has anything to complain of."""
         for args in (["doctor", "--json"], ["rebuild", "--json"]):
-            done = blackbox.command(*args, "--store", self.store)
+            done = self.command(*args)
             if done.returncode:
                 self.failures.add(f"{args[0]} at the end", done.stdout + done.stderr)
+        if self.server is not None:
+            return
         saved = self.folder / "last.backup"
-        done = blackbox.command("backup", saved, "--store", self.store)
+        done = self.command("backup", saved)
         if done.returncode:
             self.failures.add("backup at the end", done.stderr)
             return
@@ -305,12 +327,15 @@ class Visitor(threading.Thread):
         self.backups, self.number = [], 0
 
     def run(self):
+        commands = COMMANDS if self.site.server is None else [one for one in COMMANDS if one not in OF_FILES]
         command = "backup"  # early: whoever is erased from now on must not come back from it
+        if command not in commands:
+            command = commands[0]
         self._done.wait(BACKUP_SECONDS)
         while not self._done.is_set():
             with self.between:
                 getattr(self, command)()
-            command = self.random.choice(COMMANDS)
+            command = self.random.choice(commands)
             self._done.wait(self.random.random())
 
     def stop(self):
@@ -323,7 +348,8 @@ class Visitor(threading.Thread):
         for _ in range(TRIES):
             limit = self.random.uniform(0.3, 2) if store is None and self.random.random() < 0.1 else COMMAND_SECONDS
             try:
-                done = blackbox.command(*args, "--store", store or self.site.store, timeout=limit)
+                with_keys = [] if store else self.site.with_keys
+                done = blackbox.command(*args, "--store", store or self.site.store, *with_keys, timeout=limit)
             except subprocess.TimeoutExpired:  # which has killed it
                 self.site.counts["commands killed"] += limit != COMMAND_SECONDS
                 if limit == COMMAND_SECONDS:
@@ -403,12 +429,13 @@ class Visitor(threading.Thread):
 
 
 COMMANDS = ["state", "verify", "doctor", "rebuild", "evidence", "backup", "backup", "restore", "restore"]
+OF_FILES = {"backup", "restore"}
 
 
-def hammer(seed, seconds, *, processes=PROCESSES, threads=THREADS, keep=False):
-    """Hammer a new store. Returns its Site, with what failed. `keep`: leave the folder."""
+def hammer(seed, seconds, *, processes=PROCESSES, threads=THREADS, keep=False, server=None):
+    """Hammer a new store. Returns its Site, with what failed. `keep`: leave the folder. `server`: in that."""
     folder = Path(tempfile.mkdtemp(prefix="hammer-"))
-    site = Site(folder, seed, processes, threads)
+    site = Site(folder, seed, processes, threads, server)
     try:
         site.run(seconds)
     finally:
@@ -427,11 +454,18 @@ def main():
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
     parser.add_argument("--processes", type=int, default=PROCESSES)
     parser.add_argument("--threads", type=int, default=THREADS)
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--keep", action="store_true", help="leave the store and the journals")
     asked = parser.parse_args()
     sys.stdout.write(f"seed {asked.seed}\n")
     sys.stdout.flush()
-    site = hammer(asked.seed, asked.minutes * 60, processes=asked.processes, threads=asked.threads, keep=asked.keep)
+    how = {"processes": asked.processes, "threads": asked.threads, "keep": asked.keep}
+    server = postgres_server.server() if asked.store == "postgresql" else None
+    try:
+        site = hammer(asked.seed, asked.minutes * 60, **how, server=server)
+    finally:
+        if server is not None:
+            server.stop()
     sys.stdout.write(f"{site.report()}\n{sum(site.failures.kinds.values()):8} failures\n{site.failures.text()}\n")
     if asked.keep:
         sys.stdout.write(f"kept in {site.folder}\n")

@@ -8,6 +8,7 @@ else initdb and postgres of the system, on a port and in a folder of their own, 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import socket
@@ -134,16 +135,22 @@ class Own(Server):
 
     def kill(self):
         """As if the machine had lost it: no server process writes another byte."""
-        pid = int((self.data / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        self._run("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop") if self._runs(pid) else None
-
-    @staticmethod
-    def _runs(pid):
-        with suppress(ProcessLookupError):
-            os.kill(pid, 0)
-            return True
-        return False
+        noted = self.data / "postmaster.pid"
+        first = int(noted.read_text().split()[0])
+        os.kill(first, signal.SIGSTOP)  # it has no more children
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        handles = []
+        for pid in (first, *map(int, children)):
+            with suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(pid))
+        for handle in handles:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        for handle in handles:
+            assert select.select([handle], [], [], WAIT_SECONDS)[0], "a process of the server outlives SIGKILL"
+            os.close(handle)
+        for lock in (noted, self.folder / f".s.PGSQL.{self.port}.lock"):
+            lock.unlink()  # where nobody reaps it, the next one would take it for alive
 
     def stop(self):
         with suppress(Missing):

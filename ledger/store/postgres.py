@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -24,6 +25,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from consent_ledger.ledger.errors import (
@@ -51,6 +53,19 @@ SCHEMA: Final = "consent_ledger"
 CONNECTIONS: Final = 16
 PATIENCE_SECONDS: Final = 30.0  # for the server, before an error says that it is away
 LOCK_SECONDS: Final = 10  # for another writer
+# Where the address says nothing else: who hears nothing from the server, or is not heard, is told so within a minute.
+NETWORK: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# What a server says to whom it lets not in, by no code that libpq would tell.
+_NOT_LET_IN: Final = re.compile(
+    "authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to|permission denied"
+)
+_LOST: Final = ("08", "57P", "53300")  # of a connection that is lost or not to be had
 REBUILD_TRIES: Final = 3  # most of those who read an older moment are done meanwhile
 REBUILD_SECONDS: Final = 2  # for readers of a table that is to be written anew: who comes after waits as long
 _INSERT: Final = re.compile(r"INSERT INTO (\w+) VALUES \((?:\?, ?)*\?\)(.*)", re.DOTALL)
@@ -180,6 +195,22 @@ class PostgresMoment:
         yield PostgresTransaction(self.connection, only_read=self._only_read)
 
 
+def _is_stale(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server has closed a connection that nobody used meanwhile; asks the server only on suspicion."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if not poll.poll(0):
+        return False
+    try:
+        ConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        connection.close()
+        return True
+    return False
+
+
 class PostgresReader:
     """One moment at a time, over a connection of its own. Knows whether the store may have changed since the last."""
 
@@ -192,7 +223,7 @@ class PostgresReader:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._store.closed:
             raise Closed
-        if self._connection is None or self._connection.closed:
+        if self._connection is None or _is_stale(self._connection):
             self._connection = self._store.connect()
         return self._connection
 
@@ -208,7 +239,11 @@ class PostgresReader:
             connection = self._connected()
             connection.execute(self._store.begin_reading)
             self._open = True
-            row = connection.execute(b"SELECT number FROM turn").fetchone()  # the first thing read fixes the moment
+            try:
+                row = connection.execute(b"SELECT number FROM turn").fetchone()  # the first thing read fixes the moment
+            except BaseException:
+                self.end()
+                raise
             self._number = row[0] if row is not None else None
 
     @contextmanager
@@ -220,7 +255,10 @@ class PostgresReader:
                 self.end()
                 self._number = before
                 raise Moved
-        with PostgresMoment(self._connected(), only_read=self._store.only_read).cursor() as c:
+        assert self._connection is not None
+        if self._store.closed:
+            raise Closed
+        with PostgresMoment(self._connection, only_read=self._store.only_read).cursor() as c:
             yield c
 
     def end(self) -> None:
@@ -249,7 +287,7 @@ class PostgresStore:
     in_memory = False
 
     def __init__(self, address: str, *, only_read: bool = False) -> None:
-        self._address, self.schema, self.where = parse_address(address)
+        address, self.schema, self.where = parse_address(address)
         self.only_read = only_read
         search = f'SET LOCAL search_path TO "{self.schema}"'
         self.begin_reading = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {search}".encode()
@@ -260,15 +298,19 @@ class PostgresStore:
         self._begin_writing = self._begin_making + f"; {turn}".encode()
         self._pid = os.getpid()
         self._made = False  # whether its tables are known to be there
+        with self.errors():
+            self._address = make_conninfo(address, **(NETWORK | conninfo_to_dict(address)))
         self._pool: ConnectionPool[psycopg.Connection[Any]] = ConnectionPool(
             self._address,
             min_size=0,
             max_size=CONNECTIONS,
             timeout=PATIENCE_SECONDS,
+            reconnect_timeout=PATIENCE_SECONDS / 2,  # tries grow rarer: who waits is to see one
             open=False,
             kwargs={"autocommit": True, "prepare_threshold": None},
             name="consent-ledger",
         )
+        self.connect().close()  # a pool would try until its patience ends, and not say why
         self._pool.open()
 
     @property
@@ -288,6 +330,9 @@ class PostgresStore:
             raise
         except PoolClosed:
             raise Closed from None
+        except PoolTimeout as error:
+            self.connect().close()  # says why, where that is the server's
+            raise StoreBusy(f"{self.where}: all connections are in use, by others of this process (retry)") from error
         except psycopg.Error as error:
             raise translate(error, self.where) from error
 
@@ -302,8 +347,15 @@ class PostgresStore:
         self.check_process()
         if self.closed:
             raise Closed
-        with self.errors(), self._pool.connection() as connection:
-            yield connection
+        with self.errors():
+            connection = self._pool.getconn()
+            while _is_stale(connection):  # as all are after the server was started again: each is replaced
+                self._pool.putconn(connection)
+                connection = self._pool.getconn()
+            try:
+                yield connection
+            finally:
+                self._pool.putconn(connection)
 
     @contextmanager
     def lent(self) -> Iterator[psycopg.Connection[Any]]:
@@ -345,19 +397,11 @@ class PostgresStore:
 
         Where none comes through, as behind PgBouncer in transaction mode, it looks at the row of `turn` now and then.
         """
-        listening = self.connect()
-
-        def pause(seconds: float) -> None:
-            with self.errors():
-                for _ in listening.notifies(timeout=seconds, stop_after=1):
-                    pass
-
+        heard = _Listening(self)
         try:
-            with self.errors():
-                listening.execute(f'LISTEN "{channel(self.schema)}"'.encode())  # before the first look: none is missed
-            return Watch(self.reader(), pause, listening.close)
+            return Watch(self.reader(), heard.pause, heard.close)
         except BaseException:
-            listening.close()
+            heard.close()
             raise
 
     def is_empty(self) -> bool:
@@ -498,12 +542,44 @@ class PostgresStore:
             self._pool.close()
 
 
+class _Listening:
+    """A connection that hears of news."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._connection = self._listen()  # before the first look: none is missed
+
+    def _listen(self) -> psycopg.Connection[Any]:
+        connection = self._store.connect()
+        try:
+            with self._store.errors():
+                connection.execute(f'LISTEN "{channel(self._store.schema)}"'.encode())
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def pause(self, seconds: float) -> None:
+        """Wait for news, or that long. Over at once where it had to listen anew: there may have been some meanwhile."""
+        if self._connection.closed:
+            self._connection = self._listen()
+            return
+        with self._store.errors():
+            for _ in self._connection.notifies(timeout=seconds, stop_after=1):
+                pass
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 def translate(error: psycopg.Error, where: str) -> StoreError:
     """The store error that an error of the server, or of the way to it, means."""
     match error:
         case pg.LockNotAvailable() | pg.SerializationFailure() | pg.DeadlockDetected():
             return StoreBusy(f"{where}: another process is writing (retry when it is done)")
-        case pg.DiskFull() | pg.InsufficientResources():
+        case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout() | pg.TransactionTimeout():
+            return StoreBusy(f"{where}: the server did not wait, {_first(error)} (look into its timeouts; retry)")
+        case pg.DiskFull() | pg.InsufficientResources() | pg.OutOfMemory() | pg.ConfigurationLimitExceeded():
             return StoreFull(f"{where}: the server has no room, nothing of this batch was kept (free some, run again)")
         case pg.ReadOnlySqlTransaction() | pg.InsufficientPrivilege():
             return StoreReadOnly(f"{where}: {_first(error)} (open it as a role that may)")
@@ -511,7 +587,9 @@ def translate(error: psycopg.Error, where: str) -> StoreError:
             return NotALedger(f"{where}: there is something already (name another schema)")
         case pg.InvalidCatalogName() | pg.InvalidAuthorizationSpecification():
             return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
-        case PoolTimeout() | pg.OperationalError():
+        case pg.OperationalError() if error.sqlstate is None and _NOT_LET_IN.search(str(error)):
+            return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
+        case pg.OperationalError() if (error.sqlstate or _LOST[0]).startswith(_LOST):
             return StoreAway(f"{where}: the server cannot be reached, {_first(error)} (look whether it runs; retry)")
         case _:
             return StoreError(f"{where}: {_first(error)} (run doctor; where that finds damage, restore a backup)")
