@@ -23,6 +23,13 @@ IMAGE = "postgres:16"
 WAIT_SECONDS = 60
 
 
+def says_something(handle, seconds):
+    """Whether there is something to read from it, or it ends, in that time. Any number of a descriptor will do."""
+    waiting = select.poll()
+    waiting.register(handle, select.POLLIN | select.POLLHUP)
+    return bool(waiting.poll(seconds * 1_000))
+
+
 class Missing(Exception):
     """No server is to be had; says why."""
 
@@ -33,6 +40,11 @@ class Server:
     def __init__(self, address):
         self._address = address
         self._numbers = count()
+
+    @property
+    def address(self):
+        """The address of any ledger in it, up to the name of its schema."""
+        return f"{self._address}{'&' if '?' in self._address else '?'}schema="
 
     def schema(self):
         """The address of a ledger that does not exist yet."""
@@ -147,7 +159,7 @@ class Own(Server):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
         for handle in handles:
-            assert select.select([handle], [], [], WAIT_SECONDS)[0], "a process of the server outlives SIGKILL"
+            assert says_something(handle, WAIT_SECONDS), "a process of the server outlives SIGKILL"
             os.close(handle)
         for lock in (noted, self.folder / f".s.PGSQL.{self.port}.lock"):
             lock.unlink()  # where nobody reaps it, the next one would take it for alive

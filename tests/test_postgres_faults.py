@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import select
 import shutil
 import signal
 import socket
@@ -129,7 +128,7 @@ class Writer:
 
     def hear(self):
         """Its next line; None when it has ended."""
-        assert select.select([self.process.stdout], [], [], BOUND_SECONDS)[0], "a writer hangs"
+        assert postgres_server.says_something(self.process.stdout, BOUND_SECONDS), "a writer hangs"
         line = self.process.stdout.readline()
         if line:
             self.said.append(json.loads(line))

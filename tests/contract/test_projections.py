@@ -254,7 +254,7 @@ def test_tables_that_are_dropped_under_way_are_there_again(server, tables):
 def test_the_next_process_folds_only_what_is_new(server, postgres, tmp_path):
     server.record(list(bench_events(300, 3)))
     server.projector.catch_up()
-    address = f"{server.app.store._address}?schema={server.app.store.schema}"
+    address = f"{postgres.address}{server.app.store.schema}"
     with open_ledger(address, str(tmp_path / "keys")) as other:
         assert other.projector.catch_up() == 0
         assert contents(other.projector) == contents(server.projector)
@@ -279,14 +279,14 @@ def test_the_row_of_an_erased_person_is_what_folding_their_erasure_gives(ledger)
 
 
 @pytest.fixture
-def guest(server):
+def guest(server, postgres):
     """Opens the ledger once more as a role that may write the ledger, and may make no tables."""
     name = f"guest_{server.app.store.schema}"
     execute(server, f"CREATE ROLE {name} LOGIN")
     execute(server, f"GRANT USAGE ON SCHEMA {{}} TO {name}")
     execute(server, f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{}} TO {name}")
-    address = server.app.store._address.replace("ledger@", f"{name}@")
-    yield f"{address}?schema={server.app.store.schema}", name
+    address = postgres.address.replace("ledger@", f"{name}@")
+    yield f"{address}{server.app.store.schema}", name
     execute(server, f"DROP OWNED BY {name}")
     execute(server, f"DROP ROLE {name}")
 
