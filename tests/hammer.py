@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import select
 import shutil
 import signal
 import sqlite3
@@ -88,7 +87,7 @@ class Process:
             self.process.stdin.flush()
         except OSError:
             return self._lost("worker died by itself")
-        if not select.select([self.process.stdout], [], [], PATIENCE_SECONDS)[0]:
+        if not postgres_server.says_something(self.process.stdout, PATIENCE_SECONDS):
             self.process.send_signal(signal.SIGUSR1)  # it writes where each of its threads is
             threading.Event().wait(1)
             return self._lost(f"worker hangs: {PATIENCE_SECONDS} s without an answer")
