@@ -49,7 +49,7 @@ from consent_ledger.ledger.policy.conditions import Minor, Need
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.tables import entries, packs, people, refusals
-from consent_ledger.ledger.store.tables.head import marked
+from consent_ledger.ledger.store.tables.head import marked, move_head, sign_head
 from consent_ledger.ledger.times import format_time
 from consent_ledger.ledger.vault.vault import VaultWrites
 
@@ -566,10 +566,10 @@ class Batch:
         assert frontier.size == self.next
         # Compare and swap before a signature exists: two writers can't fork the log.
         before = self.before.size, self.before.root
-        if not entries.move_head(self.c, before, self.next, root, self.recorded_at, edge):
+        if not move_head(self.c, before, self.next, root, self.recorded_at, edge):
             raise HeadMoved(f"{self.app.where}: the head moved from {self.before.size} (retry)")
         checkpoint = self.app.signer.sign(format_checkpoint(self.app.origin, self.next, root))
-        entries.sign_head(self.c, checkpoint)
+        sign_head(self.c, checkpoint)
         crashpoints.reached("checkpoint written")
         self.head = type(self.before)(self.next, root, self.recorded_at, checkpoint, edge)
         self.app.will_sign(self.head)

@@ -34,8 +34,7 @@ from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Moment, Reader, Store, Transaction
 from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
 from consent_ledger.ledger.store.tables import entries, meta, packs, people
-from consent_ledger.ledger.store.tables.head import Head, read_head, readers
-from consent_ledger.ledger.store.tables.head import make as make_head
+from consent_ledger.ledger.store.tables.head import Head, make_head, read_head, readers
 from consent_ledger.ledger.vault.heads import SignedHead
 from consent_ledger.ledger.vault.keys import KEY_BYTES, KeyProvider
 from consent_ledger.ledger.vault.vault import Vault

@@ -21,8 +21,8 @@ from consent_ledger.ledger.intake.erasure import destroy_again, record_erasures
 from consent_ledger.ledger.log.checkpoint import Signer, format_checkpoint
 from consent_ledger.ledger.log.verifier import encode_base64
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.tables import entries, meta
-from consent_ledger.ledger.store.tables.head import Head, read_head
+from consent_ledger.ledger.store.tables import meta
+from consent_ledger.ledger.store.tables.head import Head, read_head, sign_head
 from consent_ledger.ledger.vault.heads import SignedHead
 
 
@@ -106,7 +106,7 @@ def _rename(app: LedgerApplication, c: Transaction, name: str, head: Head) -> No
     for key, value in (("origin", name), ("vkey", app.signer.vkey)):
         meta.change(c, key, value.encode())
     checkpoint = app.signer.sign(format_checkpoint(name, head.size, head.root))
-    entries.sign_head(c, checkpoint)
+    sign_head(c, checkpoint)
 
 
 def _begin(app: LedgerApplication, old: str, name: str, head: Head) -> None:

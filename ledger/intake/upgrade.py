@@ -127,7 +127,7 @@ def _controller_of(c: Transaction, person: str) -> str | None:
 
 
 def _recipients(c: Transaction) -> None:
-    rows = {(controller, composed(recipient)) for controller, recipient in formats.recipients(c)}
+    rows = {(controller, composed(recipient)) for controller, recipient in packs.recipients(c)}
     formats.replace_recipients(c, sorted(rows))
 
 

@@ -119,7 +119,7 @@ def _follow(expected: _Expected, entry: Entry) -> None:
 
 def _keys(app: LedgerApplication, c: Transaction, known: list[Entry]) -> Iterator[str]:
     wanted = {app.vault.event_key(entry.source, entry.id): entry.position for entry in known}
-    found = entries.places_of_keys(c, wanted)
+    found = {key: position for key, position, _ in entries.known_keys(c, wanted)}
     for key, position in wanted.items():
         if found.get(key) != position:
             yield f"keys: entry {position} would be recorded again if it was told again"

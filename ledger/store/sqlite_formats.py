@@ -127,12 +127,6 @@ def add_name(c: Transaction, alias: bytes, person: str, sealed: bytes, bound: by
     c.execute("INSERT INTO aliases VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING", [alias, person, sealed, bound, word])
 
 
-def recipients(c: Transaction) -> list[tuple[str, str]]:
-    """(controller, recipient) of all recipients."""
-    c.execute("SELECT controller, recipient FROM recipients")
-    return c.fetchall()
-
-
 def replace_recipients(c: Transaction, rows: Iterable[tuple[str, str]]) -> None:
     """Have these recipients, (controller, recipient), in place of those that there are."""
     c.execute("DELETE FROM recipients")

@@ -9,7 +9,7 @@ import pytest
 from consent_ledger.ledger.errors import StoreError
 from consent_ledger.ledger.store.sqlite import in_memory
 from consent_ledger.ledger.store.tables import addresses, entries, many, packs, people, refusals
-from consent_ledger.ledger.store.tables.head import marked
+from consent_ledger.ledger.store.tables.head import marked, move_head, sign_head
 
 ANN, BOB, CID = "0a", "0b", "0c"  # persons
 T1, T2, T3 = b"\x01", b"\x02", b"\x03"  # tags
@@ -84,10 +84,10 @@ def test_a_key_is_stored_once(store):
 
 def test_the_head_moves_from_where_it_was_and_from_nowhere_else(c):
     c.execute("INSERT INTO head VALUES (1, 0, ?, 0, '', ?)", [b"empty", b""])
-    assert not entries.move_head(c, (0, b"other"), 2, b"root", 5, b"edge")
-    assert not entries.move_head(c, (1, b"empty"), 2, b"root", 5, b"edge")
-    assert entries.move_head(c, (0, b"empty"), 2, b"root", 5, b"edge")
-    entries.sign_head(c, "signed")
+    assert not move_head(c, (0, b"other"), 2, b"root", 5, b"edge")
+    assert not move_head(c, (1, b"empty"), 2, b"root", 5, b"edge")
+    assert move_head(c, (0, b"empty"), 2, b"root", 5, b"edge")
+    sign_head(c, "signed")
     c.execute("SELECT size, root, recorded_at, checkpoint, edge FROM head")
     assert c.fetchall() == [(2, b"root", 5, "signed", b"edge")]
 

@@ -10,7 +10,7 @@ from consent_ledger.ledger.store.tables.many import exists, marks_for, parts
 Living = tuple[str, int, bytes, str, str, bytes]  # person, position, tag, kind, how, bound
 
 
-# -- on record of those who are there
+# -- on record of those who are there ----------------------------------------------------------------------------------
 
 
 def add(c: Transaction, rows: Iterable[Living]) -> None:
@@ -67,7 +67,7 @@ def take(c: Transaction, person: str) -> list[tuple[bytes, bytes]]:
     return c.fetchall()
 
 
-# -- those that several have
+# -- those that several have -------------------------------------------------------------------------------------------
 
 
 def note_shared(c: Transaction, tags: Iterable[bytes]) -> None:
@@ -98,7 +98,7 @@ def of_several(c: Transaction) -> set[bytes]:
     return {row[0] for row in c.fetchall()}
 
 
-# -- entries that an answer about addresses looks at
+# -- entries that an answer about addresses looks at -------------------------------------------------------------------
 
 
 def add_objections(c: Transaction, rows: Iterable[tuple[str, int]]) -> None:
@@ -129,7 +129,7 @@ def drop_entries(c: Transaction, person: str) -> None:
     c.execute("DELETE FROM beside WHERE person=?", [person])
 
 
-# -- of the deleted, who are still led to, and of the erased: a keyed hash and an objection
+# -- of the deleted, who are still led to, and of the erased: a keyed hash and an objection ----------------------------
 
 
 def remember(c: Transaction, rows: Iterable[tuple[bytes, str, bytes]]) -> None:
@@ -183,7 +183,7 @@ def stays(c: Transaction, keys: Sequence[bytes], tags: Sequence[bytes]) -> bool:
     return bool(c.fetchone()[0])
 
 
-# -- looked at whole
+# -- looked at whole ---------------------------------------------------------------------------------------------------
 
 
 def suppressed(c: Transaction) -> list[tuple[bytes, object]]:
@@ -211,7 +211,7 @@ def tags(c: Transaction, person: str, position: int) -> set[bytes]:
     return {row[0] for row in c.fetchall()}
 
 
-# -- beside a person's state
+# -- beside a person's state -------------------------------------------------------------------------------------------
 
 
 def any_beside(c: Transaction) -> bool:
@@ -225,7 +225,7 @@ def beside(c: Transaction, persons: Collection[str]) -> tuple[dict[bytes, str], 
 
     One statement: of persons at most half as many as a database takes values.
     """
-    marks = ",".join("?" * len(persons))
+    marks = marks_for(persons)
     c.execute(
         f"SELECT tag, kind FROM living JOIN shared USING (tag) WHERE person IN ({marks}) AND how<>'bounced' "
         f"UNION SELECT NULL, NULL FROM beside WHERE person IN ({marks})",

@@ -9,8 +9,6 @@ from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.tables.many import exists, marks_for, parts, rows_in
 
 Row = tuple[int, bytes]  # position, state
-
-
 NO_TIP: Final = (0, b"")
 
 
@@ -48,17 +46,13 @@ def tips_of(c: Transaction, streams: Iterable[str]) -> Iterator[tuple[str, int, 
 # -- as notifications --------------------------------------------------------------------------------------------------
 
 Notice = tuple[int, str, int, str, bytes]  # position, stream, version, type, state
-
-
 _NOTICE: Final = "SELECT position, stream, version, type, state FROM entries WHERE"
-
-
 NO_LIMIT: Final = 2**62
 
 
 def notices(c: Transaction, start: int, stop: int, types: Sequence[str], limit: int) -> list[Notice]:
     """Entries at positions start <= p < stop, of these types (none: of all), in order of position."""
-    only = f" AND type IN ({','.join('?' * len(types))})" if types else ""
+    only = f" AND type IN ({marks_for(types)})" if types else ""
     c.execute(f"{_NOTICE} position>=? AND position<?{only} ORDER BY position LIMIT ?", [start, stop, *types, limit])
     return c.fetchall()
 
@@ -73,7 +67,7 @@ def notices_of(c: Transaction, stream: str, after: int, upto: int, limit: int, *
     return c.fetchall()
 
 
-# -- what intake asks
+# -- what intake asks --------------------------------------------------------------------------------------------------
 
 
 def first_of_stream(c: Transaction, stream: str) -> Row | None:
@@ -98,7 +92,7 @@ def known_keys(c: Transaction, keys: Iterable[bytes]) -> Iterator[tuple[bytes, i
     return rows_in(c, "SELECT key, position, digest FROM keys WHERE key IN ({marks})", keys)
 
 
-# -- what a batch writes
+# -- what a batch writes -----------------------------------------------------------------------------------------------
 
 
 def append(c: Transaction, rows: Iterable[tuple[int, str, int, str, bytes, bytes]]) -> None:
@@ -130,21 +124,7 @@ def add_subtrees(c: Transaction, rows: Iterable[tuple[int, int, bytes]]) -> None
     c.executemany("INSERT INTO subtrees VALUES (?,?,?)", rows)
 
 
-def move_head(c: Transaction, before: tuple[int, bytes], size: int, root: bytes, recorded_at: int, edge: bytes) -> bool:
-    """Move the head if its (size, root) is still `before`. Returns whether it was. The checkpoint stays the old one."""
-    c.execute(
-        "UPDATE head SET size=?, root=?, recorded_at=?, edge=? WHERE size=? AND root=? RETURNING size",
-        [size, root, recorded_at, edge, *before],
-    )
-    return c.fetchone() is not None
-
-
-def sign_head(c: Transaction, checkpoint: str) -> None:
-    """Store the signed checkpoint of the head."""
-    c.execute("UPDATE head SET checkpoint=?", [checkpoint])
-
-
-# -- who is named by others, digests, what an erasure asks
+# -- who is named by others, digests, what an erasure asks -------------------------------------------------------------
 
 
 def naming(c: Transaction, person: str) -> list[Row]:
@@ -194,7 +174,7 @@ def forget_digest(c: Transaction, key: bytes) -> list[bytes]:
     return gone
 
 
-# -- looked at whole
+# -- looked at whole ---------------------------------------------------------------------------------------------------
 
 
 def whole_page(c: Transaction, start: int, limit: int) -> list[tuple[int, str, int, str, bytes, bytes]]:
@@ -230,18 +210,13 @@ def of_type(c: Transaction, type_name: str) -> list[Row]:
     return c.fetchall()
 
 
-def places_of_keys(c: Transaction, keys: Iterable[bytes]) -> dict[bytes, int]:
-    """The positions of those idempotency keys that are known."""
-    return dict(rows_in(c, "SELECT key, position FROM keys WHERE key IN ({marks})", keys))
-
-
 def count_keys(c: Transaction) -> int:
     """How many idempotency keys are known."""
     c.execute("SELECT count(*) FROM keys")
     return int(c.fetchone()[0])
 
 
-# -- of one stream, as evidence shows it
+# -- of one stream, as evidence shows it -------------------------------------------------------------------------------
 
 
 def shown(c: Transaction, stream: str, but: str, last: int) -> list[tuple[int, int, str, bytes, bytes]]:
@@ -264,7 +239,7 @@ def count(c: Transaction, stream: str, type_name: str) -> tuple[int, int]:
     return every, of_it
 
 
-# -- as of a size
+# -- as of a size ------------------------------------------------------------------------------------------------------
 
 
 def of_stream_before(c: Transaction, stream: str, size: int) -> list[Row]:
@@ -297,7 +272,7 @@ def leaf_before(c: Transaction, stream: str, size: int) -> bytes:
 
 def has_since(c: Transaction, streams: Iterable[str], types: Sequence[str], position: int) -> bool:
     """Whether one of these streams has an entry of one of these types from a position on."""
-    marks = ",".join("?" * len(types))
+    marks = marks_for(types)
     return any(
         exists(
             c,
@@ -339,7 +314,7 @@ def streams_named(c: Transaction, prefix: str) -> list[str]:
     return [row[0] for row in c.fetchall()]
 
 
-# -- as the projections fold it
+# -- as the projections fold it ----------------------------------------------------------------------------------------
 
 
 def leaf_page(c: Transaction, start: int, size: int, limit: int) -> list[tuple[int, str, bytes, bytes]]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from consent_ledger.ledger.errors import (
-    CorruptEntry,
-    StoreError,
-)
+from consent_ledger.ledger.errors import CorruptEntry, StoreError
 from consent_ledger.ledger.log.merkle import HASH_BYTES, ReadLeaves, ReadSubtree
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.times import EARLIEST, LATEST
@@ -23,9 +20,6 @@ class Head:
     recorded_at: int  # of the last entry, microseconds; never decreases
     checkpoint: str
     edge: bytes  # hashes of the frontier, largest subtree first
-
-
-Row = tuple[int, bytes]  # position, state
 
 
 def read_head(c: Transaction) -> Head:
@@ -72,6 +66,20 @@ def readers(c: Transaction) -> tuple[ReadSubtree, ReadLeaves]:
     return subtree, leaves
 
 
-def make(c: Transaction, root: bytes, recorded_at: int, checkpoint: str) -> None:
+def make_head(c: Transaction, root: bytes, recorded_at: int, checkpoint: str) -> None:
     """Store the head of an empty log."""
     c.execute("INSERT INTO head VALUES (1,0,?,?,?,?)", [root, recorded_at, checkpoint, b""])
+
+
+def move_head(c: Transaction, before: tuple[int, bytes], size: int, root: bytes, recorded_at: int, edge: bytes) -> bool:
+    """Move the head if its (size, root) is still `before`. Returns whether it was. The checkpoint stays the old one."""
+    c.execute(
+        "UPDATE head SET size=?, root=?, recorded_at=?, edge=? WHERE size=? AND root=? RETURNING size",
+        [size, root, recorded_at, edge, *before],
+    )
+    return c.fetchone() is not None
+
+
+def sign_head(c: Transaction, checkpoint: str) -> None:
+    """Store the signed checkpoint of the head."""
+    c.execute("UPDATE head SET checkpoint=?", [checkpoint])

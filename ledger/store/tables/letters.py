@@ -22,7 +22,7 @@ def page(c: Transaction, after: int, limit: int) -> list[tuple[int, bytes]]:
     return c.fetchall()
 
 
-# -- what letters say, whose they are, how they come and go
+# -- what letters say, whose they are, how they come and go ------------------------------------------------------------
 
 
 def add(c: Transaction, columns: Sequence[Any]) -> int | None:
@@ -123,7 +123,7 @@ def drop_past(c: Transaction, person: str) -> None:
     c.execute("DELETE FROM past_letters WHERE person=?", [person])
 
 
-# -- looked at whole
+# -- looked at whole ---------------------------------------------------------------------------------------------------
 
 
 def ids(c: Transaction) -> list[int]:

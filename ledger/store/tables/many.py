@@ -15,13 +15,13 @@ def parts(values: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:
     some = list(values)
     for start in range(0, len(some), PART):
         part = some[start : start + PART]
-        yield ",".join("?" * len(part)), part
+        yield marks_for(part), part
 
 
-def rows_in(c: Transaction, statement: str, values: Iterable[Any], more: Sequence[Any] = ()) -> Iterator[Any]:
-    """The rows of a statement with `{marks}` in place of many values; `more`: the values after them."""
+def rows_in(c: Transaction, statement: str, values: Iterable[Any]) -> Iterator[Any]:
+    """The rows of a statement with `{marks}` in place of many values."""
     for marks, part in parts(values):
-        c.execute(statement.format(marks=marks), [*part, *more])
+        c.execute(statement.format(marks=marks), part)
         yield from c.fetchall()
 
 
@@ -31,7 +31,7 @@ def exists(c: Transaction, statement: str, params: Sequence[Any] = ()) -> bool:
     return c.fetchone() is not None
 
 
-# -- one statement over few values
+# -- one statement over few values -------------------------------------------------------------------------------------
 
 
 def marks_for(values: Sized) -> str:

@@ -20,7 +20,7 @@ def registered(c: Transaction) -> list[tuple[str, str, bytes | None]]:
     return c.fetchall()
 
 
-# -- what intake writes
+# -- what intake writes ------------------------------------------------------------------------------------------------
 
 
 def add_recipient(c: Transaction, controller: str, recipient: str) -> None:
@@ -34,7 +34,7 @@ def registered_bodies(c: Transaction) -> list[tuple[str, bytes]]:
     return c.fetchall()
 
 
-# -- documents
+# -- documents ---------------------------------------------------------------------------------------------------------
 
 
 def put_document(c: Transaction, sha256: str, media_type: str, body: bytes) -> None:
@@ -65,7 +65,7 @@ def document_digests(c: Transaction) -> list[str]:
     return [row[0] for row in c.fetchall()]
 
 
-# -- looked at whole
+# -- looked at whole ---------------------------------------------------------------------------------------------------
 
 
 def bodies(c: Transaction) -> list[tuple[str, object]]:

@@ -23,7 +23,7 @@ def joined_with(c: Transaction, person: str) -> list[str]:
     return [row[0] for row in c.fetchall()]
 
 
-# -- what intake asks and writes
+# -- what intake asks and writes ---------------------------------------------------------------------------------------
 
 
 def known(c: Transaction, person: str) -> bool:
@@ -72,7 +72,7 @@ def deleted_after(c: Transaction, persons: Sequence[str], time: int) -> bool:
     return exists(c, f"SELECT 1 FROM deleted WHERE person IN ({marks_for(persons)}) AND until>?", [*persons, time])
 
 
-# -- what is sealed, what a deletion destroys
+# -- what is sealed, what a deletion destroys --------------------------------------------------------------------------
 
 
 def all_with_names(c: Transaction) -> set[str]:
@@ -145,7 +145,7 @@ def drop_deleted(c: Transaction, persons: Iterable[str]) -> None:
     c.executemany("DELETE FROM deleted WHERE person=?", [(person,) for person in persons])
 
 
-# -- keys, names and what is sealed
+# -- keys, names and what is sealed ------------------------------------------------------------------------------------
 
 
 def add_keys(c: Transaction, rows: Iterable[tuple[str, bytes]]) -> None:
@@ -183,7 +183,7 @@ def drop_names(c: Transaction, person: str) -> None:
     c.execute("DELETE FROM aliases WHERE person=?", [person])
 
 
-# -- looked at whole
+# -- looked at whole ---------------------------------------------------------------------------------------------------
 
 
 def links(c: Transaction) -> list[tuple[str, str]]:

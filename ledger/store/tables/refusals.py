@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.tables.many import rows_in
 
-# -- what intake asks and writes
+# -- what intake asks and writes ---------------------------------------------------------------------------------------
 
 
 def of_keys(c: Transaction, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes, int]]:
@@ -25,7 +25,7 @@ def add_names(c: Transaction, aliases: Iterable[bytes], position: int) -> None:
     c.executemany("INSERT INTO refused_names VALUES (?,?)", [(alias, position) for alias in aliases])
 
 
-# -- what is found of persons who are erased, and goes
+# -- what is found of persons who are erased, and goes -----------------------------------------------------------------
 
 
 def naming(c: Transaction, aliases: Iterable[bytes]) -> set[int]:
@@ -70,7 +70,7 @@ def forget(c: Transaction, key: bytes, position: int) -> list[bytes]:
     return [one for row in rows for one in row if one]
 
 
-# -- looked at whole
+# -- looked at whole ---------------------------------------------------------------------------------------------------
 
 
 def positions(c: Transaction) -> set[int]:
