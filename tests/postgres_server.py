@@ -48,8 +48,7 @@ class Server:
 
     def schema(self):
         """The address of a ledger that does not exist yet."""
-        joint = "&" if "?" in self._address else "?"
-        return f"{self._address}{joint}schema=test_{os.getpid()}_{next(self._numbers)}"
+        return f"{self.address}test_{os.getpid()}_{next(self._numbers)}"
 
     def execute(self, statement):
         """Run a statement as whoever may everything. Returns its rows, if there are any."""

@@ -25,7 +25,7 @@ LONG = {
     "ledger/intake/batch.py": "one batch, one transaction, in the order in which it happens",
     "ledger/intake/opened.py": "one object with all that is remembered of a store",
     "ledger/intake/parse.py": "one event from bytes to a value",
-    "ledger/store/postgres.py": "to be divided: connections, transactions, errors",
+    "ledger/store/postgres.py": "one server: its connections, moments and what is written anew",
     "ledger/vault/keys.py": "the interface of keys with its two providers",
     "projections/ledger.py": "every question that an app asks",
     "projections/decision/choices.py": "which word applies, in one place",

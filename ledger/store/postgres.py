@@ -7,7 +7,7 @@ prepared statement, no advisory lock, no setting outlasts its transaction.
 
 A writing transaction is a pipeline: what it writes is sent and not waited for, and what failed is raised at the next
 question or at the end, before anything is committed. Many values, and many rows, are one array for each column, in
-binary: measured at 100, 500 and 1,000 rows a transaction that is as fast as COPY, which a pipeline cannot have.
+binary. COPY, which a pipeline cannot have, is faster only from about a thousand rows on.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ import logging
 import os
 import re
 import select
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -34,18 +32,16 @@ from consent_ledger.ledger.errors import (
     LedgerError,
     NewerStore,
     NotALedger,
-    StoreAway,
     StoreBusy,
-    StoreError,
-    StoreFull,
     StoreReadOnly,
 )
 from consent_ledger.ledger.files.held import FORKED
 from consent_ledger.ledger.store import postgres_roles as roles
 from consent_ledger.ledger.store.contract import READER_MILLISECONDS, Moment, Moved, Transaction
-from consent_ledger.ledger.store.postgres_schema import ERASABLE, FORMAT, column_types, statements
+from consent_ledger.ledger.store.postgres_errors import translate
+from consent_ledger.ledger.store.postgres_schema import ERASABLE, FORMAT, statements
+from consent_ledger.ledger.store.postgres_transaction import PostgresTransaction, pipelined
 from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
-from consent_ledger.ledger.store.tables.people import OF_ALIASES
 from consent_ledger.ledger.store.watch import Watch
 
 _log = logging.getLogger("consent_ledger")
@@ -61,125 +57,30 @@ NETWORK: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-# What a server says to whom it lets not in, by no code that libpq would tell.
-_NOT_LET_IN: Final = re.compile(
-    "authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to|permission denied"
-)
-_LOST: Final = ("08", "57P", "53300")  # of a connection that is lost or not to be had
 REBUILD_TRIES: Final = 3  # most of those who read an older moment are done meanwhile
 REBUILD_SECONDS: Final = 2  # for readers of a table that is to be written anew: who comes after waits as long
-_INSERT: Final = re.compile(r"INSERT INTO (\w+) VALUES \((?:\?, ?)*\?\)(.*)", re.DOTALL)
-_PLACES: Final = re.compile(r"(?P<no>NOT )?IN \(\?(?:,\?)*\)|(?<=AS \()(?P<rows>VALUES \(\?\)(?:,\(\?\))*)|\?")
 
 
 def parse_address(address: str) -> tuple[str, str, str]:
     """(connection string, schema, how it is called in messages: without its password). Raises NotALedger."""
     parts = urlsplit(address)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    schema = next((value for name, value in pairs if name == "schema"), SCHEMA)
+    schema = next((value for name, value in parse_qsl(parts.query) if name == "schema"), SCHEMA)
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}", schema):
         raise NotALedger(f"schema {schema!r}: wants at most 48 small letters, digits and underscores")
-    rest = urlencode([(name, value) for name, value in pairs if name != "schema"])
     where = urlunsplit(("postgresql", parts.netloc.rpartition("@")[2], parts.path, f"schema={schema}", ""))
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, rest, "")), schema, where
+    return with_schema(address), schema, where
+
+
+def with_schema(address: str, *schema: str) -> str:
+    """The same address with another schema, or with none."""
+    parts = urlsplit(address)
+    pairs = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "schema"]
+    return urlunsplit(parts._replace(query=urlencode([*pairs, *(("schema", one) for one in schema)]), fragment=""))
 
 
 def channel(schema: str) -> str:
     """On which those who wait for news of a ledger are told of them."""
     return f"consent_ledger_{schema}"  # 63 bytes at most, as the server has it
-
-
-@lru_cache(maxsize=1024)
-def _translated(statement: str) -> tuple[bytes, tuple[int, ...]]:
-    """(a statement of `ledger.store.tables` as psycopg takes it, how many values each place takes; 0: one as it is).
-
-    Many values are one array: the server reads and plans one place, however many there are.
-    """
-    sizes: list[int] = []
-
-    def place(match: re.Match[str]) -> str:
-        sizes.append(match[0].count("?") if match[0] != "?" else 0)
-        if match[0] == "?":
-            return "%s"
-        return "SELECT * FROM unnest(%b)" if match["rows"] else "<> ALL(%b)" if match["no"] else "= ANY(%b)"
-
-    return _PLACES.sub(place, statement.replace("%", "%%")).encode(), tuple(sizes)
-
-
-def _grouped(params: Sequence[Any], sizes: tuple[int, ...]) -> Sequence[Any]:
-    """The values for the places of a translated statement."""
-    if not any(sizes):
-        return params
-    values = iter(params)
-    return [list(islice(values, size)) if size else next(values) for size in sizes]
-
-
-_OF_ALIASES: Final = OF_ALIASES.partition("{")[0]
-
-
-def _through_function(statement: str) -> str:
-    """A statement as who may not read names puts it: they lead to persons through a function of the owner's."""
-    if not statement.startswith(_OF_ALIASES):
-        return statement
-    marks = ",".join("?" * statement.count("?"))
-    return f"SELECT a, p.person, p.bound FROM unnest(ARRAY[{marks}]::bytea[]) a, person_of(a) p"
-
-
-class PostgresTransaction:
-    """A `Transaction` over a connection, which may be a pipeline: what is asked for no row is not waited for.
-
-    `only_read`: names lead to persons through a function.
-    """
-
-    def __init__(self, connection: psycopg.Connection[Any], *, only_read: bool = False) -> None:
-        self._connection = connection
-        self._only_read = only_read
-        self._cursor = connection.cursor(binary=True)
-
-    def execute(self, statement: str, params: Sequence[Any] = (), /) -> PostgresTransaction:
-        # another cursor for each: in a pipeline the rows of one may come after the next was sent
-        self._cursor = self._connection.cursor(binary=True)
-        if self._only_read:
-            statement = _through_function(statement)
-        if params:
-            translated, sizes = _translated(statement)
-            self._cursor.execute(translated, _grouped(params, sizes))
-        else:
-            self._cursor.execute(statement.encode())
-        return self
-
-    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> PostgresTransaction:
-        """Rows of an INSERT go as an array for each column, in one statement; measured, that is as fast as COPY."""
-        all_rows = list(rows)
-        match = _INSERT.fullmatch(statement)
-        if not all_rows:
-            return self
-        self._cursor = self._connection.cursor(binary=True)
-        if match is None:
-            self._cursor.executemany(_translated(statement)[0], all_rows)
-            return self
-        arrays = ",".join(f"%b::{kind}[]" for _, kind in column_types(match[1]))
-        insert = f"INSERT INTO {match[1]} SELECT * FROM unnest({arrays}){match[2]}"
-        self._cursor.execute(insert.encode(), [list(column) for column in zip(*all_rows, strict=True)])
-        return self
-
-    def fetchone(self) -> Any:
-        return self._cursor.fetchone()
-
-    def fetchall(self) -> list[Any]:
-        return self._cursor.fetchall()
-
-
-@contextmanager
-def _pipelined(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Statements go out without waiting for one another. What failed is raised at the end at the latest."""
-    with connection.pipeline() as pipeline:
-        try:
-            yield
-        except BaseException:
-            with suppress(psycopg.Error):
-                pipeline.sync()  # what came after the failure
-            raise
 
 
 class PostgresMoment:
@@ -343,7 +244,8 @@ class PostgresStore:
             return psycopg.connect(self._address, autocommit=True, prepare_threshold=None)
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def lent(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of the pool, in no transaction."""
         self.check_process()
         if self.closed:
             raise Closed
@@ -358,14 +260,8 @@ class PostgresStore:
                 self._pool.putconn(connection)
 
     @contextmanager
-    def lent(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection of the pool, in no transaction, for what else stands in the schema."""
-        with self._connection() as connection:
-            yield connection
-
-    @contextmanager
     def _begun(self, begin: bytes, *, commit: bool) -> Iterator[psycopg.Connection[Any]]:
-        with self._connection() as connection:
+        with self.lent() as connection:
             try:
                 connection.execute(begin)
                 yield connection
@@ -386,7 +282,7 @@ class PostgresStore:
         if self.only_read:
             raise StoreReadOnly(f"{self.where}: is open for reading only")
         begin = self._begin_writing if self._made else self._begin_making
-        with self._begun(begin, commit=True) as connection, _pipelined(connection):
+        with self._begun(begin, commit=True) as connection, pipelined(connection):
             yield PostgresTransaction(connection)
 
     def reader(self) -> PostgresReader:
@@ -405,7 +301,7 @@ class PostgresStore:
             raise
 
     def is_empty(self) -> bool:
-        with self._connection() as connection:
+        with self.lent() as connection:
             found = connection.execute(
                 b"SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
                 b"WHERE n.nspname = %s)",
@@ -415,7 +311,7 @@ class PostgresStore:
 
     def may_write(self) -> bool:
         """Whether this role may record here, and this server is no replica. True where there is no store yet."""
-        with self._connection() as connection:
+        with self.lent() as connection:
             row = connection.execute(
                 b"SELECT NOT pg_is_in_recovery() AND NOT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n "
                 b"ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'entries' "
@@ -453,7 +349,7 @@ class PostgresStore:
             c.execute("SELECT setval('dead_letters_id_seq', ?)", [last])
 
     def check(self) -> int:
-        with self._connection() as connection:
+        with self.lent() as connection:
             there = connection.execute(b"SELECT to_regclass(%s) IS NOT NULL", [f"{self.schema}.meta"]).fetchone()
             if there is None or not there[0]:
                 raise NotALedger(f"{self.where}: there is no such store (make one with: consent-ledger init)")
@@ -504,7 +400,7 @@ class PostgresStore:
         Raises StoreBusy where somebody uses one for too long, or reads a moment at which rows were still there.
         """
         left = dict.fromkeys(ERASABLE, 1)
-        with self._connection() as connection:
+        with self.lent() as connection:
             for _ in range(REBUILD_TRIES):
                 left = {table: kept for table in left if (kept := self._write_anew(connection, table))}
         if left:
@@ -570,30 +466,3 @@ class _Listening:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def translate(error: psycopg.Error, where: str) -> StoreError:
-    """The store error that an error of the server, or of the way to it, means."""
-    match error:
-        case pg.LockNotAvailable() | pg.SerializationFailure() | pg.DeadlockDetected():
-            return StoreBusy(f"{where}: another process is writing (retry when it is done)")
-        case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout() | pg.TransactionTimeout():
-            return StoreBusy(f"{where}: the server did not wait, {_first(error)} (look into its timeouts; retry)")
-        case pg.DiskFull() | pg.InsufficientResources() | pg.OutOfMemory() | pg.ConfigurationLimitExceeded():
-            return StoreFull(f"{where}: the server has no room, nothing of this batch was kept (free some, run again)")
-        case pg.ReadOnlySqlTransaction() | pg.InsufficientPrivilege():
-            return StoreReadOnly(f"{where}: {_first(error)} (open it as a role that may)")
-        case pg.DuplicateTable() | pg.DuplicateSchema():
-            return NotALedger(f"{where}: there is something already (name another schema)")
-        case pg.InvalidCatalogName() | pg.InvalidAuthorizationSpecification():
-            return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
-        case pg.OperationalError() if error.sqlstate is None and _NOT_LET_IN.search(str(error)):
-            return NotALedger(f"{where}: {_first(error)} (check the address, the role and its password)")
-        case pg.OperationalError() if (error.sqlstate or _LOST[0]).startswith(_LOST):
-            return StoreAway(f"{where}: the server cannot be reached, {_first(error)} (look whether it runs; retry)")
-        case _:
-            return StoreError(f"{where}: {_first(error)} (run doctor; where that finds damage, restore a backup)")
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -6,6 +6,7 @@ locks first, and whose number says whether anything was written since.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 FORMAT: Final = "format"  # in `meta`: which format these tables have; a file of SQLite has it in its header
@@ -112,8 +113,13 @@ SAMPLED: Final = ("person",)  # numbers apart; random, and for ever in the log
 
 def column_types(table: str) -> list[tuple[str, str]]:
     """(column, type) of a table, in their order."""
-    columns = [column.split(" ", 2)[:2] for column in TABLES[table] if not column.startswith("PRIMARY KEY (")]
-    return [(name, kind) for name, kind in columns]
+    return types_of(TABLES[table])
+
+
+def types_of(columns: Iterable[str]) -> list[tuple[str, str]]:
+    """(column, type) of what stands in the parentheses of CREATE TABLE."""
+    named = [column.split(" ", 2)[:2] for column in columns if not column.startswith("PRIMARY KEY (")]
+    return [(name, kind) for name, kind in named]
 
 
 def primary_key(table: str) -> list[str]:
@@ -129,13 +135,16 @@ def index_of(table: str) -> str:
     return f"{table}_pkey"
 
 
+def definition(columns: Iterable[str]) -> str:
+    """Columns as CREATE TABLE has them. Bytes order texts, as in the embedded store, whatever the language there."""
+    return ", ".join(column.replace(" text", ' text COLLATE "C"', 1) for column in columns)
+
+
 def statements() -> list[str]:
     """What makes the tables in the schema that is first on the search path."""
     made = []
     for table, columns in TABLES.items():
-        # bytes order texts, as in the embedded store, whatever the language of the database
-        collated = [column.replace(" text", ' text COLLATE "C"', 1) for column in columns]
-        made.append(f"CREATE TABLE {table} ({', '.join(collated)})")
+        made.append(f"CREATE TABLE {table} ({definition(columns)})")
     made += INDEXES
     for table in ERASABLE:
         unsampled = [name for name, kind in column_types(table) if kind != "bigint" and name not in SAMPLED]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from consent_ledger.ledger.store.contract import Transaction
-from consent_ledger.ledger.store.postgres import PostgresStore
+from consent_ledger.ledger.store.postgres import PostgresStore, with_schema
 from consent_ledger.ledger.store.postgres_schema import FOREVER, FORMAT, TABLES
 from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
 
@@ -22,7 +21,7 @@ class ScratchStore(PostgresStore):
     """A store that every `create` empties. `close` ends its use, `drop` itself."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(_in_schema(address, f"scenarios_{os.urandom(16).hex()}"))
+        super().__init__(with_schema(address, f"scenarios_{os.urandom(16).hex()}"))
         with self.writing() as c:
             super().create(c)
             for table in FOREVER:
@@ -44,9 +43,3 @@ class ScratchStore(PostgresStore):
         with self.writing() as c:
             c.execute(f'DROP SCHEMA "{self.schema}" CASCADE')
         super().close()
-
-
-def _in_schema(address: str, schema: str) -> str:
-    parts = urlsplit(address)
-    pairs = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "schema"]
-    return urlunsplit(parts._replace(query=urlencode([*pairs, ("schema", schema)])))

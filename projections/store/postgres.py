@@ -18,26 +18,38 @@ from consent_ledger.ledger.errors import Closed, StoreReadOnly
 from consent_ledger.ledger.log.verifier import EMPTY_ROOT
 from consent_ledger.ledger.store.postgres import PostgresStore
 from consent_ledger.ledger.store.postgres_roles import granted_on_projections
+from consent_ledger.ledger.store.postgres_schema import definition, types_of
 from consent_ledger.projections.store.contract import JUDGED, PAGE, PERSON, TIMEOUT_SECONDS, Columns
 
 PREFIX: Final = "projection_"
 FRESH: Final = "projection_fresh_"
 # A change of these columns wants other names: programs of two versions may be at work at once.
 _TABLES: Final = {
-    "cursor": "one bigint PRIMARY KEY CHECK (one = 1), kind bigint NOT NULL, next bigint NOT NULL, root bytea NOT NULL",
+    "cursor": (
+        "one bigint PRIMARY KEY CHECK (one = 1)",
+        "kind bigint NOT NULL",
+        "next bigint NOT NULL",
+        "root bytea NOT NULL",
+    ),
     "people": (
-        'person text COLLATE "C" PRIMARY KEY, controller text COLLATE "C" NOT NULL, entries bigint NOT NULL, '
-        "last_time bigint NOT NULL, last_recorded bigint NOT NULL, linked bigint NOT NULL, tip bytea NOT NULL, "
-        "snapshot bytea NOT NULL, tag bytea NOT NULL"
+        "person text PRIMARY KEY",
+        "controller text NOT NULL",
+        "entries bigint NOT NULL",
+        "last_time bigint NOT NULL",
+        "last_recorded bigint NOT NULL",
+        "linked bigint NOT NULL",
+        "tip bytea NOT NULL",
+        "snapshot bytea NOT NULL",
+        "tag bytea NOT NULL",
     ),
     "judged": (
-        'person text COLLATE "C" PRIMARY KEY, tip bytea NOT NULL, about bytea NOT NULL, findings bytea NOT NULL, '
-        "permitted_by bytea NOT NULL, tag bytea NOT NULL"
+        "person text PRIMARY KEY",
+        "tip bytea NOT NULL",
+        "about bytea NOT NULL",
+        "findings bytea NOT NULL",
+        "permitted_by bytea NOT NULL",
+        "tag bytea NOT NULL",
     ),
-}
-_KINDS: Final = {
-    "people": ("text", "text", "bigint", "bigint", "bigint", "bigint", "bytea", "bytea", "bytea"),
-    "judged": ("text", "bytea", "bytea", "bytea", "bytea", "bytea"),
 }
 _T = TypeVar("_T")
 
@@ -81,7 +93,7 @@ class PostgresProjections:
             if self._all_there(connection):
                 return
             for name, columns in _TABLES.items():
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table(name)} ({columns})".encode())
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table(name)} ({definition(columns)})".encode())
             connection.execute(
                 f"CREATE INDEX IF NOT EXISTS {self._prefix}people_by_controller ON {self._table('people')} "
                 "(controller)".encode()
@@ -238,7 +250,7 @@ class PostgresProjections:
         """Rows in place of older ones, each column as an array. Requires that no person comes twice."""
         if not rows:
             return
-        arrays = ", ".join(f"%b::{kind}[]" for kind in _KINDS[table])
+        arrays = ", ".join(f"%b::{kind}[]" for _, kind in types_of(_TABLES[table]))
         names = columns.split(", ")[1:]
         self._do(
             f"INSERT INTO {self._table(table)} ({columns}) SELECT * FROM unnest({arrays}) "
