@@ -32,10 +32,9 @@ from consent_ledger.ledger.intake.parse import Prepared, prepare
 from consent_ledger.ledger.intake.upgrade import upgrade
 from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  had from here as well
 from consent_ledger.ledger.policy.pack import Pack
-from consent_ledger.ledger.store.contract import Transaction
 from consent_ledger.ledger.store.sqlite import SQLiteStore
 from consent_ledger.ledger.store.sqlite_pool import readable_errors
-from consent_ledger.ledger.store.sqlite_schema import APPLICATION_ID
+from consent_ledger.ledger.store.sqlite_schema import APPLICATION_ID, STORE_FORMAT
 from consent_ledger.ledger.vault.keys import KeyProvider
 
 PAGE: Final = 1000
@@ -62,8 +61,14 @@ class LedgerApplication(Opened):
         self._waiting: list[_Call] = []
         self._queue_lock = threading.Lock()
 
-    def upgrade(self, c: Transaction) -> None:
-        upgrade(c, self.vault)
+    def load(self) -> int:
+        """As of what is opened; tables of an older format are brought to the present one."""
+        found = super().load()
+        if found < STORE_FORMAT:
+            with self.writing(guarded=False) as c:  # the form alone changes
+                upgrade(c, self.vault)
+        self.store.remember()
+        return found
 
     def record(self, bodies: Iterable[Any], now: int, *, scenario: Sequence[int] | None = None) -> list[Outcome]:
         """Record events, each a JSON object or an InvalidEvent found earlier; one outcome each, in order.

@@ -32,7 +32,6 @@ from consent_ledger.ledger.outcome import Outcome as Outcome  # noqa: PLC0414  h
 from consent_ledger.ledger.policy.load import load_pack, require_within_limits
 from consent_ledger.ledger.policy.pack import Pack
 from consent_ledger.ledger.store.contract import Moment, Reader, Store, Transaction
-from consent_ledger.ledger.store.sqlite_schema import STORE_FORMAT
 from consent_ledger.ledger.store.tables import entries, meta, packs, people
 from consent_ledger.ledger.store.tables.head import Head, make_head, read_head, readers
 from consent_ledger.ledger.vault.heads import SignedHead
@@ -296,15 +295,15 @@ class Opened:
             self.keys.reserve_head()
             self.keys.note_head(SignedHead(origin, 0, EMPTY_ROOT))
 
-    def load(self) -> None:
-        """Read what an open store needs. Raises NotALedger, NewerStore, KeyFileError, StoreReadOnly, Forked."""
+    def load(self) -> int:
+        """Read what an open store needs. Returns the format of its tables.
+
+        Raises NotALedger, NewerStore, KeyFileError, StoreReadOnly, Forked.
+        """
         found = self.store.check()
         with self.reading() as c:
             self.take_in(c)
-        if found < STORE_FORMAT:
-            with self.writing(guarded=False) as c:  # the form alone changes
-                self.upgrade(c)
-        self.store.remember()
+        return found
 
     def take_in(self, c: Transaction) -> None:
         """Read whose store it is, and what its keys open. Raises CorruptEntry, KeyFileError."""
@@ -340,10 +339,6 @@ class Opened:
                 self.reading_here.moment = None
             crashpoints.reached("before copy commit")
         self.store.settle()
-
-    def upgrade(self, c: Transaction) -> None:
-        """Bring the tables of a store of an older format to the present one."""
-        raise NotImplementedError
 
     def _signer(self, vkey: str) -> Signer:
         """The signer whose key the store names. Raises KeyFileError."""
