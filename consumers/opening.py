@@ -58,23 +58,33 @@ def _clock() -> Callable[[], int]:
     return clock.steady() if isinstance(clock, Wall) else clock
 
 
+def _named_store(store: str | None) -> str:
+    """The name of a store: as given, from the environment, or the usual one."""
+    return store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+
+
+def _named_keys(keys: str | None) -> str | None:
+    """The folder of keys that somebody named, here or in the environment."""
+    return keys or os.environ.get(KEYS_VARIABLE) or None
+
+
 def server_address(store: str | None) -> str | None:
     """The address of a store in PostgreSQL; None for a file."""
-    name = store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+    name = _named_store(store)
     return name if name.startswith(("postgresql://", "postgres://")) else None
 
 
 def _server_keys(keys: str | None) -> Path:
     """The folder of the keys of a store in a server. Raises KeyFileError where nobody named one."""
-    named = keys or os.environ.get(KEYS_VARIABLE)
-    if not named:
+    named = _named_keys(keys)
+    if named is None:
         raise KeyFileError(f"a store in PostgreSQL needs a folder for its keys: --keys FOLDER, or {KEYS_VARIABLE}")
     return Path(named)
 
 
 def store_path(store: str | None) -> Path:
     """The file of `sqlite:///PATH`. Raises NotALedger for anything else."""
-    name = store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+    name = _named_store(store)
     if name.startswith("sqlite:///"):
         return Path(name.removeprefix("sqlite:///"))
     if "://" in name:
@@ -86,7 +96,7 @@ def store_path(store: str | None) -> Path:
 
 def keys_folder(path: Path, keys: str | None) -> Path:
     """The folder of the keys: as given, from the environment, or beside the store."""
-    return Path(keys or os.environ.get(KEYS_VARIABLE) or f"{path}.keys")
+    return Path(_named_keys(keys) or f"{path}.keys")
 
 
 def folder_of_keys(store: str | None, keys: str | None) -> Path:
@@ -104,7 +114,7 @@ def grants(store: str | None) -> str:
 
 def keys_are_elsewhere(store: str | None, keys: str | None) -> bool:
     """Whether a store is there and its keys are not, where nobody named a folder of keys: an auditor's copy."""
-    named = keys or os.environ.get(KEYS_VARIABLE)
+    named = _named_keys(keys)
     if server_address(store) is not None:
         return not named
     path = store_path(store)
@@ -144,9 +154,7 @@ def _create_in_server(address: str, folder: Path, origin: str | None) -> Ledger:
 
 
 def _open_in_server(address: str, folder: Path, *, only_read: bool) -> Ledger:
-    if not folder.is_dir():
-        raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
-    provider = FileKeys(folder)
+    provider = _keys_there(folder)
     app = open_postgres(address, provider, only_read=only_read)
     with _closed_on_failure(app):
         app.load()
@@ -283,10 +291,13 @@ def _found(store: str | None, keys: str | None) -> tuple[Path, FileKeys]:
     if not path.exists():
         raise NotALedger(f"{path}: there is no such store (make one with: consent-ledger init)")
     require_store(path)
-    folder = keys_folder(path, keys)
+    return path, _keys_there(keys_folder(path, keys))
+
+
+def _keys_there(folder: Path) -> FileKeys:
     if not folder.is_dir():
         raise KeyFileError(f"{folder}: there is no keys folder (give the store's own with --keys)")
-    return path, FileKeys(folder)
+    return FileKeys(folder)
 
 
 def memory_ledger(pack: Pack | None = None, at: Callable[[], int] = clock) -> Ledger:
