@@ -7,9 +7,11 @@ the entry. The models stand in `ledger.events.facts` and `ledger.events.acts`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final, cast, get_args, get_type_hints
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from consent_ledger.ledger.errors import InvalidEvent
 from consent_ledger.ledger.events.acts import (
@@ -233,17 +235,17 @@ def validate(type_name: str, data: dict[str, Any]) -> Data:
         return cast("Data", model.__pydantic_validator__.validate_python(data))
     except ValidationError as error:
         found = invalid(error)
-        let_go(error)
+        let_go(error.errors(include_url=False, include_input=False))
     raise found  # outside, so that it does not hold on to what pydantic said
 
 
-def let_go(error: ValidationError) -> None:
-    """Take the way it came off what our validators raised.
+def let_go(problems: Iterable[ErrorDetails]) -> None:
+    """Take the way it came off what our validators raised. `problems`: all that pydantic found.
 
     pydantic holds it where the collector of garbage cannot look, and by it the frames of whoever called, with all
     events of their batch: nothing of that would ever be let go.
     """
-    for one in error.errors(include_url=False):
+    for one in problems:
         cause = one.get("ctx", {}).get("error")
         if isinstance(cause, BaseException):
             cause.__traceback__ = None

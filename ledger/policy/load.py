@@ -130,7 +130,7 @@ def read_draft(raw: bytes, *, exact: bool = False) -> Draft:
         draft.pack = Pack.model_validate({**document, **digest}, strict=exact or None)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        let_go(error)
+        let_go(found)
         draft.problems = [_problem(document, one) for one in found[:PACK_PROBLEM_LIMIT]]
         if len(found) > PACK_PROBLEM_LIMIT:
             more = f"and {len(found) - PACK_PROBLEM_LIMIT} more: mend these first"
