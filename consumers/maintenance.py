@@ -8,7 +8,8 @@ import mimetypes
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,31 +168,37 @@ def restore(source: Path, target: Path, keys: Path) -> Restored:
     pieces = {suffix: piece for suffix in ("", "-wal") if (piece := source.parent / (source.name + suffix)).exists()}
     _require_room(pieces.values(), target)
     provider = FileKeys(keys)
+    with copy_of(target, "restored copy whole") as partial:
+        try:
+            for suffix, piece in pieces.items():
+                durable.create(partial.with_name(partial.name + suffix), chunks(piece))
+            restored = _checked(partial, provider, target)
+        except NotALedger:
+            what = "not a backup of a consent-ledger store (name the file that backup made)"
+            raise NotALedger(f"{source}: {what}") from None
+    return restored
+
+
+@contextmanager
+def copy_of(target: Path, whole: str) -> Iterator[Path]:
+    """The name of a copy, which becomes that of a store when the block has ended well; else nothing is left of it.
+
+    `whole`: the crash point between the two.
+    """
     partial = target.with_name(target.name + ".partial")
     with durable.readable(target), durable.alone(target):
         require_free(target, "store")  # another process may have made it meanwhile
         discard(partial)  # with the write-ahead log of an earlier attempt: it must not be applied to this copy
         try:
-            for suffix, piece in pieces.items():
-                durable.create(partial.with_name(partial.name + suffix), chunks(piece))
-            restored = _checked(partial, provider, target)
-        except BaseException as error:
+            yield partial
+        except BaseException:
             discard(partial)
-            if isinstance(error, NotALedger):
-                what = "not a backup of a consent-ledger store (name the file that backup made)"
-                raise NotALedger(f"{source}: {what}") from None
             raise
-        crashpoints.reached("restored copy whole")
-        give_name(partial, target)
-    return restored
-
-
-def give_name(partial: Path, target: Path) -> None:
-    """Give a whole copy the name of a store, for good."""
-    for path in (projection_path(target), *(target.with_name(target.name + end) for end in ("-wal", "-shm"))):
-        path.unlink(missing_ok=True)  # a log left beside would be played into the store
-    partial.rename(target)
-    durable.sync_folder(target.parent)
+        crashpoints.reached(whole)
+        for path in (projection_path(target), *(target.with_name(target.name + end) for end in ("-wal", "-shm"))):
+            path.unlink(missing_ok=True)  # a log left beside would be played into the store
+        partial.rename(target)
+        durable.sync_folder(target.parent)
 
 
 def _checked(partial: Path, provider: FileKeys, target: Path) -> Restored:

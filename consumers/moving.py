@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from consent_ledger.consumers import opening
-from consent_ledger.consumers.maintenance import give_name
+from consent_ledger.consumers.maintenance import copy_of
 from consent_ledger.ledger import crashpoints
 from consent_ledger.ledger.files import durable
 from consent_ledger.ledger.intake.application import LedgerApplication, open_file, open_postgres
-from consent_ledger.ledger.intake.copying import require_folder, require_free
+from consent_ledger.ledger.intake.copying import require_folder
 from consent_ledger.ledger.intake.erasure import destroy_again
 from consent_ledger.ledger.proof.checkup import check_whole
 from consent_ledger.ledger.store import rows
@@ -59,19 +59,10 @@ def copy(source: str, target: str, keys: str | None = None, progress: Progress =
 def _made_file(source: LedgerApplication, path: Path, keys: Path, progress: Progress) -> Copied:
     """Make a file, which gets its name when it is whole."""
     require_folder(path)
-    partial = path.with_name(path.name + ".partial")
-    with durable.readable(path), durable.alone(path):
-        require_free(path, "store")
-        opening.discard(partial)
+    with copy_of(path, "copy whole") as partial:
         durable.create(partial)
-        try:
-            copied = _made(source, open_file(partial, FileKeys(keys), create=True, copy=True), str(path), progress)
-            opening.require_one_file(partial)
-        except BaseException:
-            opening.discard(partial)
-            raise
-        crashpoints.reached("copy whole")
-        give_name(partial, path)
+        copied = _made(source, open_file(partial, FileKeys(keys), create=True, copy=True), str(path), progress)
+        opening.require_one_file(partial)
     return copied
 
 
