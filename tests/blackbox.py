@@ -206,3 +206,12 @@ class Reader:
         whole = body[: body.rfind(b"\n") + 1]
         self._offset += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
+
+
+def link_names(tree, folder):
+    """The three folders of a tree under their one name, for whoever has `folder` on the path."""
+    names = folder / "consent_ledger"
+    names.mkdir(parents=True)
+    for package in ("ledger", "projections", "consumers"):
+        (names / package).symlink_to(tree / package)
+    (names / "__init__.py").symlink_to(tree / "consumers" / "facade" / "__init__.py")

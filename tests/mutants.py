@@ -294,22 +294,20 @@ def try_out(mutant: Mutant | None, cases: list[tuple], scenarios: list[tuple]) -
 
 def try_suite(mutant: Mutant) -> str:
     """The name of the first test that fails with the change in a copy of the tree, or "" where all pass."""
+    from blackbox import link_names
+
     root = HERE.parent
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder) / root.name
         shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info"))
         path = copy / f"{MODULES[mutant.module].removeprefix('consent_ledger.').replace('.', '/')}.py"
         path.write_text(ast.unparse(mutated(mutant)))
-        names = copy / "names" / "consent_ledger"
-        names.mkdir(parents=True)
-        for package in ("ledger", "projections", "consumers"):
-            (names / package).symlink_to(copy / package)
-        (names / "__init__.py").symlink_to(copy / "consumers" / "facade" / "__init__.py")
+        link_names(copy, copy / "names")
         tests = sorted(one.name for one in (copy / "tests").glob("test_*.py") if one.stem != "test_structure")
         tests.sort(key=lambda name: name.removeprefix("test_").removesuffix(".py") not in FIRST)
         command = [sys.executable, "-m", "pytest", "-xq", *(f"tests/{name}" for name in tests)]
         done = subprocess.run(
-            command, cwd=copy, env={**os.environ, "PYTHONPATH": str(names.parent)}, capture_output=True, text=True,
+            command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy / "names")}, capture_output=True, text=True,
             timeout=SUITE_LIMIT_S, check=False,
         )  # fmt: skip
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from blackbox import link_names
 
 from consent_ledger.consumers.opening import shipped_packs
 from consent_ledger.consumers.packs.clauses import ALONE, described, uses
@@ -69,12 +70,9 @@ def test_the_engine_names_no_clause_organisation_list_recipient_purpose_or_class
 
 def copy_under_one_name(folder):
     """A copy of the three folders, and of their settings, that the tools find under their one name."""
-    names = folder / ".venv" / "names" / "consent_ledger"
-    names.mkdir(parents=True)
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        (names / package).symlink_to(folder / package)
-    (names / "__init__.py").symlink_to(folder / "consumers" / "facade" / "__init__.py")
+    link_names(folder, folder / ".venv" / "names")
     shutil.copy(ROOT / "pyproject.toml", folder)
 
 

@@ -177,7 +177,7 @@ def alone(path: Path) -> Iterator[None]:
     while True:
         handle = os.open(lock, os.O_RDWR | _NEW, FILE_MODE)
         try:
-            if _locked(handle) and same(os.fstat(handle), lock):
+            if locked(handle) and same(os.fstat(handle), lock):
                 break
         except BaseException:
             os.close(handle)
@@ -194,7 +194,8 @@ def alone(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(handle: int) -> bool:
+def locked(handle: int) -> bool:
+    """Lock a file against all others that do, if nobody has: whether it is ours now."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -326,17 +326,15 @@ class FileKeys(MemoryKeys):
             handle = self._queue.get(name)
             if handle is None:
                 handle = self._open_lock(name)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not durable.locked(handle):
                 if time.monotonic() > until:
                     raise StoreBusy(
                         f"{self.folder}: another process with these keys is writing (retry when it is done)"
-                    ) from None
+                    )
                 time.sleep(_POLL_SECONDS)
+            elif durable.same(os.fstat(handle), self.folder / name):
+                return
             else:
-                if durable.same(os.fstat(handle), self.folder / name):
-                    return
                 # The file was removed, or the folder is another one now: others take their turns by what is there.
                 held.close(self._queue.pop(name))
                 self._require_same_keys()
